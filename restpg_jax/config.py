@@ -1,0 +1,171 @@
+"""Every setting, a dataclass a section; the defaults are the paper's.
+
+Sources are sections of arXiv 2501.04167 or, where the paper is silent, our
+reading (docs/reading_the_paper.md). A field's metadata says how it enters the
+fingerprint of a stage: FILE fields by the content of what they name, LOCAL
+fields (they cannot change results) not at all, all others by value.
+"""
+
+import dataclasses
+
+FILE = {'fingerprint': 'content'}
+LOCAL = {'fingerprint': 'none'}
+
+
+def section(cls):
+  """A field whose default is a fresh `cls()`."""
+  return dataclasses.field(default_factory=cls)
+
+
+def file(default: str = ''):
+  """A path, or the name of a bundled asset (restpg_jax/assets/NAME)."""
+  return dataclasses.field(default=default, metadata=FILE)
+
+
+def local(default):
+  """A setting that cannot change results."""
+  return dataclasses.field(default=default, metadata=LOCAL)
+
+
+@dataclasses.dataclass
+class World:
+  """The synthetic users (data/world.py), used when `data.path` is empty."""
+
+  seed: int = 0
+  train: int = 1000  # examples, over all four tasks
+  val: int = 160
+  test: int = 600
+
+
+@dataclasses.dataclass
+class Data:
+  """Which examples."""
+
+  path: str = file()  # a folder in LongLaMP's schema; empty: data.world
+  setting: str = 'user'  # or 'temporal'; section 4.1 uses 'user'
+  limit: int = 0  # at most so many rows of each task and split; 0 = all
+  world: World = section(World)
+
+
+@dataclasses.dataclass
+class Retrieval:
+  """Section 3.1: the documents a prompt may show."""
+
+  name: str = 'bm25'
+  k: int = 5  # section 4.1
+
+
+@dataclasses.dataclass
+class Model:
+  """A checkpoint with its tokenizer."""
+
+  checkpoint: str = file('tiny_pt')
+  tokenizer: str = file('tiny.spm.model')
+
+
+@dataclasses.dataclass
+class Prompt:
+  """What the policy reads and may write."""
+
+  template: str = file('prompts/policy.txt')
+  max_input: int = 5120  # tokens; appendix B
+  max_output: int = 1536  # tokens, reasoning and answer; appendix B
+
+
+@dataclasses.dataclass
+class Reason:
+  """Section 3.2, reasoning data: a larger model explains the gold output."""
+
+  model: Model = section(lambda: Model(checkpoint='tiny_it'))
+  template: str = file('prompts/reasoner.txt')
+  temperature: float = 0.7
+  top_p: float = 0.95
+  max_input: int = 8192
+  max_output: int = 512
+  tries: int = 3  # draws before an example is dropped and counted
+
+
+@dataclasses.dataclass
+class Sample:
+  """How the policy's outputs are drawn."""
+
+  m: int = 32  # outputs an input; section 4.1
+  temperature: float = 0.7
+  top_p: float = 0.95  # nucleus, size not stated
+
+
+@dataclasses.dataclass
+class Reward:
+  """Section 2.5: R(x, y, y_hat)."""
+
+  name: str = 'judge'  # or 'rouge', or 'my_package.module:build'
+  model: Model = section(lambda: Model(checkpoint='tiny_it'))
+  template: str = file('prompts/judge.txt')
+  max_input: int = 8192
+
+
+@dataclasses.dataclass
+class Select:
+  """Section 3.2, expectation step: which outputs train the next policy."""
+
+  rule: str = 'threshold'  # reward >= threshold; 'best': best label, >= floor
+  threshold: float = 1.0
+  floor: float = 0.7
+  limit: int = 10  # outputs an input
+  distinct: bool = True  # identical texts of an input count once
+
+
+@dataclasses.dataclass
+class Train:
+  """SFT and M-step: one trainer; appendix B."""
+
+  steps: int = 10_000
+  batch_size: int = 64
+  warmup: int = 250
+  learning_rate: float = 5e-6
+  final_rate: float = 0.1  # share of the rate left at the last step
+  weight_decay: float = 0.01  # decoupled: w -= lr(t) * decay * w
+  clip: float = 1.0  # global norm
+  optimizer: str = 'adafactor'
+  checkpoint_every: int = 1000
+  compute_dtype: str = 'bfloat16'  # weights and optimizer stay float32
+
+
+@dataclasses.dataclass
+class Choose:
+  """The checkpoint that is best on validation."""
+
+  examples: int = 1024  # at most, of each task; appendix B
+
+
+@dataclasses.dataclass
+class Compute:
+  """Where and in which pieces; never changes results beyond rounding."""
+
+  prompts: int = local(8)  # inputs a device samples side by side
+  samples: int = local(8)  # outputs of an input drawn side by side
+  judged: int = local(64)  # answers a device scores side by side
+  fsdp: int = local(1)  # devices that share one copy of the weights
+  log_every: int = local(10)  # optimizer steps between metric lines
+
+
+@dataclasses.dataclass
+class Config:
+  """One experiment."""
+
+  seed: int = 0
+  methods: tuple[str, ...] = ('rest_pg',)  # rows of Table 1, restpg.METHODS
+  iterations: int = 3  # T
+  fresh_start: bool = True  # M-steps start at the base; Figure 4
+  data: Data = section(Data)
+  retrieval: Retrieval = section(Retrieval)
+  policy: Model = section(Model)
+  prompt: Prompt = section(Prompt)
+  reason: Reason = section(Reason)
+  draw: Sample = section(Sample)
+  answer: Sample = section(lambda: Sample(m=1, temperature=0.1))
+  reward: Reward = section(Reward)
+  select: Select = section(Select)
+  train: Train = section(Train)
+  choose: Choose = section(Choose)
+  compute: Compute = section(Compute)
