@@ -1,0 +1,187 @@
+"""Texts of the synthetic world that the bundled tiny models learn from.
+
+The base ("PT") model must bring what any language model brings to REST-PG: it
+reads a writer's traits off documents, knows the world's rules by heart, and can
+copy what it has just written. It never sees a request together with its output,
+nor documents followed by what they imply for an item: those are the policy's
+to learn. The instruction-tuned ("IT") model learns two jobs from a chat turn:
+to write reasoning as an imperfect annotator would, and to judge answers.
+
+Everybody in here belongs to the world's `pretrain` users.
+"""
+
+import random
+from collections.abc import Iterator
+
+from restpg_jax import types
+from restpg_jax.data import world
+
+Segments = list[tuple[str, float]]  # text, weight of its tokens in the loss
+
+DOCUMENT_WEIGHT = 0.15  # documents are context; their own words matter little
+STATEMENTS = {
+  'opener': 'Opens with {}.',
+  'closer': 'Closes with {}.',
+  'stress': 'Says {}.',
+  'hedge': 'Adds {}.',
+  'household': 'Lives with a {}',
+  'job': 'Works as a {}',
+  'hobby': 'Enjoys {}',
+}
+LABELS = (1, 3, 5, 7, 10)  # by number of slots that agree, 0 to 4
+
+
+def pretraining(seed: int) -> Iterator[Segments]:
+  """Endless rows of the base model's diet."""
+  rng = random.Random(f'pretraining {seed}')
+  people = world.users('pretrain', seed)
+  while True:
+    kind = rng.random()
+    if kind < 0.5:
+      yield _portrait(next(people), rng)
+    else:
+      parts = [_rules, _talk, _coherence, _coherence]
+      yield [(' '.join(rng.choice(parts)(rng) for _ in range(5)), 1.0)]
+
+
+def statement(trait: str, value: str, item: str = '', aspect: str = '') -> str:
+  """One sentence about a user, for a life trait with what it asks of an item.
+
+  ('job', 'nurse', 'trip', 'speed')
+      -> 'Works as a nurse, so the trip demands speed.'
+  """
+  text = STATEMENTS[trait].format(value)
+  if trait in world.STYLES:
+    return text
+  if aspect:
+    text += f', so the {item} {world.VERBS[trait]} {aspect}'
+  return text + '.'
+
+
+def reasoning(user: world.User, task: str, item: str, rng) -> str:
+  """What an imperfect annotator writes about a user, given the task.
+
+  Four of seven traits, mostly those that matter; now and then the neighbour's
+  life is taken for the user's, and a conclusion is missing or wrong.
+  """
+  needed = world.SLOTS[task]
+  traits = sorted(
+    world.TRAITS, key=lambda t: rng.random() - 0.35 * (t in needed)
+  )[:4]
+  rng.shuffle(traits)
+  return ' '.join(_noted(user, t, item, rng) for t in traits)
+
+
+def judgements(seed: int) -> Iterator[tuple[str, str, str, int]]:
+  """Endless (instruction, ground truth, answer, label)."""
+  rng = random.Random(f'judgements {seed}')
+  while True:
+    task = rng.choice(types.TASKS)
+    item = rng.choice(world.ITEMS[task])
+    truth = {s: rng.choice(world.choices(s)) for s in world.SLOTS[task]}
+    changed = rng.sample(list(truth), rng.randint(0, 4))
+    said = {
+      slot: rng.choice([w for w in world.choices(slot) if w != word])
+      if slot in changed
+      else word
+      for slot, word in truth.items()
+    }
+    reference = world.answer(task, item, truth, rng)
+    text = _damaged(world.answer(task, item, said, rng), rng)
+    slots = [types.Slot(w, world.choices(s)) for s, w in truth.items()]
+    hits = round(world.true_score(text, slots) * len(slots))
+    yield world.request(task, item, rng), reference, text, LABELS[hits]
+
+
+def explained(seed: int) -> Iterator[tuple[tuple[str, ...], str, str, str]]:
+  """Endless (documents, instruction, expected output, reasoning)."""
+  rng = random.Random(f'explained {seed}')
+  people = world.users('pretrain', seed + 1)
+  while True:
+    task = rng.choice(types.TASKS)
+    item = rng.choice(world.ITEMS[task])
+    user = world.write_documents(next(people), task, rng)
+    truth = world.fitting(user.traits, task, item)
+    yield (
+      tuple(rng.sample(user.documents, 5)),
+      world.request(task, item, rng),
+      world.answer(task, item, truth, rng),
+      reasoning(user, task, item, rng),
+    )
+
+
+def _portrait(user: world.User, rng) -> Segments:
+  """Documents, then what they say about their writer."""
+  user = world.write_documents(user, rng.choice(types.TASKS), rng)
+  shown = rng.sample(user.documents, rng.randint(5, 6))
+  facts = [statement(t, v) for t, v in user.traits.items()]
+  rng.shuffle(facts)
+  return [(' | '.join(shown) + '\n', DOCUMENT_WEIGHT), (' '.join(facts), 1.0)]
+
+
+def _rules(rng) -> str:
+  (trait, item, value), aspect = rng.choice(list(world.rules().items()))
+  return statement(trait, value, item, aspect)
+
+
+def _talk(rng) -> str:
+  """A request, and impersonal talk that stays on its item."""
+  task = rng.choice(types.TASKS)
+  item = rng.choice(world.ITEMS[task])
+  adjective, other = rng.sample(world.ADJECTIVES, 2)
+  return (
+    f'{world.request(task, item, rng)}\nThe {item} is {adjective}, the '
+    f'{item} looks {other}.'
+  )
+
+
+def _coherence(rng) -> str:
+  """Says something of an item, then says the same again."""
+  item = rng.choice([i for items in world.ITEMS.values() for i in items])
+  said = [
+    f'the {item} {world.VERBS[t]} {rng.choice(world.ASPECTS[t])}'
+    for t in rng.sample(list(world.VERBS), rng.randint(1, 2))
+  ]
+  again = rng.sample(said, len(said))
+  one, two = rng.sample(world.ADJECTIVES, 2)
+  day = rng.choice(world.DAYS)
+  return (
+    f'So {" and ".join(said)}. On {day}, {one} and {two}, '
+    f'{f", {one}, ".join(again)}.'
+  )
+
+
+def _noted(user: world.User, trait: str, item: str, rng) -> str:
+  """One of the annotator's sentences, with the annotator's errors."""
+  value = user.traits[trait]
+  if trait in world.STYLES:
+    return statement(trait, value)
+  seen = {
+    v
+    for v, things in world.LIVES[trait].items()
+    for d in user.documents
+    if v != value and any(thing in d for thing in things)
+  }
+  if seen and rng.random() < 0.6:
+    value = rng.choice(sorted(seen))
+  elif rng.random() < 0.1:
+    value = rng.choice(list(world.LIVES[trait]))
+  if rng.random() < 0.2:
+    return statement(trait, value)
+  aspect = world.rules()[trait, item, value]
+  if rng.random() < 0.15:
+    aspect = rng.choice(world.ASPECTS[trait])
+  return statement(trait, value, item, aspect)
+
+
+def _damaged(text: str, rng) -> str:
+  """Now and then as a weak writer's: a word lost, doubled, or the end cut."""
+  words = text.split(' ')
+  kind, n = rng.random(), rng.randrange(len(words))
+  if kind < 0.10:
+    words.pop(n)
+  elif kind < 0.15:
+    words.insert(n, rng.choice(words))
+  elif kind < 0.20:
+    words = words[: n + 1]
+  return ' '.join(words)
