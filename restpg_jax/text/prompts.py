@@ -1,0 +1,155 @@
+"""The three prompts as token ids, each within its limit."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+
+from restpg_jax import errors, types
+from restpg_jax.text import templates
+from restpg_jax.text import tokenizer as tokenizers
+
+
+@dataclasses.dataclass(frozen=True)
+class Prompt:
+  """Token ids, and which of the texts in it had to be cut."""
+
+  ids: list[int]
+  cut: tuple[str, ...] = ()  # 'instruction', 'document 4' ..
+
+
+def policy(
+  template: templates.Template,
+  tokenizer: tokenizers.Tokenizer,
+  example: types.Example,
+  *,
+  reasoning: bool,
+  limit: int,
+) -> Prompt:
+  """What the policy reads: last-ranked documents are cut first, the
+  instruction only when it is too long by itself."""
+  marker = templates.Output.of(template).marker if reasoning else ''
+
+  def render(texts):
+    return [
+      tokenizer.bos,
+      *tokenizer.encode(
+        template.prompt(
+          reasoning=reasoning,
+          marker=marker,
+          instruction=texts['instruction'],
+          context=_context(texts),
+        )
+      ),
+    ]
+
+  texts = {'instruction': example.input} | _documents(example)
+  order = [*_last_first(example), ('instruction',)]
+  return fit(render, texts, order, tokenizer, limit=limit, name=template.name)
+
+
+def reasoner(
+  template: templates.Template,
+  tokenizer: tokenizers.Tokenizer,
+  example: types.Example,
+  *,
+  limit: int,
+) -> Prompt:
+  """A chat turn that asks why the user wrote `example.output`."""
+
+  def render(texts):
+    return tokenizer.user_turn(
+      template.prompt(
+        instruction=texts['instruction'],
+        output=texts['output'],
+        context=_context(texts),
+      )
+    )
+
+  texts = {'instruction': example.input, 'output': example.output}
+  order = [*_last_first(example), ('instruction',), ('output',)]
+  texts |= _documents(example)
+  return fit(render, texts, order, tokenizer, limit=limit, name=template.name)
+
+
+def judge(
+  template: templates.Template,
+  tokenizer: tokenizers.Tokenizer,
+  *,
+  instruction: str,
+  reference: str,
+  answer: str,
+  limit: int,
+) -> Prompt:
+  """A chat turn that asks for a score: over the limit the instruction is cut
+  first, then reference and answer alike."""
+
+  def render(texts):
+    return tokenizer.user_turn(template.prompt(**texts))
+
+  texts = {
+    'instruction': instruction,
+    'reference': reference,
+    'answer': answer,
+  }
+  order = [('instruction',), ('reference', 'answer')]
+  return fit(render, texts, order, tokenizer, limit=limit, name=template.name)
+
+
+def fit(
+  render: Callable[[dict[str, str]], list[int]],
+  texts: dict[str, str],
+  order: Iterable[Sequence[str]],
+  tokenizer: tokenizers.Tokenizer,
+  *,
+  limit: int,
+  name: str,
+) -> Prompt:
+  """Cuts texts at their ends, group by group, until the prompt is in limit.
+
+  The texts of a group are brought down together: the longest one first. A
+  text that is cut to nothing is left in as ''.
+  """
+  now = dict(texts)
+  ids = render(now)
+  for group in order:
+    while len(ids) > limit and any(now[n] for n in group):
+      lengths = {n: len(tokenizer.encode(now[n])) for n in group}
+      longest = max(lengths, key=lengths.get)
+      excess = len(ids) - limit
+      drop = min(excess, _above_others(lengths, longest, excess))
+      now[longest] = shorten(now[longest], drop, tokenizer)
+      ids = render(now)
+  if len(ids) > limit:
+    raise errors.InputError(
+      f'{name}: the template alone has {len(ids)} tokens; the limit of its '
+      f'prompt is {limit}'
+    )
+  return Prompt(ids, tuple(n for n in texts if now[n] != texts[n]))
+
+
+def shorten(text: str, drop: int, tokenizer: tokenizers.Tokenizer) -> str:
+  """The text without its last `drop` >= 1 tokens, strictly shorter."""
+  ids = tokenizer.encode(text)
+  # A cut inside the bytes of a character leaves replacement characters.
+  kept = tokenizer.decode(ids[: max(len(ids) - drop, 0)]).rstrip('\ufffd')
+  return kept if len(kept) < len(text) else text[:-1]
+
+
+def _above_others(lengths: dict[str, int], longest: str, excess: int) -> int:
+  """Tokens the longest may lose before another text is clearly longer."""
+  others = [n for name, n in lengths.items() if name != longest]
+  if not others:
+    return excess
+  lead = lengths[longest] - max(others)
+  return lead + max(1, (excess - lead) // len(lengths))
+
+
+def _documents(example: types.Example) -> dict[str, str]:
+  return {f'document {n}': text for n, text in enumerate(example.context)}
+
+
+def _last_first(example: types.Example) -> list[tuple[str]]:
+  return [(name,) for name in reversed(_documents(example))]
+
+
+def _context(texts: dict[str, str]) -> list[str]:
+  return [t for name, t in texts.items() if name.startswith('document ') and t]
