@@ -1,0 +1,47 @@
+"""One optimizer step: loss, gradient, update."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from restpg_jax.training import batches, loss
+
+Params = Any  # a tree of float32 arrays
+
+
+class State(NamedTuple):
+  """All that a run of training carries from step to step."""
+
+  step: jax.Array
+  params: Params
+  optimizer: optax.OptState
+
+
+def start(params: Params, tx: optax.GradientTransformation) -> State:
+  return State(jnp.int32(0), params, tx.init(params))
+
+
+def build(
+  apply: Callable[[Params, jax.Array, jax.Array], jax.Array],
+  tx: optax.GradientTransformation,
+) -> Callable[[State, batches.Batch], tuple[State, dict[str, jax.Array]]]:
+  """step(state, batch) -> state, metrics.
+
+  apply(params, tokens_BL, place_BT) gives the logits [B, T, V] at the places.
+  """
+
+  def objective(params, batch):
+    logits_BTV = apply(params, batch.tokens_BL, batch.place_BT)
+    return loss.weighted_loss(logits_BTV, batch)
+
+  def step(state, batch):
+    value, grads = jax.value_and_grad(objective)(state.params, batch)
+    updates, opt = tx.update(grads, state.optimizer, state.params)
+    params = optax.apply_updates(state.params, updates)
+    metrics = {'loss': value, 'grad_norm': optax.global_norm(grads)}
+    return State(state.step + 1, params, opt), metrics
+
+  return step
