@@ -1,0 +1,258 @@
+"""Stages and what they leave behind: made once, found again by fingerprint.
+
+A stage's folder is `workdir/<name>-<fingerprint>/`. Its DONE.json is written
+last: with it the stage is skipped, without it the stage runs in that folder
+and goes on from what it finds there.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from importlib import metadata
+from typing import Any
+
+from etils import epath
+
+from restpg_jax import assets, config, errors
+from restpg_jax.io import records
+
+DONE = 'DONE.json'
+LIBRARIES = ('jax', 'flax', 'optax', 'numpy', 'restpg_jax')
+
+
+@dataclasses.dataclass(frozen=True)
+class Artifact:
+  """A finished stage."""
+
+  path: epath.Path  # its folder
+  fingerprint: str  # 64 hex digits, of all that can change its content
+  summary: dict[str, Any]  # what the stage said, at least expected and made
+
+
+class Until(Exception):
+  """The stages that `--until` names are done: stop here, all is well."""
+
+
+class Incomplete(RuntimeError):
+  """A stage that made less or more than it expected."""
+
+
+class Store:
+  """Runs the stages of a workdir that are not yet there.
+
+  `until` names a stage (or the part of its name before a '/'): the first step
+  of another name after it raises Until, and so does `finish`. A name that
+  never comes is an InputError, which only `finish` can know.
+  """
+
+  def __init__(self, workdir: epath.PathLike, *, layout: Any, until: str = ''):
+    self.workdir = epath.Path(workdir)
+    self._layout = layout
+    self._until = until
+    self._names = []  # in the order of their first step
+    self._told = set()  # fingerprints that have had their line
+
+  def step(
+    self,
+    name: str,
+    fn: Callable[..., dict[str, Any]],
+    *inputs: Artifact,
+    cfg: Any = None,
+  ) -> Artifact:
+    """The artifact of `fn` on these inputs and settings, made if missing.
+
+    fn(*paths, out=folder, cfg=cfg, layout=layout) -> summary, which counts
+    the items it `expected` and those it `made`.
+    """
+    self._enter(name)
+    mark = fingerprint(name, fn, inputs, cfg)
+    folder = self.workdir / f'{name}-{mark[:12]}'
+    if (folder / DONE).exists():
+      summary = records.read_json(folder / DONE)['summary']
+      self._tell(mark, f'{name:<20} {"kept":>9}   ({line(summary)})')
+    else:
+      seconds = self._make(name, fn, inputs, cfg, folder, mark)
+      summary = records.read_json(folder / DONE)['summary']
+      self._tell(mark, f'{name:<20} {seconds:7.1f} s   {line(summary)}')
+    return Artifact(folder, mark, summary)
+
+  def finish(self) -> None:
+    """To be called after the last step; see `until`."""
+    if not self._until:
+      return
+    if any(self._matches(name) for name in self._names):
+      raise Until(self._until)
+    raise errors.InputError(
+      f'--until={self._until}: no stage has that name; the stages were '
+      f'{", ".join(self._names) or "none"}'
+    )
+
+  def _make(
+    self,
+    name: str,
+    fn: Callable[..., dict[str, Any]],
+    inputs: tuple[Artifact, ...],
+    cfg: Any,
+    folder: epath.Path,
+    mark: str,
+  ) -> float:
+    """Runs the stage, DONE.json written last; returns its seconds."""
+    folder.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
+    paths = [artifact.path for artifact in inputs]
+    summary = fn(*paths, out=folder, cfg=cfg, layout=self._layout)
+    seconds = time.monotonic() - start
+    _check(name, summary)
+    records.write_json(
+      folder / DONE,
+      {
+        'name': name,
+        'fingerprint': mark,
+        'cfg': cfg,
+        'inputs': [
+          {
+            'path': os.path.relpath(a.path, self.workdir),
+            'fingerprint': a.fingerprint,
+          }
+          for a in inputs
+        ],
+        'summary': summary,
+        'seconds': seconds,
+        'versions': versions(),
+      },
+    )
+    return seconds
+
+  def _enter(self, name: str) -> None:
+    seen = any(self._matches(n) for n in self._names)
+    if self._until and seen and not self._matches(name):
+      raise Until(self._until)
+    if name not in self._names:
+      self._names.append(name)
+
+  def _matches(self, name: str) -> bool:
+    return f'{name}/'.startswith(f'{self._until}/')
+
+  def _tell(self, mark: str, text: str) -> None:
+    if mark not in self._told:
+      print(text, flush=True)
+    self._told.add(mark)
+
+
+def fingerprint(
+  name: str, fn: Callable[..., Any], inputs: tuple[Artifact, ...], cfg: Any
+) -> str:
+  """Of the stage, its VERSION, its inputs and what its settings mean."""
+  return _digest(
+    {
+      'name': name,
+      'function': f'{fn.__module__}.{fn.__qualname__}',
+      'version': getattr(sys.modules[fn.__module__], 'VERSION', 1),
+      'inputs': [artifact.fingerprint for artifact in inputs],
+      'cfg': meaning(cfg),
+    }
+  )
+
+
+def meaning(value: Any) -> Any:
+  """What of a setting can change results, as JSON.
+
+  Train(steps=10, clip=1.0)  ->  {'steps': 10, 'clip': 1, ...}
+  config.FILE  ->  the content of the file; config.LOCAL  ->  left out
+  """
+  if dataclasses.is_dataclass(value):
+    return {
+      field.name: _field_meaning(field, getattr(value, field.name))
+      for field in dataclasses.fields(value)
+      if field.metadata != config.LOCAL
+    }
+  if isinstance(value, dict):
+    return {str(key): meaning(v) for key, v in value.items()}
+  if isinstance(value, tuple | list):
+    return [meaning(v) for v in value]
+  if isinstance(value, float) and value.is_integer():
+    return int(value)  # 1 in a config file is the flag's 1.0
+  return value
+
+
+def _field_meaning(field: dataclasses.Field, value: Any) -> Any:
+  if field.metadata == config.FILE and value:
+    return {'content': content(assets.path(value))}
+  return meaning(value)
+
+
+def content(path: epath.PathLike) -> str:
+  """sha256 of a file's bytes, or of a folder's relative names and bytes."""
+  path = epath.Path(path)
+  if not path.is_dir():
+    return _file_content(os.fspath(path), *_version(path))
+  return _digest([[p.name, content(p)] for p in sorted(path.iterdir())])
+
+
+@functools.cache
+def _file_content(path: str, size: int, changed: int) -> str:
+  del size, changed  # a file that changed is read again
+  found = hashlib.sha256()
+  with epath.Path(path).open('rb') as file:
+    while block := file.read(1 << 20):
+      found.update(block)
+  return found.hexdigest()
+
+
+def _version(path: epath.Path) -> tuple[int, int]:
+  if '://' in os.fspath(path):
+    found = path.stat()
+    return found.length, found.mtime
+  found = os.stat(path)
+  return found.st_size, found.st_mtime_ns
+
+
+def _digest(value: Any) -> str:
+  text = json.dumps(value, sort_keys=True, default=records.plain)
+  return hashlib.sha256(text.encode()).hexdigest()
+
+
+def line(summary: dict[str, Any]) -> str:
+  """{'expected': 8, 'made': 8, 'loss': 1.234} -> '8 made, loss 1.234'."""
+  words = []
+  for key, value in summary.items():
+    name = key.replace('_', ' ')
+    if key == 'expected' or value is None:
+      continue
+    if isinstance(value, dict | list | tuple):
+      continue  # for DONE.json only
+    if isinstance(value, int) and not isinstance(value, bool):
+      words.append(f'{value:,} {name}')
+    elif isinstance(value, float):
+      words.append(f'{name} {value:.4g}')
+    else:
+      words.append(f'{name} {value}')
+  return ', '.join(words)
+
+
+def versions() -> dict[str, str]:
+  """Of Python and of the libraries that make the numbers."""
+  found = {'python': platform.python_version()}
+  for name in LIBRARIES:
+    try:
+      found[name] = metadata.version(name)
+    except metadata.PackageNotFoundError:
+      found[name] = 'not installed'
+  return found
+
+
+def _check(name: str, summary: dict[str, Any]) -> None:
+  counts = [summary.get('expected'), summary.get('made')]
+  if None in counts:
+    raise Incomplete(f'{name}: a stage must count what it expected and made')
+  if counts[0] != counts[1]:
+    raise Incomplete(
+      f'{name}: expected {counts[0]} items and made {counts[1]}; what was '
+      'made is kept, the same command goes on from there'
+    )

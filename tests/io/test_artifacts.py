@@ -1,0 +1,266 @@
+"""Facts about restpg_jax/io/artifacts.py."""
+
+import dataclasses
+import os
+
+import numpy as np
+import pytest
+
+from restpg_jax import assets, config, errors
+from restpg_jax.io import artifacts, records
+
+VERSION = 1  # of the stages below; artifacts reads it from this module
+
+
+@dataclasses.dataclass
+class Settings:
+  steps: int = 10
+  rate: float = 0.5
+  template: str = config.file('')
+  batch: int = config.local(8)
+  inner: config.Sample = config.section(config.Sample)
+
+
+class Calls(list):
+  """A stage, and how it was called."""
+
+  def __init__(self):
+    self.__qualname__ = 'Calls'
+
+  def __call__(self, *paths, out, cfg, layout):
+    self.append((paths, out, cfg, layout))
+    (out / 'part.txt').write_text('made')
+    return {'expected': 3, 'made': 3, 'loss': np.float32(0.25)}
+
+
+def mark(cfg, name='a', inputs=()):
+  return artifacts.fingerprint(name, Calls(), inputs, cfg)
+
+
+def test_a_stage_is_called_with_paths_and_made_once(tmp_path, capsys):
+  stage = Calls()
+  for _ in range(2):  # two runs of the program
+    store = artifacts.Store(tmp_path, layout='the layout')
+    first = store.step('one', stage)
+    second = store.step('two/b', stage, first, cfg=Settings())
+  assert len(stage) == 2
+  paths, out, cfg, layout = stage[1]
+  assert paths == (first.path,)
+  assert out == second.path
+  assert out.parent == tmp_path / 'two'
+  assert out.name == f'b-{second.fingerprint[:12]}'
+  assert (cfg, layout) == (Settings(), 'the layout')
+  assert second.summary == {'expected': 3, 'made': 3, 'loss': 0.25}
+  lines = capsys.readouterr().out.splitlines()
+  assert lines[0] == 'one                      0.0 s   3 made, loss 0.25'
+  assert lines[3] == 'two/b                     kept   (3 made, loss 0.25)'
+  assert len(lines) == 4
+
+
+def test_the_same_step_twice_in_a_run_is_told_once(tmp_path, capsys):
+  stage, store = Calls(), artifacts.Store(tmp_path, layout=None)
+  assert store.step('one', stage) == store.step('one', stage)
+  assert len(stage) == 1
+  assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_the_marker_tells_what_was_made_and_with_what(tmp_path):
+  store = artifacts.Store(tmp_path, layout=None)
+  first = store.step('one', Calls())
+  second = store.step('two', Calls(), first, cfg=(Settings(), 'train'))
+  done = records.read_json(second.path / 'DONE.json')
+  assert sorted(done) == [
+      'cfg', 'fingerprint', 'inputs', 'name', 'seconds', 'summary', 'versions'
+  ]  # fmt: skip
+  assert done['name'] == 'two'
+  assert done['fingerprint'] == second.fingerprint
+  assert done['cfg'][0]['steps'] == 10
+  assert done['cfg'][1] == 'train'
+  assert done['inputs'] == [
+    {'path': first.path.name, 'fingerprint': first.fingerprint}
+  ]
+  assert done['seconds'] >= 0
+  assert sorted(done['versions']) == [
+      'flax', 'jax', 'numpy', 'optax', 'python', 'restpg_jax'
+  ]  # fmt: skip
+  assert done['versions']['numpy'] == np.__version__
+
+
+def test_a_killed_stage_goes_on_in_its_folder(tmp_path):
+  def stage(out, cfg, layout):
+    if (out / 'part').exists():
+      return {'expected': 1, 'made': 1, 'found': (out / 'part').read_text()}
+    (out / 'part').write_text('from the first run')
+    raise KeyboardInterrupt
+
+  store = artifacts.Store(tmp_path, layout=None)
+  with pytest.raises(KeyboardInterrupt):
+    store.step('one', stage)
+  again = artifacts.Store(tmp_path, layout=None).step('one', stage)
+  assert again.summary['found'] == 'from the first run'
+
+
+@pytest.mark.parametrize(
+  'summary', [{'expected': 3, 'made': 2}, {'made': 2}, {'expected': 0}]
+)
+def test_a_stage_that_does_not_add_up_is_not_done(tmp_path, summary):
+  store = artifacts.Store(tmp_path, layout=None)
+  with pytest.raises(artifacts.Incomplete, match='one: '):
+    store.step('one', lambda out, cfg, layout: summary)
+  (folder,) = tmp_path.iterdir()
+  assert not (folder / 'DONE.json').exists()
+
+
+def test_the_fingerprint_follows_what_can_change_results(monkeypatch):
+  plain = mark(Settings())
+  assert plain == mark(Settings())
+  assert plain == mark(Settings(batch=99))
+  artifact = artifacts.Artifact(None, 'f', {})
+  others = [
+    mark(Settings(steps=11)),
+    mark(Settings(inner=config.Sample(m=1))),
+    mark((Settings(), 'train')),
+    mark((Settings(), 'val')),
+    mark(Settings(), name='b'),
+    mark(Settings(), inputs=(artifact,)),
+    artifacts.fingerprint('a', artifacts.line, (), Settings()),
+  ]
+  monkeypatch.setitem(globals(), 'VERSION', 2)
+  others.append(mark(Settings()))
+  assert len({plain, *others}) == 9
+
+
+def test_one_and_one_point_zero_are_the_same_setting():
+  assert mark(Settings(rate=1)) == mark(Settings(rate=1.0))
+  assert mark(Settings(rate=1)) != mark(Settings(rate=1.5))
+
+
+def test_a_fingerprint_does_not_change_from_one_release_to_the_next():
+  # If this fails, every workdir of every user is made anew: is that meant?
+  assert artifacts.meaning((Settings(), {'k': (None, True)})) == [
+    {
+      'steps': 10,
+      'rate': 0.5,
+      'template': '',
+      'inner': {'m': 32, 'temperature': 0.7, 'top_p': 0.95},
+    },
+    {'k': [None, True]},
+  ]
+
+
+def test_files_count_by_content_and_not_by_place(tmp_path):
+  one, two = tmp_path / 'one.txt', tmp_path / 'two.txt'
+  one.write_text('hello')
+  two.write_text('hello')
+  before = mark(Settings(template=str(one)))
+  assert before == mark(Settings(template=str(two)))
+  two.write_text('other')
+  assert before != mark(Settings(template=str(two)))
+
+
+def test_a_changed_file_of_the_same_size_is_read_again(tmp_path):
+  path = tmp_path / 'a'
+  path.write_text('hello')
+  os.utime(path, ns=(0, 1))
+  before = artifacts.content(path)
+  assert before == (  # printf hello | sha256sum
+    '2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824'
+  )
+  path.write_text('jello')
+  os.utime(path, ns=(0, 2))
+  assert artifacts.content(path) != before
+
+
+def folder(path, **files):
+  for name, text in files.items():
+    file = path / name.replace('__', '/')
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+  return artifacts.content(path)
+
+
+def test_folders_count_by_names_and_content(tmp_path):
+  one = folder(tmp_path / '1', a='x', sub__b='y')
+  assert folder(tmp_path / '2', sub__b='y', a='x') == one
+  assert folder(tmp_path / '3', a='x', sub__c='y') != one
+  assert folder(tmp_path / '4', a='x', b='y') != one
+  assert folder(tmp_path / '5', a='x', sub__b='z') != one
+  assert folder(tmp_path / '6', a='xsub', b='y') != one
+
+
+def test_a_missing_file_is_the_users_error():
+  with pytest.raises(errors.InputError, match='no_such_file'):
+    mark(Settings(template='no_such_file'))
+
+
+NAMES = ('retrieve/train', 'retrieve/val', 'sft', 'sft_2', 'answer/0')
+
+
+@pytest.mark.parametrize(
+  'until, last',
+  [
+    ('retrieve', 'retrieve/val'),
+    ('retrieve/train', 'retrieve/train'),
+    ('sft', 'sft'),
+    ('answer', 'answer/0'),
+    ('answer/0', 'answer/0'),
+  ],
+)
+def test_until_stops_after_the_last_stage_of_that_name(tmp_path, until, last):
+  stage = Calls()
+  store = artifacts.Store(tmp_path, layout=None, until=until)
+  with pytest.raises(artifacts.Until):
+    for name in NAMES:
+      store.step(name, stage)
+    store.finish()
+  assert len(stage) == NAMES.index(last) + 1
+
+
+def test_until_a_name_that_never_comes_lists_those_that_came(tmp_path):
+  store = artifacts.Store(tmp_path, layout=None, until='sf')
+  for name in NAMES:
+    store.step(name, Calls())
+  with pytest.raises(errors.InputError) as caught:
+    store.finish()
+  assert str(caught.value) == (
+    '--until=sf: no stage has that name; the stages were '
+    'retrieve/train, retrieve/val, sft, sft_2, answer/0'
+  )
+
+
+def test_without_until_finish_does_nothing(tmp_path):
+  artifacts.Store(tmp_path, layout=None).finish()
+
+
+def test_a_summary_in_words():
+  summary = {
+    'expected': 1200,
+    'made': 1200,
+    'examples_in': 320,
+    'loss': 1.23456,
+    'rule': 'best',
+    'by_task': {'a': 1},
+    'best': None,
+  }
+  assert artifacts.line(summary) == (
+    '1,200 made, 320 examples in, loss 1.235, rule best'
+  )
+
+
+def test_a_path_wins_over_a_bundled_asset_of_that_name(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  name = 'prompts/policy.txt'
+  assert assets.path(name) == assets.HERE / name
+  (tmp_path / 'prompts').mkdir()
+  (tmp_path / name).write_text('mine')
+  assert assets.path(name).read_text() == 'mine'
+  assert assets.path(str(tmp_path)) == tmp_path
+
+
+def test_a_missing_asset_names_the_bundled_ones():
+  with pytest.raises(errors.InputError) as caught:
+    assets.path('prompts/polizy.txt')
+  assert 'prompts/polizy.txt: no such file' in str(caught.value)
+  assert ' prompts/policy.txt, ' in str(caught.value)
+  with pytest.raises(errors.InputError, match='empty name'):
+    assets.path('')
