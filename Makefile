@@ -1,0 +1,47 @@
+# make demo   the whole method in miniature, into runs/demo
+# make test   linter and test suite
+# Both make .venv if it is missing; PYTHON=python3.12 picks another Python.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+PINS := $(wildcard constraints/*.txt)
+
+.PHONY: demo test
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/installed
+	$(RUN) -m restpg_jax.main run --config=configs/demo.py --workdir=runs/demo
+
+test: $(VENV)/installed-test
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m pytest -q
+
+# The stamps: nothing is installed again until setup.py or the pins change.
+$(VENV)/installed: setup.py $(PINS)
+	$(call newer,$(PYTHON))
+	$(RUN) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	$(call newer,$(RUN))
+	$(call install,.)
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(call install,.[test])
+
+define newer
+@$(1) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: $(1) is no Python of 3.11 or newer; try" \
+	    "make PYTHON=python3.12, or remove $(VENV) if it is an older one" >&2; \
+	  exit 2; }
+endef
+
+# With the tested versions, where there are some for this Python.
+define install
+@pins=constraints/python$$($(RUN) -c \
+	  'import sys; print("%d.%d" % sys.version_info[:2])').txt; \
+	if [ -f "$$pins" ]; then with="-c $$pins"; else with=; \
+	  echo "no $$pins: installing the newest versions, which are untested"; fi; \
+	echo "installing '$(1)' $$with (some minutes, once)"; \
+	$(RUN) -m pip install --quiet --disable-pip-version-check $$with -e '$(1)'
+@touch $@
+endef

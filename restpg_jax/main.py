@@ -1,0 +1,144 @@
+"""The command: python -m restpg_jax.main [VERB] --config=... --workdir=DIR."""
+
+import contextlib
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+
+from etils import epath
+
+from restpg_jax import errors, settings
+
+DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 75  # exit codes
+
+USAGE = """\
+REST-PG: teaches a language model to reason over a user's own documents.
+
+python -m restpg_jax.main [VERB] --config=FILE[:ARG] --workdir=DIR [flags]
+
+Verbs (run is the default):
+{verbs}
+
+Flags:
+  --config=FILE[:ARG]    experiment: a file of configs/, get_config(ARG)
+  --config.KEY=VALUE     override a setting: --config.train.steps=100
+                         (all settings with their meaning: restpg_jax/config.py)
+  --workdir=DIR          everything is kept here (a folder or gs://...); the
+                         same command again goes on where it stopped
+  --until=NAME           stop after the last stage called NAME or NAME/...
+  --help                 this
+
+Exit codes: 0 done, 2 bad input, flag or config, 75 interrupted (run the same
+command again), 1 anything else.
+"""
+
+
+def run(command: settings.Command) -> None:
+  """Runs the methods of the config and reports on them."""
+  if command.cfg is None:
+    raise errors.InputError('missing --config=FILE; see --help')
+  # Heavy imports wait until the command line is known to be right.
+  from restpg_jax import restpg
+  from restpg_jax.io import artifacts
+
+  try:
+    restpg.run(command.cfg, command.workdir, until=command.until)
+  except artifacts.Until:
+    print(f'stopped after {command.until}')
+    return
+  report(command)
+
+
+def report(command: settings.Command) -> None:
+  """Rebuilds WORKDIR/report from all methods that are finished there."""
+  from restpg_jax.stages import report as report_stage
+
+  if not epath.Path(command.workdir).is_dir():
+    raise errors.InputError(f'--workdir={command.workdir}: no such folder')
+  results = report_stage.build(command.workdir)
+  print(report_stage.table(results))
+  print(f'report: {epath.Path(command.workdir) / "report" / "index.html"}')
+
+
+VERBS = {'run': run, 'report': report}
+
+
+def main(argv: Sequence[str]) -> int:
+  """Does what the arguments say; returns the exit code."""
+  if settings.wants_help(argv):
+    print(usage(), end='')
+    return DONE
+  workdir = ''
+  try:
+    command = settings.parse(argv, tuple(VERBS))
+    workdir = command.workdir
+    _check_workdir(workdir)
+    with _terminable():
+      VERBS[command.verb](command)
+  except errors.InputError as error:
+    return _fail(BAD_INPUT, f'error: {" ".join(str(error).split())}')
+  except KeyboardInterrupt:
+    return _fail(
+      INTERRUPTED, 'interrupted: run the same command again to continue'
+    )
+  except Exception as error:
+    place = _keep_traceback(workdir)
+    what = ' '.join(str(error).split())
+    return _fail(FAILED, f'error: {type(error).__name__}: {what}{place}')
+  return DONE
+
+
+def console() -> None:
+  """The console script `restpg`."""
+  sys.exit(main(sys.argv[1:]))
+
+
+def usage() -> str:
+  verbs = '\n'.join(
+    f'  {name:<10} {verb.__doc__}' for name, verb in VERBS.items()
+  )
+  return USAGE.format(verbs=verbs)
+
+
+def _check_workdir(workdir: str) -> None:
+  if not workdir:
+    raise errors.InputError('missing --workdir=DIR; see --help')
+  path = epath.Path(workdir)
+  if path.exists() and not path.is_dir():
+    raise errors.InputError(f'--workdir={workdir} is no folder')
+
+
+@contextlib.contextmanager
+def _terminable():
+  """SIGTERM is a KeyboardInterrupt inside."""
+
+  def interrupt(number, frame):
+    raise KeyboardInterrupt
+
+  before = signal.signal(signal.SIGTERM, interrupt)
+  try:
+    yield
+  finally:
+    signal.signal(signal.SIGTERM, before)
+
+
+def _keep_traceback(workdir: str) -> str:
+  """Into WORKDIR/error.log, or to stderr where that fails."""
+  path = epath.Path(workdir) / 'error.log'
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(traceback.format_exc())
+  except Exception:
+    traceback.print_exc()
+    return ''
+  return f' (traceback in {path})'
+
+
+def _fail(code: int, message: str) -> int:
+  print(message, file=sys.stderr, flush=True)
+  return code
+
+
+if __name__ == '__main__':
+  console()

@@ -1,0 +1,60 @@
+"""What the package needs and what it carries."""
+
+import pathlib
+
+import setuptools
+
+ASSETS = pathlib.Path(__file__).parent / 'restpg_jax' / 'assets'
+
+REQUIRES = [
+  'absl-py',
+  'etils[epath]',
+  'flax',
+  'gemma',
+  'jax',
+  'jinja2',
+  'markupsafe',
+  'ml-collections',
+  'numpy',
+  'optax',
+  'orbax-checkpoint',
+  'pyarrow',
+  'rank-bm25',
+  'rouge-score',
+  'scipy',
+  # 0.2.3 needs a protobuf that gemma's dependencies do not allow.
+  'sentencepiece>=0.2.0,<0.2.3',
+  'tensorflow-datasets',
+  'tqdm',
+]
+
+EXTRAS = {
+  'tpu': ['jax[tpu]'],
+  'test': ['hypothesis', 'pytest', 'pytest-xdist', 'ruff', 'setuptools'],
+  'bench': ['torch==2.13.0', 'transformers'],
+}
+
+
+def carried() -> list[str]:
+  """Every file of the assets, also in folders and with a leading dot."""
+  return [
+    str(path.relative_to(ASSETS))
+    for path in sorted(ASSETS.rglob('*'))
+    if path.is_file() and '__pycache__' not in path.parts
+  ]
+
+
+if __name__ == '__main__':
+  setuptools.setup(
+    name='restpg_jax',
+    version='0.1.0',
+    description='REST-PG (arXiv 2501.04167) in JAX: reasoning-enhanced '
+    'self-training for personalised text generation',
+    license='Apache-2.0',
+    python_requires='>=3.11',
+    packages=setuptools.find_packages(include=['restpg_jax*']),
+    package_data={'restpg_jax.assets': carried()},
+    install_requires=REQUIRES,
+    extras_require=EXTRAS,
+    entry_points={'console_scripts': ['restpg = restpg_jax.main:console']},
+  )

@@ -1,0 +1,202 @@
+"""Facts about restpg_jax/main.py: verbs, exit codes, last words."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import types
+
+import pytest
+
+from restpg_jax import errors, main
+from restpg_jax.io import artifacts
+
+CONFIG = """
+from restpg_jax import config
+
+def get_config():
+  return config.Config()
+"""
+# Stands in for the method, for tests in a process of their own.
+STUB = """
+import sys, types, time
+from restpg_jax import main
+def run(cfg, workdir, until=''):
+  {body}
+import restpg_jax
+restpg_jax.restpg = sys.modules['restpg_jax.restpg'] = types.SimpleNamespace(
+    run=run)
+sys.argv[0] = 'restpg'
+main.console()
+"""
+
+
+@pytest.fixture
+def flags(tmp_path):
+  (tmp_path / 'x.py').write_text(CONFIG)
+  return [f'--config={tmp_path / "x.py"}', f'--workdir={tmp_path / "w"}']
+
+
+@pytest.fixture
+def method(monkeypatch):
+  """Stand-ins for the method and its report; .error is what a run raises."""
+  seen = types.SimpleNamespace(calls=[], error=None, workdirs=[])
+
+  def run(cfg, workdir, until=''):
+    seen.calls.append((cfg, workdir, until))
+    os.makedirs(workdir, exist_ok=True)
+    if seen.error:
+      raise seen.error
+
+  def build(workdir):
+    seen.workdirs.append(workdir)
+    return {'methods': {'rest_pg': 0.5}}
+
+  import restpg_jax
+  import restpg_jax.stages
+
+  report = types.SimpleNamespace(
+    build=build, table=lambda results: f'table of {results["methods"]}'
+  )
+  restpg = types.SimpleNamespace(run=run)
+  monkeypatch.setattr(restpg_jax, 'restpg', restpg, raising=False)
+  monkeypatch.setitem(sys.modules, 'restpg_jax.restpg', restpg)
+  monkeypatch.setattr(restpg_jax.stages, 'report', report, raising=False)
+  monkeypatch.setitem(sys.modules, 'restpg_jax.stages.report', report)
+  return seen
+
+
+def test_run_ends_with_the_table_and_the_place(method, flags, capsys, tmp_path):
+  assert main.main([*flags, '--config.seed=3']) == 0
+  ((cfg, workdir, until),) = method.calls
+  assert (cfg.seed, workdir, until) == (3, str(tmp_path / 'w'), '')
+  assert method.workdirs == [workdir]
+  assert capsys.readouterr().out.splitlines() == [
+    "table of {'rest_pg': 0.5}",
+    f'report: {tmp_path / "w" / "report" / "index.html"}',
+  ]
+
+
+def test_report_alone_runs_nothing_and_needs_no_config(
+  method, capsys, tmp_path
+):
+  assert main.main(['report', f'--workdir={tmp_path}']) == 0
+  assert method.calls == []
+  assert method.workdirs == [str(tmp_path)]
+  assert 'table of' in capsys.readouterr().out
+
+
+def test_until_is_no_failure_and_makes_no_report(method, flags, capsys):
+  method.error = artifacts.Until('sft')
+  assert main.main([*flags, '--until=sft']) == 0
+  assert method.calls[0][2] == 'sft'
+  assert method.workdirs == []
+  assert capsys.readouterr().out == 'stopped after sft\n'
+
+
+@pytest.mark.parametrize(
+  'error, code, words',
+  [
+    (errors.InputError('row 3:\n bad'), 2, 'error: row 3: bad'),
+    (
+      KeyboardInterrupt(),
+      75,
+      'interrupted: run the same command again to continue',
+    ),
+    (artifacts.Incomplete('a: 1 of 2'), 1, 'error: Incomplete: a: 1 of 2'),
+    (ZeroDivisionError('a\nb'), 1, 'error: ZeroDivisionError: a b'),
+    (ValueError(''), 1, 'error: ValueError: '),
+  ],
+)
+def test_exit_codes(method, flags, capsys, tmp_path, error, code, words):
+  method.error = error
+  assert main.main(flags) == code
+  (line,) = capsys.readouterr().err.splitlines()  # no traceback
+  log = tmp_path / 'w' / 'error.log'
+  if code == 1:
+    assert line == f'{words} (traceback in {log})'
+    assert 'in run\n    raise seen.error\n' in log.read_text()
+  else:
+    assert line == words
+    assert not log.exists()
+  assert method.workdirs == []
+
+
+@pytest.mark.parametrize(
+  'argv, words',
+  [
+    ([], 'missing --workdir=DIR; see --help'),
+    (['--workdir=w'], 'missing --config=FILE; see --help'),
+    (['evaluate', '--workdir=w'], 'evaluate: the verbs are run, report'),
+    (['--workdir=w', '--worm=1'], "Unknown command line flag 'worm'"),
+    (['report', '--workdir=none'], '--workdir=none: no such folder'),
+    (['--workdir=w', '--config=none.py'], 'none.py: no such config file'),
+  ],
+)
+def test_what_is_missing_or_wrong(method, capsys, monkeypatch, tmp_path, argv,
+                                  words):  # fmt: skip
+  monkeypatch.chdir(tmp_path)
+  assert main.main(argv) == 2
+  (line,) = capsys.readouterr().err.splitlines()
+  assert line.startswith(f'error: {words}')
+  assert list(tmp_path.iterdir()) == []  # nothing is made
+  assert method.calls == []
+
+
+def test_a_workdir_that_is_a_file(method, flags, capsys, tmp_path):
+  (tmp_path / 'w').write_text('')
+  assert main.main(flags) == 2
+  assert capsys.readouterr().err.endswith('is no folder\n')
+
+
+def test_help_names_every_verb(capsys):
+  assert main.main(['--help']) == 0
+  out = capsys.readouterr().out
+  for verb in main.VERBS:
+    assert f'\n  {verb} ' in out
+  assert max(map(len, out.splitlines())) <= 80
+
+
+def test_help_is_quick_and_imports_nothing_heavy():
+  start = time.monotonic()
+  done = subprocess.run(
+    [sys.executable, '-X', 'importtime', '-m', 'restpg_jax.main', '--help'],
+    capture_output=True,
+    text=True,
+  )
+  assert time.monotonic() - start < 3
+  assert done.returncode == 0
+  assert done.stdout.startswith('REST-PG')
+  imported = {
+    line.split('|')[-1].strip().split('.')[0]
+    for line in done.stderr.splitlines()
+  }
+  assert 'absl' in imported  # the list is what it should be
+  assert not imported & {'jax', 'flax', 'numpy', 'tensorflow', 'torch'}
+
+
+def start(flags, body):
+  return subprocess.Popen(
+    [sys.executable, '-c', STUB.format(body=body), *flags],
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_with_75_and_says_how_to_go_on(flags, number):
+  process = start(flags, "print('here', flush=True); time.sleep(60)")
+  assert process.stdout.readline() == 'here\n'
+  process.send_signal(number)
+  _, err = process.communicate(timeout=20)
+  assert process.returncode == 75
+  assert err == 'interrupted: run the same command again to continue\n'
+
+
+def test_the_exit_code_is_the_programs(flags):
+  process = start(flags, '1 / 0')
+  _, err = process.communicate(timeout=20)
+  assert process.returncode == 1
+  assert err.startswith('error: ZeroDivisionError: division by zero (traceback')

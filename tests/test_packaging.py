@@ -1,0 +1,212 @@
+"""Facts about setup.py, the constraints and the Makefile."""
+
+import ast
+import os
+import pathlib
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+
+import pytest
+from packaging import requirements, utils
+
+ROOT = pathlib.Path(__file__).parent.parent
+PINS = sorted((ROOT / 'constraints').glob('*.txt'))
+SETUP = runpy.run_path(str(ROOT / 'setup.py'))
+
+
+def files_below(folder):
+  return {
+    str(path.relative_to(folder))
+    for path in folder.rglob('*')
+    if path.is_file() and '__pycache__' not in path.parts
+  }
+
+
+def test_the_installed_package_has_every_file(tmp_path):
+  # A copy, since setuptools writes beside setup.py.
+  shutil.copytree(ROOT / 'restpg_jax', tmp_path / 'restpg_jax')
+  shutil.copy(ROOT / 'setup.py', tmp_path)
+  odd = tmp_path / 'restpg_jax' / 'assets' / 'tiny' / 'deep'
+  odd.mkdir(parents=True)
+  (odd / '.zarray').write_text('a checkpoint may have names with a dot')
+  subprocess.run(
+    [sys.executable, 'setup.py', '-q', 'build', '--build-lib', 'built'],
+    cwd=tmp_path,
+    check=True,
+    capture_output=True,
+  )
+  found = files_below(tmp_path / 'built' / 'restpg_jax')
+  assert found == files_below(tmp_path / 'restpg_jax')
+  assert {'main.py', 'assets/prompts/judge.txt'} <= found
+  assert 'assets/tiny/deep/.zarray' in found
+
+
+def test_every_package_has_an_init_file():
+  for path in (ROOT / 'restpg_jax').rglob('*.py'):
+    assert (path.parent / '__init__.py').exists(), path
+
+
+def test_every_foreign_import_is_required():
+  modules = {  # by the name of the package that brings them
+    'absl': 'absl-py',
+    'ml_collections': 'ml-collections',
+    'orbax': 'orbax-checkpoint',
+    'rank_bm25': 'rank-bm25',
+    'rouge_score': 'rouge-score',
+    'tensorflow_datasets': 'tensorflow-datasets',
+  }
+  named = {requirements.Requirement(r).name for r in SETUP['REQUIRES']}
+  for path in (ROOT / 'restpg_jax').rglob('*.py'):
+    for node in ast.walk(ast.parse(path.read_text())):
+      if isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names]
+      elif isinstance(node, ast.ImportFrom):
+        names = [node.module]
+      else:
+        continue
+      tops = {name.split('.')[0] for name in names}
+      foreign = tops - sys.stdlib_module_names - {'restpg_jax'}
+      for name in foreign:
+        assert modules.get(name, name) in named, f'{path} imports {name}'
+
+
+def test_there_are_constraints_for_each_python():
+  assert [p.name for p in PINS] == ['python3.11.txt', 'python3.12.txt']
+
+
+@pytest.mark.parametrize('path', PINS, ids=lambda path: path.stem)
+def test_constraints_are_pins_that_fit_what_is_required(path):
+  lines = path.read_text().splitlines()
+  pins = {}
+  for line in lines:
+    if line and not line.startswith('#'):
+      # No address, no folder of somebody's machine, no editable install.
+      match = re.fullmatch(r'([\w.-]+)==([\w.+!]+)', line)
+      assert match, line
+      pins[utils.canonicalize_name(match[1])] = match[2]
+  assert 'restpg-jax' not in pins
+  wanted = SETUP['REQUIRES'] + SETUP['EXTRAS']['test']
+  for text in wanted:
+    requirement = requirements.Requirement(text)
+    name = utils.canonicalize_name(requirement.name)
+    if name != 'setuptools':  # comes with the virtual environment
+      assert requirement.specifier.contains(pins[name]), text
+
+
+# A Python that makes virtual environments of itself and writes down calls.
+FAKE = """#!/bin/bash
+echo "$(basename "$0") $*" >> {log}
+case "$1 $2" in
+  '-c import sys; sys.exit'*) exit {too_old} ;;
+  '-c import sys; print'*) echo 3.11 ;;
+  '-m venv') mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;;
+  '-m pip') [[ "$*" == *"$FAILING"* && -n "$FAILING" ]] && exit 1 ;;
+esac
+exit 0
+"""
+
+
+class Fresh:
+  """A fresh checkout with a Python that only pretends."""
+
+  def __init__(self, folder, too_old=0):
+    self.folder, self.log = folder, folder / 'log'
+    shutil.copy(ROOT / 'Makefile', folder)
+    shutil.copy(ROOT / 'setup.py', folder)
+    (folder / 'constraints').mkdir()
+    (folder / 'constraints' / 'python3.11.txt').write_text('')
+    fake = folder / 'fake'
+    fake.write_text(FAKE.format(log=self.log, too_old=too_old))
+    fake.chmod(0o755)
+
+  def make(self, target, failing=''):
+    """The exit status, what was printed, and the calls without checks."""
+    self.log.write_text('')
+    done = subprocess.run(
+      ['make', target, 'PYTHON=./fake'],
+      cwd=self.folder,
+      env={'PATH': '/usr/bin:/bin', 'FAILING': failing},
+      capture_output=True,
+      text=True,
+    )
+    calls = [
+      line
+      for line in self.log.read_text().splitlines()
+      if ' -c ' not in line and not line.endswith('--version')
+      or 'install' in line
+    ]  # fmt: skip
+    return done.returncode, done.stdout + done.stderr, calls
+
+
+INSTALL = (
+  'python -m pip install --quiet --disable-pip-version-check '
+  '-c constraints/python3.11.txt -e '
+)
+RUN = (
+  'python -m restpg_jax.main run --config=configs/demo.py --workdir=runs/demo'
+)
+CHECK = [
+  'python -m ruff check .',
+  'python -m ruff format --check .',
+  'python -m pytest -q',
+]
+
+
+def test_make_demo_installs_once(tmp_path):
+  fresh = Fresh(tmp_path)
+  assert fresh.make('demo')[2] == ['fake -m venv .venv', INSTALL + '.', RUN]
+  assert fresh.make('demo')[2] == [RUN]
+
+
+def test_make_test_adds_what_tests_need_once(tmp_path):
+  fresh = Fresh(tmp_path)
+  fresh.make('demo')
+  assert fresh.make('test')[2] == [INSTALL + '.[test]', *CHECK]
+  assert fresh.make('test')[2] == CHECK
+  assert fresh.make('demo')[2] == [RUN]
+
+
+def test_a_changed_pin_installs_again(tmp_path):
+  fresh = Fresh(tmp_path)
+  fresh.make('demo')
+  stamp = (tmp_path / '.venv' / 'installed').stat().st_mtime
+  path = tmp_path / 'constraints' / 'python3.11.txt'
+  path.write_text('numpy==2')
+
+  os.utime(path, (stamp + 5, stamp + 5))
+  assert fresh.make('demo')[2] == [INSTALL + '.', RUN]
+
+
+def test_an_installation_that_failed_is_tried_again(tmp_path):
+  fresh = Fresh(tmp_path)
+  status, _, calls = fresh.make('demo', failing='install')
+  assert status != 0
+  assert calls[-1] == INSTALL + '.'
+  assert fresh.make('demo')[2] == [INSTALL + '.', RUN]
+
+
+def test_an_old_python_is_told_so(tmp_path):
+  status, out, calls = Fresh(tmp_path, too_old=1).make('demo')
+  assert status == 2
+  assert 'error: ./fake is no Python of 3.11 or newer' in out
+  assert calls == []
+
+
+def test_continuous_integration_runs_make_test():
+  path = ROOT / '.ci' / 'run'
+  assert path.stat().st_mode & 0o111
+  assert path.read_text().splitlines() == [
+    '#!/usr/bin/env bash',
+    'set -euo pipefail',
+    'cd "$(dirname "$0")/.."',
+    'make test',
+  ]
+
+
+def test_the_licence_is_whole():
+  text = (ROOT / 'LICENSE').read_text()
+  assert 'Apache License\n                           Version 2.0' in text
+  assert 'END OF TERMS AND CONDITIONS' in text
