@@ -9,8 +9,10 @@ import sentencepiece
 # Pieces that steer a model. In Gemma's vocabularies they are matched inside
 # ordinary text, so that a user could forge a chat turn.
 CONTROL = re.compile(
-  r'<(pad|eos|bos|unk|mask|2mass|\[@BOS@\]|unused\d+|start_of_\w+|end_of_\w+)>'
+  r'<(pad|eos|bos|unk|mask|2mass|unused\d+|start_of_\w+|end_of_\w+)>'
+  r'|\[(@BOS@|multimodal|toxicity=0)\]'
 )
+BLANK = '\u2581'  # SentencePiece's own sign for a blank
 
 
 class Tokenizer:
@@ -23,6 +25,7 @@ class Tokenizer:
     self.bos = self._id('<bos>')
     self.start_of_turn = self._id('<start_of_turn>')
     self.end_of_turn = self._id('<end_of_turn>')
+    self._blank = [self._id(f'<0x{byte:02X}>') for byte in BLANK.encode()]
 
   @property
   def vocab_size(self) -> int:
@@ -36,10 +39,10 @@ class Tokenizer:
     ids = []
     start = 0
     for match in CONTROL.finditer(text):
-      # Cut behind the '<': neither part can match a control piece.
-      ids += self._model.encode(text[start : match.start() + 1])
+      # Cut behind the '<' or '[': neither part can match a control piece.
+      ids += self._plain(text[start : match.start() + 1])
       start = match.start() + 1
-    return ids + self._model.encode(text[start:])
+    return ids + self._plain(text[start:])
 
   def decode(self, ids: Sequence[int]) -> str:
     return self._model.decode([int(i) for i in ids])
@@ -62,6 +65,13 @@ class Tokenizer:
     """Ids of all pieces that begin with a digit: they would go on a number."""
     pieces = [self._model.id_to_piece(i) for i in range(self.vocab_size)]
     return tuple(i for i, p in enumerate(pieces) if p[0].isdigit())
+
+  def _plain(self, text: str) -> list[int]:
+    """A sign that looks like SentencePiece's blank goes as its bytes."""
+    ids, *rest = map(self._model.encode, text.split(BLANK))
+    for more in rest:
+      ids += self._blank + more
+    return ids
 
   def _id(self, piece: str) -> int:
     number = self._model.piece_to_id(piece)

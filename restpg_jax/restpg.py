@@ -1,0 +1,216 @@
+"""Algorithm 1 of the paper, and the four methods of its Table 1."""
+
+import dataclasses
+import time
+from collections.abc import Iterator
+
+from etils import epath
+
+from restpg_jax import config, errors
+from restpg_jax.io import artifacts, records
+from restpg_jax.parallel import layout as layouts
+from restpg_jax.stages import base as bases
+from restpg_jax.stages import (
+  choose,
+  draw,
+  language,
+  reason,
+  retrieve,
+  score,
+  select,
+  train,
+)
+from restpg_jax.text import templates
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+  """A row of Table 1."""
+
+  reasoning: bool  # the policy writes reasoning before its answer
+  em: bool  # it is improved by expectation-maximisation
+
+
+METHODS = {
+  'sft': Method(reasoning=False, em=False),
+  'sft_reasoning': Method(reasoning=True, em=False),
+  'rest_em': Method(reasoning=False, em=True),
+  'rest_pg': Method(reasoning=True, em=True),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluated:
+  """The test answers of the policy after iteration t."""
+
+  t: int
+  test: artifacts.Artifact
+  answers: artifacts.Artifact
+  scores: artifacts.Artifact
+
+
+def run(
+  cfg: config.Config, workdir: epath.PathLike, *, until: str = ''
+) -> None:
+  """Runs cfg.methods in a workdir; what is already there is kept.
+
+  Raises artifacts.Until once the stages that `until` names are done.
+  """
+  check(cfg)
+  workdir = epath.Path(workdir)
+  layout = layouts.Layout.of(cfg.compute)
+  store = artifacts.Store(workdir, layout=layout, until=until)
+  for name in cfg.methods:
+    print(f'method {name}', flush=True)
+    began = time.monotonic()
+    evaluations = list(restpg(cfg, METHODS[name], store.step))
+    note_method(workdir, name, cfg, evaluations, time.monotonic() - began)
+  store.finish()
+
+
+def restpg(cfg: config.Config, method: Method, step) -> Iterator[Evaluated]:
+  """Algorithm 1; yields the evaluation of each iteration's policy."""
+  base = step('base', bases.load_base, cfg=cfg.policy)
+  train_set, val, test = (
+    step(
+      f'retrieve/{split}',
+      retrieve.retrieve,
+      cfg=retrieve.Settings(cfg.data, cfg.retrieval, split),
+    )
+    for split in ('train', 'val', 'test')
+  )
+  if method.reasoning:  # line 3
+    settings = reason.Settings(cfg.reason, cfg.prompt, cfg.seed)
+    demos = step('reason', reason.reason, train_set, cfg=settings)
+  else:
+    demos = step('targets', reason.copy_targets, train_set)
+  policy = fit(cfg, method, step, 'sft', base, train_set, demos, val)  # line 5
+  yield evaluate(cfg, method, step, 0, policy, test)
+
+  for t in range(1, cfg.iterations * method.em + 1):  # line 7
+    kept = e_step(cfg, method, step, t, policy, train_set)  # line 9
+    start = base if cfg.fresh_start else policy
+    policy = fit(  # line 11
+      cfg, method, step, f'm_step{t}', start, train_set, kept, val
+    )
+    yield evaluate(cfg, method, step, t, policy, test)
+
+
+def fit(cfg, method, step, name, start, examples, targets, val):
+  """Trains from `start` and chooses the checkpoint."""
+  shared = dict(
+    prompt=cfg.prompt,
+    tokenizer=tokenizer_of(cfg),
+    reasoning=method.reasoning,
+    seed=cfg.seed,
+  )
+  trained = step(
+    f'{name}/train',
+    train.train,
+    start,
+    examples,
+    targets,
+    cfg=train.Settings(train=cfg.train, **shared),
+  )
+  settings = choose.Settings(
+    choose=cfg.choose, answer=cfg.answer, reward=cfg.reward, **shared
+  )
+  return step(f'{name}/choose', choose.choose, trained, val, cfg=settings)
+
+
+def e_step(cfg, method, step, t, policy, examples):
+  """Draws m outputs an input, scores them, keeps the good ones."""
+  name = f'e_step{t}'
+  drawn = step(
+    f'{name}/draw',
+    draw.draw,
+    policy,
+    examples,
+    cfg=draw_settings(cfg, method, cfg.draw, 'draw', t),
+  )
+  settings = score.Settings(cfg.reward, cfg.prompt, method.reasoning)
+  scored = step(f'{name}/score', score.score, examples, drawn, cfg=settings)
+  return step(f'{name}/select', select.select, scored, cfg=cfg.select)
+
+
+def evaluate(cfg, method, step, t, policy, test) -> Evaluated:
+  """One answer to each test input, scored."""
+  settings = draw_settings(cfg, method, cfg.answer, 'test', t)
+  answers = step(f'eval{t}/answer', draw.draw, policy, test, cfg=settings)
+  settings = score.Settings(cfg.reward, cfg.prompt, method.reasoning)
+  scores = step(f'eval{t}/score', score.score, test, answers, cfg=settings)
+  return Evaluated(t, test, answers, scores)
+
+
+def draw_settings(cfg, method, sample, purpose, t) -> draw.Settings:
+  return draw.Settings(
+    sample=sample,
+    prompt=cfg.prompt,
+    tokenizer=tokenizer_of(cfg),
+    reasoning=method.reasoning,
+    seed=cfg.seed,
+    purpose=purpose,
+    iteration=t,
+  )
+
+
+def tokenizer_of(cfg: config.Config) -> config.Model:
+  """The policy's tokenizer alone: the weights reach a stage as its input."""
+  return dataclasses.replace(cfg.policy, checkpoint='')
+
+
+def note_method(workdir, name, cfg, evaluations, seconds) -> None:
+  """methods/NAME.json, from which the report is made."""
+  template = language.load_template(cfg.prompt.template)
+  output = templates.Output.of(template)
+
+  def folder(artifact):
+    return str(artifact.path.relative_to(workdir))
+
+  records.write_json(
+    workdir / 'methods' / f'{name}.json',
+    {
+      'method': name,
+      'config': dataclasses.asdict(cfg),
+      'seconds': seconds,
+      'output': dataclasses.asdict(output) if METHODS[name].reasoning else None,
+      'iterations': [
+        {
+          't': e.t,
+          'examples': folder(e.test),
+          'answers': folder(e.answers),
+          'scores': folder(e.scores),
+        }
+        for e in evaluations
+      ],
+    },
+  )
+
+
+def check(cfg: config.Config) -> None:
+  """Raises InputError for settings that no run can have."""
+  for name in cfg.methods:
+    if name not in METHODS:
+      raise errors.InputError(
+        f'methods: {name!r} is not one of {", ".join(METHODS)}'
+      )
+  if not cfg.methods:
+    raise errors.InputError('methods is empty; name at least one')
+  least = {
+    'retrieval.k': cfg.retrieval.k,
+    'draw.m': cfg.draw.m,
+    'answer.m': cfg.answer.m,
+    'select.limit': cfg.select.limit,
+    'train.steps': cfg.train.steps,
+    'train.batch_size': cfg.train.batch_size,
+    'train.checkpoint_every': cfg.train.checkpoint_every,
+    'choose.examples': cfg.choose.examples,
+    'reason.tries': cfg.reason.tries,
+    'prompt.max_output': cfg.prompt.max_output,
+  }
+  for name, value in least.items():
+    if value < 1:
+      raise errors.InputError(f'{name} is {value}; it must be at least 1')
+  if cfg.iterations < 0:
+    raise errors.InputError(f'iterations is {cfg.iterations}; 0 or more')
+  select.check(cfg.select)

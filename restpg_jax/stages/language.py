@@ -1,0 +1,193 @@
+"""A model that is ready to write or to judge: weights, sizes, tokenizer."""
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+
+import jax
+import numpy as np
+from etils import epath
+
+from restpg_jax import assets, config, errors
+from restpg_jax.io import checkpoints
+from restpg_jax.models import decoder
+from restpg_jax.parallel import layout as layouts
+from restpg_jax.sampling import engine, keys
+from restpg_jax.sampling import labels as label_scores
+from restpg_jax.text import templates
+from restpg_jax.text import tokenizer as tokenizers
+
+
+@dataclasses.dataclass(frozen=True)
+class Language:
+  """One model, with its weights on every device."""
+
+  model: decoder.Decoder
+  params: dict
+  tokenizer: tokenizers.Tokenizer
+  layout: layouts.Layout
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+  """Samples j of an example that have yet to be drawn."""
+
+  example_id: str
+  prompt: Sequence[int]
+  js: Sequence[int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampled:
+  """One of them, drawn."""
+
+  example_id: str
+  j: int
+  text: str
+  ended: bool
+  tokens: int  # the stop token included
+
+
+def load(checkpoint: epath.PathLike, tokenizer: str, layout) -> Language:
+  """From a model folder; `tokenizer` is a path or a bundled name."""
+  params, size = checkpoints.load_model(checkpoint)
+  words = load_tokenizer(tokenizer, size)
+  return Language(of_size(size, layout), layout.on_each(params), words, layout)
+
+
+def load_named(model: config.Model, layout) -> Language:
+  return load(assets.path(model.checkpoint), model.tokenizer, layout)
+
+
+def load_tokenizer(name: str, size: decoder.Size) -> tokenizers.Tokenizer:
+  """Raises InputError where its ids go beyond the model's embedding."""
+  path = assets.path(name)
+  try:
+    words = tokenizers.Tokenizer(path.read_bytes())
+  except (RuntimeError, ValueError) as e:
+    raise errors.InputError(
+      f'{path}: no usable SentencePiece model: {e}'
+    ) from e
+  if words.vocab_size > size.vocabulary:
+    raise errors.InputError(
+      f'{path} has {words.vocab_size} pieces but the model embeds only '
+      f'{size.vocabulary}; they do not belong together'
+    )
+  return words
+
+
+def load_template(name: str) -> templates.Template:
+  path = assets.path(name)
+  try:
+    return templates.Template(path.read_text(), str(path))
+  except UnicodeDecodeError as e:
+    raise errors.InputError(f'{path}: not UTF-8: {e}') from e
+
+
+def of_size(size: decoder.Size, layout, dtype=np.float32) -> decoder.Decoder:
+  """The decoder as this layout compiles it."""
+  unroll = size.layers if layout.unroll else 1
+  return decoder.Decoder(size, dtype=dtype, unroll=unroll)
+
+
+def sample(
+  language: Language,
+  wanted: Sequence[Wanted],
+  *,
+  prompt_length: int,
+  m: int,
+  max_output: int,
+  stop: int,
+  temperature: float,
+  top_p: float,
+  seed: int,
+  purpose: str,
+  iteration: int = 0,
+) -> Iterator[list[Sampled]]:
+  """Draws all that is wanted, a batch at a time, in order.
+
+  `prompt_length` and `m` belong to the whole stage, not to what is left of
+  it: they fix the compiled shape, and with it every bit of the result.
+  """
+  layout = language.layout
+  G = min(m, layout.compute.samples)
+  slots = layout.compute.prompts * layout.compute.samples
+  shape = engine.Shape(max(1, slots // G), G, _up(prompt_length), max_output)
+  groups = [
+    (w, w.js[n : n + G]) for w in wanted for n in range(0, len(w.js), G)
+  ]
+
+  def key(example_id, j):
+    return keys.row_key(
+      seed=seed,
+      purpose=purpose,
+      iteration=iteration,
+      example_id=example_id,
+      j=j,
+    )
+
+  requests = [
+    engine.Request(w.prompt, [key(w.example_id, j) for j in js])
+    for w, js in groups
+  ]
+  draw = draw_program(language.model, layout, shape, stop, temperature, top_p)
+  left = iter(groups)
+  for batch in engine.run(
+    draw, language.params, requests, shape, layout.devices
+  ):
+    yield [
+      Sampled(
+        w.example_id,
+        j,
+        language.tokenizer.decode(drawn.tokens),
+        drawn.ended,
+        len(drawn.tokens) + drawn.ended,
+      )
+      for row in batch
+      for w, js in [next(left)]
+      for j, drawn in zip(js, row, strict=True)
+    ]
+
+
+def label_logp(
+  language: Language,
+  prompts: Sequence[Sequence[int]],
+  labels: Sequence[str],
+  *,
+  prompt_length: int,
+) -> Iterator[np.ndarray]:
+  """Log-probabilities [n, labels] of the next prompts, batch by batch."""
+  layout = language.layout
+  tokenizer = language.tokenizer
+  sequences = tuple(tuple(tokenizer.encode(label)) for label in labels)
+  score = label_program(language.model, layout, sequences, tokenizer.digits)
+  P = layout.compute.judged
+  size = P * layout.devices
+  shape = engine.Shape(P, 1, _up(prompt_length), 1)
+  for start in range(0, len(prompts), size):
+    batch = [engine.Request(p, []) for p in prompts[start : start + size]]
+    tokens, length, _ = engine.arrays(batch, shape, size)
+    tokens = tokens.reshape(layout.devices, P, -1)
+    length = length.reshape(layout.devices, P)
+    logp = jax.device_get(score(language.params, tokens, length))
+    yield logp.reshape(size, len(labels))[: len(batch)]
+
+
+@functools.cache
+def draw_program(model, layout, shape, stop, temperature, top_p):
+  """Compiled once in a process, whatever stage asks for it."""
+  return layout.each_device(
+    engine.build(model, shape, stop=stop, temperature=temperature, top_p=top_p)
+  )
+
+
+@functools.cache
+def label_program(model, layout, labels, not_after):
+  """The same for the judge's labels."""
+  return layout.each_device(
+    label_scores.build(model, labels, np.array(not_after))
+  )
+
+
+def _up(length: int, multiple: int = 32) -> int:
+  return -(-length // multiple) * multiple

@@ -1,0 +1,103 @@
+"""Line 3 of Algorithm 1: a larger model explains why the user wrote y."""
+
+import dataclasses
+
+from restpg_jax import config, types
+from restpg_jax.io import progress, records
+from restpg_jax.stages import language
+from restpg_jax.text import prompts, templates
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """What decides the reasoning data."""
+
+  reason: config.Reason
+  prompt: config.Prompt
+  seed: int
+
+
+def reason(examples, *, out, cfg: Settings, layout) -> dict:
+  """trajectories.jsonl: reasoning and gold answer, each with reward 1.
+
+  Reasoning that is empty or holds the answer marker is drawn again; after
+  `tries` draws the example is dropped and counted.
+  """
+  settings = cfg.reason
+  output = templates.Output.of(language.load_template(cfg.prompt.template))
+  writer = language.load_named(settings.model, layout)
+  examples = list(records.read(examples / 'examples.jsonl', types.Example))
+  asked = prompts_of(examples, writer, settings)
+  log = records.Appender(out / 'drawn.jsonl', types.Trajectory)
+  good = {t.example_id: t for t in log.done if usable(t.text, output)}
+  tried = {(t.example_id, t.j) for t in log.done}
+  with progress.bar(len(examples), 'examples', 'reason', len(good)) as shown:
+    for j in range(settings.tries):
+      wanted = [
+        language.Wanted(e.id, p.ids, (j,))
+        for e, p in zip(examples, asked, strict=True)
+        if e.id not in good and (e.id, j) not in tried
+      ]
+      for batch in language.sample(
+        writer,
+        wanted,
+        prompt_length=max(len(p.ids) for p in asked),
+        m=1,
+        max_output=settings.max_output,
+        stop=writer.tokenizer.end_of_turn,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        seed=cfg.seed,
+        purpose='reason',
+      ):
+        drawn = [
+          types.Trajectory(s.example_id, s.j, s.text, s.ended, s.tokens)
+          for s in batch
+        ]
+        log.append(drawn)
+        new = [t for t in drawn if usable(t.text, output)]
+        good |= {t.example_id: t for t in new}
+        shown.update(len(new))
+  kept = [e for e in examples if e.id in good]
+  made = records.write(
+    out / 'trajectories.jsonl',
+    (demonstration(e, good[e.id], output) for e in kept),
+  )
+  return {
+    'expected': len(examples),
+    'made': made + len(examples) - len(kept),
+    'dropped': len(examples) - len(kept),
+    'cut_prompts': sum(bool(p.cut) for p in asked),
+    'tokens': sum(t.tokens for t in good.values()),
+  }
+
+
+def copy_targets(examples, *, out, cfg: None, layout) -> dict:
+  """Training targets without reasoning: the gold texts, with reward 1."""
+  del cfg, layout
+  examples = list(records.read(examples / 'examples.jsonl', types.Example))
+  made = records.write(
+    out / 'trajectories.jsonl',
+    (types.Trajectory(e.id, 0, e.output, reward=1.0) for e in examples),
+  )
+  return {'expected': len(examples), 'made': made}
+
+
+def prompts_of(examples, writer, settings) -> list[prompts.Prompt]:
+  template = language.load_template(settings.template)
+  return [
+    prompts.reasoner(template, writer.tokenizer, e, limit=settings.max_input)
+    for e in examples
+  ]
+
+
+def usable(text: str, output: templates.Output) -> bool:
+  return bool(text.strip()) and not output.has_marker(text)
+
+
+def demonstration(
+  example: types.Example, drawn: types.Trajectory, output: templates.Output
+) -> types.Trajectory:
+  """Reasoning and gold answer as the policy should have written them."""
+  text = output.join(drawn.text.strip(), example.output)
+  return types.Trajectory(example.id, 0, text, reward=1.0)

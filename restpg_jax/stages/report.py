@@ -1,0 +1,268 @@
+"""WORKDIR/report, rebuilt from all methods that are finished in a workdir."""
+
+import dataclasses
+from collections.abc import Iterator
+
+from etils import epath
+
+from restpg_jax import errors
+from restpg_jax.io import records
+from restpg_jax.rewards import significance
+from restpg_jax.stages import answers, compare, page, tables
+
+# What a summary may count; its rate is the count by the stage's seconds.
+COUNTED = ('made', 'tokens', 'steps')
+# Settings that may differ between methods without a note.
+OWN = ('methods', 'compute')
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+  """A line of scores.jsonl: one answer and its numbers."""
+
+  method: str
+  t: int
+  task: str
+  example_id: str
+  j: int
+  reward: float
+  rouge1: float
+  rougeL: float
+  true_score: float | None  # known for synthetic users only
+  answer: str | None  # None: the output never reached the answer marker
+
+
+def build(workdir: epath.PathLike) -> dict:
+  """Writes report.md, index.html, scores.jsonl, results.json; the last's dict.
+
+  `methods` in it holds only numbers that a second run with the same seed
+  gives again; whatever else is known stands beside it.
+  """
+  workdir = epath.Path(workdir)
+  methods = _finished(workdir)
+  evaluations = answers.read(workdir, methods)
+  results = _results(methods, evaluations, _stages(workdir))
+  out = workdir / 'report'
+  out.mkdir(parents=True, exist_ok=True)
+  records.write(out / 'scores.jsonl', _scores(evaluations))
+  _write(out / 'report.md', page.markdown(results))
+  _write(out / 'index.html', page.html(results, evaluations))
+  records.write_json(out / 'results.json', results)
+  return results
+
+
+def table(results: dict) -> str:
+  """What a person at a terminal sees at the end of a run."""
+  return tables.text(results)
+
+
+def _finished(workdir: epath.Path) -> list[dict]:
+  """methods/*.json in the order of Table 1."""
+  found = [
+    records.read_json(path) for path in (workdir / 'methods').glob('*.json')
+  ]
+  if not found:
+    raise errors.InputError(
+      f'{workdir}: no finished method to report (methods/*.json). '
+      'Finish a run with this workdir first.'
+    )
+  order = [*tables.TITLES]
+  return sorted(
+    found,
+    key=lambda m: (
+      order.index(m['method']) if m['method'] in order else len(order),
+      m['method'],
+    ),
+  )
+
+
+def _results(
+  methods: list[dict],
+  evaluations: list[answers.Evaluation],
+  stages: list[dict],
+) -> dict:
+  rewards = {m['method']: m['config']['reward'] for m in methods}
+  pairs = compare.between_methods(answers.last(evaluations), rewards)
+  numbers = {m['method']: _method(m['method'], evaluations) for m in methods}
+  return {
+    'about': _about(methods, numbers),
+    'notes': _notes(methods, numbers, pairs),
+    'methods': numbers,
+    'significance': {
+      'test': significance.TEST,
+      'alpha': significance.ALPHA,
+      'methods': pairs,
+      'iterations': compare.between_iterations(evaluations),
+    },
+    'paper': compare.PAPER,
+    'seconds': {m['method']: m['seconds'] for m in methods},
+    'stages': [{k: v for k, v in s.items() if k != 'versions'} for s in stages],
+    'versions': _versions(stages),
+    'config': {m['method']: m['config'] for m in methods},
+  }
+
+
+def _method(name: str, evaluations: list[answers.Evaluation]) -> dict:
+  iterations = [
+    {'t': e.t, **compare.summarize(e)} for e in evaluations if e.method == name
+  ]
+  return {
+    'tasks': iterations[-1]['tasks'],
+    'macro': iterations[-1]['macro'],
+    'iterations': iterations,
+  }
+
+
+def _scores(evaluations: list[answers.Evaluation]) -> Iterator[Score]:
+  for e in evaluations:
+    for a in e.answers:
+      yield Score(
+        e.method,
+        e.t,
+        a.example.task,
+        a.example.id,
+        a.j,
+        a.reward,
+        a.rouge1,
+        a.rougeL,
+        a.true_score,
+        a.text,
+      )
+
+
+def _about(methods: list[dict], numbers: dict) -> list[str]:
+  """What is measured, on what, of which model: sentences to print."""
+  config = methods[-1]['config']
+  reward = config['reward']
+  kind = {
+    'judge': (
+      f"the judge's score (model {reward['model']['checkpoint']}; labels "
+      '1, 3, 5, 7, 10 divided by 10)'
+    ),
+    'rouge': 'the mean of ROUGE-1 and ROUGE-L F',
+  }.get(reward['name'], f'the score of {reward["name"]}')
+  macro = numbers[methods[-1]['method']]['macro']
+  about = [
+    f'Task columns and macro: {kind}, on test examples, after the last '
+    f'iteration; policy {config["policy"]["checkpoint"]}. ROUGE: F-measure.'
+  ]
+  if macro['true_score'] is not None:
+    about.append(
+      "true: the share of what the user's traits ask for that an answer "
+      'says; known because the users are synthetic. A reward that rises '
+      'without it points to a judge that is being gamed.'
+    )
+  if len(methods) > 1:
+    about.append(
+      "Letters beside a number: it is higher than that method's, p < "
+      f'{significance.ALPHA} in a two-tailed paired t-test.'
+    )
+  about.append(
+    f'Data: {config["data"]["path"]}.'
+    if config['data']['path']
+    else 'Data: synthetic users (restpg_jax/data/world.py), not LongLaMP: the '
+    'numbers say nothing about other data or models.'
+  )
+  return about
+
+
+def _notes(methods: list[dict], numbers: dict, pairs: list[dict]) -> list[str]:
+  """What a reader must know before believing the table."""
+  found = []
+  for method, of_method in numbers.items():
+    without, cut = (
+      sum(task[count] for task in of_method['tasks'].values())
+      for count in ('no_answer', 'cut')
+    )
+    if without or cut:
+      found.append(
+        f'{method}: {without} outputs never reached the answer marker (no '
+        f'answer); {cut} were cut at the output limit.'
+      )
+  differing = sorted(_differing([m['config'] for m in methods]))
+  if differing:
+    found.append(
+      f'The methods were run with different settings: {", ".join(differing)}.'
+    )
+  for pair in pairs:
+    if pair['left_out']:
+      found.append(
+        f'{pair["a"]} and {pair["b"]} share {pair["examples"]} test '
+        f'examples and are compared on these; {pair["left_out"]} are left '
+        'out.'
+      )
+  return found
+
+
+def _differing(configs: list[dict], name: str = '') -> Iterator[str]:
+  """Dotted names of the settings that are not the same in all configs."""
+  for key in configs[0]:
+    values = [config.get(key) for config in configs]
+    if not name and key in OWN:
+      continue
+    if all(isinstance(value, dict) for value in values):
+      yield from _differing(values, f'{name}{key}.')
+    elif any(value != values[0] for value in values):
+      yield f'{name}{key}'
+
+
+def _stages(workdir: epath.Path) -> list[dict]:
+  """Every finished stage of the workdir, each after what it was made from."""
+  done = [records.read_json(path) for path in _markers(workdir)]
+  inputs = {
+    stage['fingerprint']: [made['fingerprint'] for made in stage['inputs']]
+    for stage in done
+  }
+
+  def depth(fingerprint: str) -> int:
+    return 1 + max(map(depth, inputs.get(fingerprint, ())), default=0)
+
+  done.sort(key=lambda s: (depth(s['fingerprint']), s['name']))
+  return [
+    {
+      'name': stage['name'],
+      'seconds': stage['seconds'],
+      'rates': _rates(stage['summary'], stage['seconds']),
+      'summary': stage['summary'],
+      'versions': stage['versions'],
+    }
+    for stage in done
+  ]
+
+
+def _markers(folder: epath.Path) -> Iterator[epath.Path]:
+  """The DONE.json of each stage; what a finished stage holds is not searched.
+
+  (epath has no `**`, which would walk every checkpoint.)
+  """
+  if (folder / 'DONE.json').exists():
+    yield folder / 'DONE.json'
+    return
+  for inner in sorted(folder.iterdir()):
+    if inner.is_dir():
+      yield from _markers(inner)
+
+
+def _rates(summary: dict, seconds: float) -> dict[str, float]:
+  """{'made': 64, ..} in 8 seconds -> {'made_per_second': 8.0}."""
+  return {
+    f'{key}_per_second': summary[key] / seconds
+    for key in COUNTED
+    if key in summary and seconds > 0
+  }
+
+
+def _versions(stages: list[dict]) -> dict[str, str]:
+  """Library versions; several where a workdir was made with several."""
+  found = {}
+  for stage in stages:
+    for library, version in stage['versions'].items():
+      found.setdefault(library, set()).add(version)
+  return {name: ', '.join(sorted(found[name])) for name in sorted(found)}
+
+
+def _write(path: epath.Path, text: str) -> None:
+  """The file appears whole or not at all."""
+  part = path.parent / f'{path.name}.part'
+  part.write_bytes(text.encode('utf-8', 'replace'))
+  part.replace(path)

@@ -1,0 +1,143 @@
+"""Rewards of samples: R(x, y, y_hat) reads the final answer only."""
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Iterator, Sequence
+
+from restpg_jax import config, errors, types
+from restpg_jax.io import progress, records
+from restpg_jax.rewards import judge, rouge
+from restpg_jax.stages import language
+from restpg_jax.text import prompts, templates
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+  """What a reward looks at."""
+
+  instruction: str
+  reference: str
+  answer: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """What decides a reward."""
+
+  reward: config.Reward
+  prompt: config.Prompt  # says where the answer begins
+  reasoning: bool
+
+
+# Rewards of questions, in order, in any number of pieces.
+Reward = Callable[[Sequence[Question]], Iterator[Sequence[float]]]
+
+
+def score(examples, trajectories, *, out, cfg: Settings, layout) -> dict:
+  """scored.jsonl: the same trajectories, each with its reward.
+
+  An output without the answer marker gets 0 and is counted; equal questions
+  are asked once.
+  """
+  examples = records.read(examples / 'examples.jsonl', types.Example)
+  by_id = {e.id: e for e in examples}
+  samples = list(
+    records.read(trajectories / 'trajectories.jsonl', types.Trajectory)
+  )
+  asked = questions(samples, by_id, cfg)
+  log = records.Appender(out / 'rewards.jsonl', Scored)
+  known = {s.question: s.reward for s in log.done}
+  new = [q for q in dict.fromkeys(asked) if q and q not in known]
+  reward = build(cfg.reward, layout)
+  with progress.bar(len(new), 'answers', 'score') as shown:
+    place = 0
+    for values in reward(new):
+      part = new[place : place + len(values)]
+      log.append([Scored(q, r) for q, r in zip(part, values, strict=True)])
+      known |= zip(part, values, strict=True)
+      place += len(part)
+      shown.update(len(part))
+  scored = [
+    dataclasses.replace(s, reward=known[q] if q else 0.0)
+    for s, q in zip(samples, asked, strict=True)
+  ]
+  made = records.write(out / 'scored.jsonl', scored)
+  return {
+    'expected': len(samples),
+    'made': made,
+    'distinct': len(set(asked) - {None}),
+    'without_answer': asked.count(None),
+    'mean_reward': sum(s.reward for s in scored) / len(scored),
+  }
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+  """A question that has its reward."""
+
+  question: Question
+  reward: float
+
+
+def questions(
+  samples: Sequence[types.Trajectory],
+  examples: dict[str, types.Example],
+  cfg: Settings,
+) -> list[Question | None]:
+  """What each sample's reward depends on; None where there is no answer."""
+  output = templates.Output.of(language.load_template(cfg.prompt.template))
+  found = []
+  for sample in samples:
+    example = examples[sample.example_id]
+    answer = sample.text.strip()
+    if cfg.reasoning:
+      _, answer = output.split(sample.text)
+    found.append(
+      Question(example.input, example.output, answer) if answer else None
+    )
+  return found
+
+
+def build(cfg: config.Reward, layout) -> Reward:
+  """By name from REWARDS, or 'package.module:function' of somebody else."""
+  if cfg.name in REWARDS:
+    return REWARDS[cfg.name](cfg, layout)
+  module, _, function = cfg.name.partition(':')
+  if not function:
+    raise errors.InputError(
+      f'reward.name is {cfg.name!r}; known are {", ".join(REWARDS)}, or '
+      'package.module:function'
+    )
+  try:
+    return getattr(importlib.import_module(module), function)(cfg, layout)
+  except (ImportError, AttributeError) as e:
+    raise errors.InputError(f'reward.name={cfg.name}: {e}') from e
+
+
+def by_judge(cfg: config.Reward, layout) -> Reward:
+  """The label that a language model finds likeliest (rewards/judge.py)."""
+  template = language.load_template(cfg.template)
+  model = language.load_named(cfg.model, layout)
+
+  def ask(asked):
+    turns = [
+      prompts.judge(
+        template, model.tokenizer, **vars(q), limit=cfg.max_input
+      ).ids
+      for q in asked
+    ]
+    length = max(map(len, turns), default=1)
+    labels = [str(label) for label in judge.LABELS]
+    for logp in language.label_logp(model, turns, labels, prompt_length=length):
+      yield judge.rewards(logp)
+
+  return ask
+
+
+def by_rouge(cfg: config.Reward, layout) -> Reward:
+  """Overlap of words, for runs without a judge (rewards/rouge.py)."""
+  del cfg, layout
+  return lambda asked: ([rouge.reward(q.answer, q.reference)] for q in asked)
+
+
+REWARDS = {'judge': by_judge, 'rouge': by_rouge}

@@ -1,0 +1,181 @@
+"""SFT and M-step: the same reward-weighted training from a given start."""
+
+import dataclasses
+import re
+
+import jax
+import jax.numpy as jnp
+from etils import epath
+
+from restpg_jax import config, errors, types
+from restpg_jax.io import checkpoints, progress, records
+from restpg_jax.models import decoder
+from restpg_jax.stages import draw, language
+from restpg_jax.training import batches, optimizer
+from restpg_jax.training import step as steps
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """What decides the weights."""
+
+  train: config.Train
+  prompt: config.Prompt
+  tokenizer: config.Model  # the policy's; its weights come as an input
+  reasoning: bool
+  seed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Log:
+  """A line of metrics.jsonl."""
+
+  step: int
+  loss: float
+  grad_norm: float
+  learning_rate: float
+
+
+def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
+  """checkpoints/step_N every `checkpoint_every` steps and at the end.
+
+  Goes on from the last of them; the same batches follow, and so the same
+  weights as in a run that was never interrupted.
+  """
+  settings = check(cfg.train, layout)
+  params, size = checkpoints.load_model(start / 'model')
+  rows, counts = read_rows(examples, trajectories, size, cfg)
+  rate = optimizer.schedule(
+    settings.learning_rate,
+    steps=settings.steps,
+    warmup=settings.warmup,
+    final_rate=settings.final_rate,
+  )
+  tx = optimizer.build(
+    settings.optimizer,
+    rate,
+    weight_decay=settings.weight_decay,
+    clip=settings.clip,
+  )
+  model = language.of_size(size, layout, jnp.dtype(settings.compute_dtype))
+  state = latest(out, steps.start(jax.tree.map(jnp.asarray, params), tx))
+  state = layout.place(state)
+  step = layout.sharded(steps.build(logits_at(model), tx), state)
+  log = records.Appender(out / 'metrics.jsonl', Log)
+  shape = batches.Shape.of(rows)
+  metrics = None
+  first = int(state.step)
+  with progress.bar(settings.steps, 'steps', 'train', first) as shown:
+    for n in range(first, settings.steps):
+      chosen = batches.rows_of_step(
+        len(rows), seed=cfg.seed, step=n, size=settings.batch_size
+      )
+      state, metrics = step(
+        state, batches.pack([rows[i] for i in chosen], shape)
+      )
+      done = n + 1
+      shown.update(1)
+      if done % layout.compute.log_every == 0 or done == settings.steps:
+        log.append([measured(done, metrics, rate, out)])
+      if done % settings.checkpoint_every == 0 or done == settings.steps:
+        save(out, done, state, size)
+  last = records.read(out / 'metrics.jsonl', Log)
+  return {
+    'expected': settings.steps,
+    'made': int(state.step),
+    'rows': len(rows),
+    'loss': [line.loss for line in last][-1],
+  } | counts
+
+
+def check(settings: config.Train, layout) -> config.Train:
+  """Raises InputError for what would only fail later."""
+  layout.check_batch(settings.batch_size)
+  if settings.optimizer not in optimizer.OPTIMIZERS:
+    raise errors.InputError(
+      f'train.optimizer is {settings.optimizer!r}; known are '
+      f'{", ".join(optimizer.OPTIMIZERS)}'
+    )
+  if not 0 <= settings.warmup < settings.steps:
+    raise errors.InputError(
+      f'train.warmup={settings.warmup} must be less than '
+      f'train.steps={settings.steps}'
+    )
+  return settings
+
+
+def read_rows(examples, trajectories, size, cfg: Settings):
+  """(rows, counts of what had to be cut).
+
+  A target that is longer than max_output is cut, and, like a sample that
+  never ended, gets no end token (DESIGN section 5).
+  """
+  tokenizer = language.load_tokenizer(cfg.tokenizer.tokenizer, size)
+  by_id = {
+    e.id: e for e in records.read(examples / 'examples.jsonl', types.Example)
+  }
+  samples = list(
+    records.read(trajectories / 'trajectories.jsonl', types.Trajectory)
+  )
+  used = [by_id[i] for i in dict.fromkeys(s.example_id for s in samples)]
+  asked = draw.policy_prompts(used, tokenizer, cfg)
+  prompt = {e.id: p for e, p in zip(used, asked, strict=True)}
+  rows, cut = [], 0
+  for sample in samples:
+    target = tokenizer.encode(sample.text) + [tokenizer.eos] * sample.ended
+    cut += len(target) > cfg.prompt.max_output
+    target = target[: cfg.prompt.max_output]
+    ids = prompt[sample.example_id].ids
+    rows.append(batches.Row.of(ids, target, sample.reward))
+  return rows, {
+    'cut_targets': cut,
+    'cut_prompts': sum(bool(p.cut) for p in asked),
+  }
+
+
+def logits_at(model: decoder.Decoder):
+  """apply(params, tokens_BL, place_BT) -> logits [B, T, V] at those places."""
+
+  def places(module, tokens_BL, place_BT):
+    hidden_BLD = module.hidden(tokens_BL)
+    return module.logits(
+      jnp.take_along_axis(hidden_BLD, place_BT[..., None], axis=1)
+    )
+
+  return lambda params, *arrays: model.apply(
+    {'params': params}, *arrays, method=places
+  )
+
+
+def save(out: epath.Path, done: int, state: steps.State, size) -> None:
+  """One checkpoint: a model folder, and the rest of the state beside it."""
+  folder = out / 'checkpoints' / f'step_{done}'
+  state = jax.device_get(state)
+  checkpoints.save_tree(folder / 'optimizer', state.optimizer)
+  checkpoints.save_model(folder / 'model', state.params, size, step=done)
+
+
+def finished(out: epath.Path) -> list[int]:
+  """Steps of the whole checkpoints, in order; model.json is written last."""
+  found = (out / 'checkpoints').glob('step_*/model/model.json')
+  numbers = [re.fullmatch(r'step_(\d+)', p.parent.parent.name) for p in found]
+  return sorted(int(n[1]) for n in numbers if n)
+
+
+def latest(out: epath.Path, fresh: steps.State) -> steps.State:
+  """The last whole checkpoint's state, or `fresh`."""
+  done = finished(out)
+  if not done:
+    return fresh
+  folder = out / 'checkpoints' / f'step_{done[-1]}'
+  params, _ = checkpoints.load_model(folder / 'model')
+  opt = checkpoints.load_tree(folder / 'optimizer', like=fresh.optimizer)
+  return steps.State(jnp.int32(done[-1]), params, opt)
+
+
+def measured(done: int, metrics, rate, out) -> Log:
+  """Raises FloatingPointError where the loss is no number any more."""
+  loss = float(metrics['loss'])
+  if not jnp.isfinite(loss):
+    raise FloatingPointError(f'{out}: the loss is {loss} at step {done}')
+  return Log(done, loss, float(metrics['grad_norm']), float(rate(done - 1)))

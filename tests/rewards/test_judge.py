@@ -1,0 +1,25 @@
+"""Facts about restpg_jax/rewards/judge.py."""
+
+import numpy as np
+import pytest
+
+from restpg_jax.rewards import judge
+
+
+def test_labels_are_those_of_the_papers_criteria():
+  assert judge.LABELS == (1, 3, 5, 7, 10)
+
+
+@pytest.mark.parametrize(
+  ('best', 'reward'), [(0, 0.1), (1, 0.3), (2, 0.5), (3, 0.7), (4, 1.0)]
+)
+def test_the_likeliest_label_over_ten(best, reward):
+  logp = np.full((1, 5), -3.0)
+  logp[0, best] = -0.5
+  assert judge.rewards(logp) == [reward]
+
+
+def test_one_reward_a_row_and_ties_go_to_the_lower_label():
+  logp = np.array([[-1, -2, -9, -9, -1], [-9, -9, -4, -4, -9.0]])
+  assert judge.rewards(logp) == [0.1, 0.5]
+  assert judge.rewards(np.zeros((0, 5))) == []

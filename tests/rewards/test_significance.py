@@ -1,0 +1,87 @@
+"""Facts about restpg_jax/rewards/significance.py."""
+
+import math
+import warnings
+
+import pytest
+
+from restpg_jax.rewards import significance
+
+
+@pytest.fixture(autouse=True)
+def no_warnings():
+  with warnings.catch_warnings():
+    warnings.simplefilter('error')
+    yield
+
+
+def test_mean_and_standard_error():
+  assert significance.mean([0.0, 0.0, 1.0, 1.0]) == 0.5
+  assert significance.stderr([0.0, 0.0, 1.0, 1.0]) == pytest.approx(
+    math.sqrt(1 / 12)
+  )
+  assert significance.macro_stderr([0.3, 0.4]) == pytest.approx(0.25)
+
+
+def test_what_is_not_defined_is_none():
+  assert significance.mean([]) is None
+  assert significance.stderr([0.7]) is None
+  assert significance.macro_stderr([0.3, None]) is None
+  assert significance.macro_stderr([]) is None
+  assert significance.paired([], []).difference is None
+
+
+def test_paired_by_hand():
+  # Differences 0, 1, 2: mean 1, sd 1, stderr 1/sqrt(3), t = sqrt(3). With
+  # 2 degrees of freedom p = 1 - t / sqrt(t^2 + 2) = 1 - sqrt(3/5).
+  found = significance.paired([1.0, 3.0, 5.0], [1.0, 2.0, 3.0])
+  assert found.n == 3
+  assert found.difference == pytest.approx(1.0)
+  assert found.stderr == pytest.approx(1 / math.sqrt(3))
+  assert found.t == pytest.approx(math.sqrt(3))
+  assert found.p == pytest.approx(1 - math.sqrt(3 / 5))
+
+
+def test_sides_swapped_change_only_the_sign():
+  a, b = [0.1, 0.7, 1.0, 0.3], [0.3, 0.1, 0.7, 0.5]
+  one, two = significance.paired(a, b), significance.paired(b, a)
+  assert one.difference == pytest.approx(-two.difference)
+  assert one.t == pytest.approx(-two.t)
+  assert one.p == pytest.approx(two.p)
+
+
+@pytest.mark.parametrize(
+  'a, b, difference, stderr',
+  [
+    ([0.7], [0.3], 0.4, None),  # one pair
+    ([0.7, 0.3], [0.7, 0.3], 0.0, 0.0),  # the same policy twice
+    ([0.3, 0.5, 1.0], [0.1, 0.3, 0.8], 0.2, 0.0),  # equal up to rounding
+  ],
+)
+def test_no_spread_is_no_test_and_no_warning(a, b, difference, stderr):
+  found = significance.paired(a, b)
+  assert found.difference == pytest.approx(difference)
+  assert found.stderr == (
+    None if stderr is None else pytest.approx(stderr, abs=1e-12)
+  )
+  assert found.t is None and found.p is None
+
+
+def test_macro_gives_each_task_the_same_weight():
+  # Means of the differences 1.0 and 0.2, so macro 0.6; plain mean 0.4.
+  a = {'x': [1.0], 'y': [0.6, 0.0, 0.0]}
+  b = {'x': [0.0], 'y': [0.0, 0.0, 0.0]}
+  found = significance.paired_macro(a, b)
+  assert found.n == 4
+  assert found.difference == pytest.approx(0.6)
+  # Weighted differences 2, 0.4, 0, 0: variance 2.72 / 3, over n = 4.
+  assert found.stderr == pytest.approx(math.sqrt(2.72 / 3 / 4))
+  assert found.t == pytest.approx(0.6 / math.sqrt(2.72 / 3 / 4))
+
+
+def test_macro_of_equal_tasks_is_the_plain_test():
+  a = {'x': [0.1, 0.9], 'y': [0.5, 0.3], 'empty': []}
+  b = {'x': [0.3, 0.1], 'y': [0.1, 0.1], 'empty': []}
+  plain = significance.paired([0.1, 0.9, 0.5, 0.3], [0.3, 0.1, 0.1, 0.1])
+  assert significance.paired_macro(a, b) == plain
+  assert significance.paired_macro({'x': []}, {'x': []}).n == 0
