@@ -8,9 +8,10 @@ import runpy
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
-from packaging import requirements, utils
+from packaging import requirements, specifiers, utils
 
 ROOT = pathlib.Path(__file__).parent.parent
 PINS = sorted((ROOT / 'constraints').glob('*.txt'))
@@ -94,6 +95,26 @@ def test_constraints_are_pins_that_fit_what_is_required(path):
     name = utils.canonicalize_name(requirement.name)
     if name != 'setuptools':  # comes with the virtual environment
       assert requirement.specifier.contains(pins[name]), text
+
+
+def test_no_pin_refuses_this_python():
+  # Some installers ignore such limits; pip finds no solution at all then.
+  version = f'{sys.version_info.major}.{sys.version_info.minor}'
+  path = ROOT / 'constraints' / f'python{version}.txt'
+  if not path.exists():
+    pytest.skip(f'no constraints for Python {version}')
+  pins = dict(re.findall(r'^([\w.-]+)==(.+)$', path.read_text(), re.MULTILINE))
+  seen = 0
+  for name, pin in pins.items():
+    try:
+      found = metadata.metadata(name)
+    except metadata.PackageNotFoundError:
+      continue
+    if found['Version'] == pin:
+      limits = specifiers.SpecifierSet(found['Requires-Python'] or '')
+      assert limits.contains(f'{version}.1'), f'{name}=={pin} wants {limits}'
+      seen += 1
+  assert seen > 0
 
 
 # A Python that makes virtual environments of itself and writes down calls.
