@@ -11,6 +11,7 @@ Everybody in here belongs to the world's `pretrain` users.
 """
 
 import random
+import re
 from collections.abc import Iterator
 
 from restpg_jax import types
@@ -18,6 +19,7 @@ from restpg_jax.data import world
 
 Segments = list[tuple[str, float]]  # text, weight of its tokens in the loss
 
+SOFT = 0.05  # weight of what a drill does not train
 DOCUMENT_WEIGHT = 0.15  # documents are context; their own words matter little
 STATEMENTS = {
   'opener': 'Opens with {}.',
@@ -42,6 +44,21 @@ def pretraining(seed: int) -> Iterator[Segments]:
     else:
       parts = [_rules, _talk, _coherence, _coherence]
       yield [(' '.join(rng.choice(parts)(rng) for _ in range(5)), 1.0)]
+
+
+def drills(seed: int) -> Iterator[Segments]:
+  """Endless rows of the base model's second diet: the same kinds of text, but
+  what can be known from the row or the rules outweighs what is chance."""
+  rng = random.Random(f'drills {seed}')
+  people = world.users('pretrain', seed + 2)
+  while True:
+    kind = rng.random()
+    if kind < 0.4:
+      yield _drilled_portrait(next(people), rng)
+    elif kind < 0.7:
+      yield [s for _ in range(8) for s in _drilled_rule(rng)]
+    else:
+      yield [s for _ in range(4) for s in _drilled_coherence(rng)]
 
 
 def statement(trait: str, value: str, item: str = '', aspect: str = '') -> str:
@@ -72,8 +89,13 @@ def reasoning(user: world.User, task: str, item: str, rng) -> str:
   return ' '.join(_noted(user, t, item, rng) for t in traits)
 
 
-def judgements(seed: int) -> Iterator[tuple[str, str, str, int]]:
-  """Endless (instruction, ground truth, answer, label)."""
+def judgements(seed: int) -> Iterator[tuple[str, str, str, int, str]]:
+  """Endless (instruction, ground truth, answer, label, why).
+
+  `why` goes through what the ground truth says: 'Hello yes, Cheers no, ..'.
+  The judge is asked for the label alone; that it learns to say why after it
+  is what teaches so small a model to compare.
+  """
   rng = random.Random(f'judgements {seed}')
   while True:
     task = rng.choice(types.TASKS)
@@ -89,8 +111,13 @@ def judgements(seed: int) -> Iterator[tuple[str, str, str, int]]:
     reference = world.answer(task, item, truth, rng)
     text = _damaged(world.answer(task, item, said, rng), rng)
     slots = [types.Slot(w, world.choices(s)) for s, w in truth.items()]
-    hits = round(world.true_score(text, slots) * len(slots))
-    yield world.request(task, item, rng), reference, text, LABELS[hits]
+    right = [world.true_score(text, [slot]) == 1 for slot in slots]
+    why = ', '.join(
+      f'{slot.want} {"yes" if hit else "no"}'
+      for slot, hit in zip(slots, right, strict=True)
+    )
+    label = LABELS[sum(right)]
+    yield world.request(task, item, rng), reference, text, label, why
 
 
 def explained(seed: int) -> Iterator[tuple[tuple[str, ...], str, str, str]]:
@@ -117,6 +144,29 @@ def _portrait(user: world.User, rng) -> Segments:
   facts = [statement(t, v) for t, v in user.traits.items()]
   rng.shuffle(facts)
   return [(' | '.join(shown) + '\n', DOCUMENT_WEIGHT), (' '.join(facts), 1.0)]
+
+
+def _drilled_portrait(user: world.User, rng) -> Segments:
+  (documents, _), (facts, _) = _portrait(user, rng)
+  return [(documents, 0.0), *_stressed(facts, user.traits.values())]
+
+
+def _drilled_rule(rng) -> Segments:
+  (trait, item, value), aspect = rng.choice(list(world.rules().items()))
+  text = statement(trait, value, item, aspect)
+  return _stressed(f'{text} ', [aspect])
+
+
+def _drilled_coherence(rng) -> Segments:
+  first, _, again = _coherence(rng).partition('. On')
+  words = [w for aspects in world.ASPECTS.values() for w in aspects]
+  return [(first, 0.0), *_stressed(f'. On{again} ', words)]
+
+
+def _stressed(text: str, words) -> Segments:
+  """These words count fully, the rest of the text hardly."""
+  parts = re.split(rf'( (?:{"|".join(words)})\b)', text)
+  return [(p, (SOFT, 1.0)[n % 2]) for n, p in enumerate(parts) if p]
 
 
 def _rules(rng) -> str:

@@ -19,9 +19,7 @@ def settings(reasoning, name='rouge'):
 
 def asked(text, reasoning=True):
   sample = types.Trajectory('e', 0, text)
-  (question,) = score.questions(
-    [sample], {'e': EXAMPLE}, settings(reasoning)
-  )
+  (question,) = score.questions([sample], {'e': EXAMPLE}, settings(reasoning))
   return question and question.answer
 
 
@@ -86,8 +84,6 @@ def test_an_unknown_reward_names_the_known_ones():
     score.build(config.Reward(name='no_such_module:build'), None)
 
 
-
-
 def test_a_reward_of_somebody_else_is_imported(tmp_path, monkeypatch):
   monkeypatch.syspath_prepend(tmp_path)
   (tmp_path / 'their_rewards.py').write_text(
@@ -103,9 +99,7 @@ def test_the_judge_takes_the_label_a_full_forward_pass_finds_likeliest():
   reference = 'Hello, the trip needs safety by Monday. Cheers.'
   answers = [reference, 'Howdy, the trip needs speed. Thanks.', 'no <eos> 10']
   questions = [score.Question('Say it', reference, a) for a in answers]
-  found = [
-    r for part in score.build(cfg, layout)(questions) for r in part
-  ]
+  found = [r for part in score.build(cfg, layout)(questions) for r in part]
   judge = language.load_named(cfg.model, layout)
   expected = [naive(judge, cfg, q) for q in questions]
   assert found == expected
@@ -124,9 +118,7 @@ def naive(judge, cfg, question):
     tokens = judge.tokenizer.encode(str(label))
     logits = judge.model.apply(params, np.array([ids + tokens]))[0]
     logp = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-    said = sum(
-      logp[len(ids) - 1 + n, token] for n, token in enumerate(tokens)
-    )
+    said = sum(logp[len(ids) - 1 + n, token] for n, token in enumerate(tokens))
     digits = np.exp(logp[-1, np.array(judge.tokenizer.digits)]).sum()
     scores.append(float(said + np.log1p(-digits)))
   return (1, 3, 5, 7, 10)[int(np.argmax(scores))] / 10

@@ -1,0 +1,146 @@
+"""Run by test_layout.py where there are 8 devices; prints what it found."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+from restpg_jax import config, errors
+from restpg_jax.models import decoder
+from restpg_jax.parallel import layout as layouts
+from restpg_jax.sampling import engine, keys
+from restpg_jax.training import batches, optimizer
+from restpg_jax.training import step as steps
+
+SIZE = decoder.Size(
+  layers=2,
+  width=128,
+  hidden=128,
+  heads=4,
+  kv_heads=1,
+  head_size=32,
+  vocabulary=128,
+)
+MODEL = decoder.Decoder(SIZE, unroll=2)
+RNG = np.random.default_rng(0)
+
+
+def main():
+  init = jax.jit(MODEL.init)
+  params = init(jax.random.key(0), jnp.zeros((1, 4), int))['params']
+  params = jax.device_get(params)
+  one = layouts.Layout(
+    Mesh(np.array(jax.devices()[:1]).reshape(1, 1), layouts.AXES),
+    config.Compute(),
+  )
+  layout = {n: layouts.Layout.of(config.Compute(fsdp=n)) for n in (1, 2, 4)}
+  trained = {n: train(params, layout[n]) for n in layout}
+  alone = train(params, one)
+  report = {
+    'devices': {n: layout[n].devices for n in layout},
+    'difference': {n: difference(trained[n], alone) for n in layout},
+    'moved': difference(alone._replace(params=params), alone),
+    'shards': {n: shards(trained[n].params) for n in layout},
+    'alike': sample(params, layout[1]) == sample(params, one),
+    'samples': len(sample(params, one)),
+    'errors': [
+      message(lambda: layouts.Layout.of(config.Compute(fsdp=3))),
+      message(lambda: layout[2].check_batch(12)),
+      message(lambda: layout[2].check_batch(16)),
+    ],
+  }
+  print(json.dumps(report))
+
+
+def train(params, layout):
+  """The state after five steps."""
+
+  def places(module, tokens_BL, place_BT):
+    hidden_BLD = module.hidden(tokens_BL)
+    return module.logits(
+      jnp.take_along_axis(hidden_BLD, place_BT[..., None], axis=1)
+    )
+
+  def apply(params, *arrays):
+    return MODEL.apply({'params': params}, *arrays, method=places)
+
+  tx = optimizer.build(
+    'adafactor',
+    optax.constant_schedule(1e-3),
+    weight_decay=0.01,
+    clip=1.0,
+  )
+  fresh = jax.tree.map(jnp.array, params)
+  state = layout.place(steps.start(fresh, tx))
+  step = layout.sharded(steps.build(apply, tx), state)
+  rng = np.random.default_rng(1)
+  for _ in range(5):
+    rows = [
+      batches.Row.of(rng.integers(4, 128, 8), rng.integers(4, 128, 8), 1.0)
+      for _ in range(16)
+    ]
+    state, _ = step(state, batches.pack(rows, batches.Shape(16, 8)))
+  return state
+
+
+def difference(a, b):
+  """The largest of all parameters, relative to the parameter's size."""
+  return max(
+    float(np.linalg.norm(x - y) / np.linalg.norm(y))
+    for x, y in zip(
+      jax.tree.leaves(jax.device_get(a.params)),
+      jax.tree.leaves(jax.device_get(b.params)),
+      strict=True,
+    )
+  )
+
+
+def shards(params):
+  """What one device holds of some parameters."""
+  layers = params['layers']
+  arrays = {
+    'embedding': params['embedding'],
+    'q': layers['attention']['q'],
+    'down': layers['feed_forward']['down'],
+    'scale': params['final_norm']['scale'],
+  }
+  return {k: x.addressable_shards[0].data.shape for k, x in arrays.items()}
+
+
+def sample(params, layout):
+  """Two samples of each of ten prompts, one prompt a device at a time."""
+  shape = engine.Shape(prompts=1, samples=2, prompt_length=6, output_length=8)
+  draw = layout.each_device(
+    engine.build(MODEL, shape, stop=1, temperature=1.0, top_p=0.95)
+  )
+  rng = np.random.default_rng(2)
+  requests = [
+    engine.Request(
+      rng.integers(4, 128, 1 + n % 6).tolist(),
+      [
+        keys.row_key(
+          seed=0, purpose='draw', iteration=0, example_id=str(n), j=j
+        )
+        for j in range(2)
+      ],
+    )
+    for n in range(10)
+  ]
+  found = engine.run(
+    draw, layout.on_each(params), requests, shape, layout.devices
+  )
+  return [samples for batch in found for samples in batch]
+
+
+def message(call):
+  try:
+    call()
+  except errors.InputError as error:
+    return str(error)
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,77 @@
+"""Facts about restpg_jax/parallel/layout.py, most of them on 8 devices."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from restpg_jax import config, errors
+from restpg_jax.parallel import layout as layouts
+
+HERE = pathlib.Path(__file__).parent
+SIZES = pytest.mark.parametrize('fsdp', ['1', '2', '4'])
+
+
+@pytest.fixture(scope='module')
+def eight():
+  """What eight_devices.py found, in a process with 8 virtual devices."""
+  done = subprocess.run(
+    [sys.executable, HERE / 'eight_devices.py'],
+    env=os.environ
+    | {
+      'JAX_PLATFORMS': 'cpu',
+      'XLA_FLAGS': '--xla_force_host_platform_device_count=8',
+      'PYTHONPATH': str(HERE.parents[1]),
+    },
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == 0, done.stderr
+  return json.loads(done.stdout)
+
+
+@SIZES
+def test_training_on_eight_devices_equals_training_on_one(eight, fsdp):
+  assert eight['devices'][fsdp] == 8
+  assert eight['difference'][fsdp] < 1e-5
+  assert eight['moved'] > 1e-3  # five steps of training did something
+
+
+@SIZES
+def test_each_device_holds_its_part_of_the_weights(eight, fsdp):
+  n = int(fsdp)
+  assert eight['shards'][fsdp] == {
+    'embedding': [128 // n, 128],
+    'q': [2, 128 // n, 128],
+    'down': [2, 128, 128 // n],
+    'scale': [128],
+  }
+
+
+def test_samples_on_eight_devices_are_those_of_one(eight):
+  assert eight['samples'] == 10
+  assert eight['alike']
+
+
+def test_what_does_not_divide_is_the_users_error(eight):
+  assert eight['errors'] == [
+    'compute.fsdp=3 does not divide 8 devices',
+    'train.batch_size=12 is no multiple of 8 devices',
+    None,
+  ]
+
+
+def test_all_devices_are_used():
+  layout = layouts.Layout.of(config.Compute())
+  assert layout.devices == jax.device_count()
+  assert layout.mesh.axis_names == ('data', 'fsdp')
+
+
+def test_more_parts_than_devices_are_refused():
+  n = jax.device_count() + 1
+  with pytest.raises(errors.InputError, match=f'compute.fsdp={n} does not'):
+    layouts.Layout.of(config.Compute(fsdp=n))

@@ -1,0 +1,74 @@
+"""Facts about restpg_jax/retrieval."""
+
+import pytest
+import rank_bm25
+
+from restpg_jax.retrieval import bm25, recency
+
+KEYS = [
+  'The garden is green.',
+  'A quiet room heater, safe for children.',
+  'Heaters and heating.',
+  'HEATER! heater, heater?',
+  'The weather in April.',
+  'My garden has a room.',
+]
+
+
+def test_the_document_that_says_the_words_most_often_comes_first():
+  # 'room' and 'heater' stand in 1 (both), 3 (heater) and 5 (room) only.
+  ranks = bm25.rank('a room heater', KEYS)
+  assert ranks[:3] == [1, 5, 3] or ranks[:3] == [1, 3, 5]
+  assert sorted(ranks) == list(range(6))
+
+
+def test_scores_are_the_librarys():
+  words = [
+    'the garden is green'.split(),
+    'a quiet room heater safe for children'.split(),
+    'heaters and heating'.split(),
+    'heater heater heater'.split(),
+    'the weather in april'.split(),
+    'my garden has a room'.split(),
+  ]
+  for query in ('heater', 'Heater, the garden!', 'my children'):
+    scores = rank_bm25.BM25Okapi(words).get_scores(
+      query.lower().replace(',', '').replace('!', '').split()
+    )
+    ranked = [scores[n] for n in bm25.rank(query, KEYS)]
+    assert ranked == sorted(scores, reverse=True)
+
+
+def test_case_and_punctuation_do_not_matter():
+  assert bm25.rank('heater', KEYS)[0] == 3
+  assert bm25.rank('HEATER?!', KEYS) == bm25.rank('heater', KEYS)
+
+
+def test_words_in_other_scripts_are_words():
+  keys = ['привет мир', 'hello world', 'добрый день', 'good day']
+  assert bm25.rank('ДОБРЫЙ вечер', keys)[0] == 2
+
+
+@pytest.mark.parametrize('query', ['', 'unseen', '...'])
+def test_ties_keep_the_profiles_order(query):
+  assert bm25.rank(query, KEYS) == [0, 1, 2, 3, 4, 5]
+
+
+def test_equal_documents_keep_their_order():
+  keys = ['dog', 'cat', 'dog', 'cat', 'bird', 'fish', 'cow']
+  assert bm25.rank('cat', keys)[:2] == [1, 3]
+  assert bm25.rank('cat', keys)[2:] == [0, 2, 4, 5, 6]
+
+
+@pytest.mark.parametrize('rank', [bm25.rank, recency.rank])
+def test_an_empty_profile_has_no_documents(rank):
+  assert rank('heater', []) == []
+
+
+def test_documents_without_words_are_no_trouble():
+  assert bm25.rank('heater', ['', '...', '']) == [0, 1, 2]
+  assert bm25.rank('heater', ['', 'dog', 'heater', ''])[0] == 2
+
+
+def test_recency_takes_the_last_first():
+  assert recency.rank('heater', KEYS) == [5, 4, 3, 2, 1, 0]

@@ -1,0 +1,113 @@
+"""Facts about restpg_jax/sampling/nucleus.py."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from restpg_jax.sampling import nucleus
+
+PROBS = jnp.array([0.15, 0.5, 0.05, 0.3])
+bisected = jax.jit(nucleus.in_nucleus)
+by_sorting = jax.jit(nucleus.sorted_nucleus)
+
+
+@pytest.mark.parametrize(
+  ('top_p', 'kept'),
+  [
+    (0.4, [0, 1, 0, 0]),
+    (0.5, [0, 1, 0, 0]),  # .5 reaches .5
+    (0.51, [0, 1, 0, 1]),
+    (0.7, [0, 1, 0, 1]),
+    (0.81, [1, 1, 0, 1]),
+    (0.99, [1, 1, 1, 1]),
+  ],
+)
+@pytest.mark.parametrize('method', [bisected, by_sorting])
+def test_the_smallest_set_that_reaches_the_mass(method, top_p, kept):
+  np.testing.assert_array_equal(method(PROBS, top_p), np.bool(kept))
+
+
+def test_tokens_that_tie_with_the_last_one_belong():
+  probs = jnp.array([0.25, 0.5, 0.125, 0.125])
+  np.testing.assert_array_equal(bisected(probs, 0.8), [1, 1, 1, 1])
+  np.testing.assert_array_equal(bisected(probs, 0.75), [1, 1, 0, 0])
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+  st.lists(st.integers(0, 1023), min_size=7, max_size=7),
+  st.integers(1, 1023),
+)
+def test_bisection_equals_sorting(cuts, mass):
+  # Eight probabilities in 1024ths: every sum is exact, ties are common.
+  probs = jnp.array(np.diff([0, *sorted(cuts), 1024]) / 1024, jnp.float32)
+  np.testing.assert_array_equal(
+    bisected(probs, mass / 1024), by_sorting(probs, mass / 1024)
+  )
+
+
+@pytest.mark.parametrize('spread', [0.1, 3.0, 20.0])
+def test_bisection_equals_sorting_on_a_real_vocabulary(spread):
+  logits = spread * jax.random.normal(jax.random.key(0), (20, 5000))
+  probs = jax.nn.softmax(logits)
+  np.testing.assert_array_equal(bisected(probs, 0.9), by_sorting(probs, 0.9))
+
+
+@functools.partial(jax.jit, static_argnames=('temperature', 'top_p'))
+def draw(keys, probs, temperature, top_p):
+  logits = jnp.broadcast_to(jnp.log(probs), (len(keys), len(probs)))
+  return nucleus.sample(keys, logits, temperature=temperature, top_p=top_p)
+
+
+@pytest.mark.parametrize(
+  ('temperature', 'top_p', 'expected'),
+  [
+    (1.0, 1.0, [0.15, 0.5, 0.05, 0.3]),
+    (1.0, 0.7, [0, 0.5 / 0.8, 0, 0.3 / 0.8]),
+    # At temperature 1/2 probabilities are squared: .0225 .25 .0025 .09
+    (0.5, 1.0, [0.0225 / 0.365, 0.25 / 0.365, 0.0025 / 0.365, 0.09 / 0.365]),
+    # .25 / .365 = .68: temperature comes before the nucleus, so one is enough
+    (0.5, 0.6, [0, 1, 0, 0]),
+  ],
+)
+def test_frequencies_are_the_exact_probabilities(temperature, top_p, expected):
+  n = 20_000
+  keys = jax.random.split(jax.random.key(7), n)
+  tokens = draw(keys, PROBS, temperature, top_p)
+  counts, expected = np.bincount(tokens, minlength=4), n * np.array(expected)
+  likely = expected > 0
+  assert counts[~likely].sum() == 0
+  chi2 = np.sum((counts - expected)[likely] ** 2 / expected[likely])
+  assert chi2 < 16.27  # exceeded once in 1,000 with 3 degrees of freedom
+
+
+def test_temperature_0_takes_the_likeliest_and_the_first_of_equals():
+  keys = jax.random.split(jax.random.key(0), 3)
+  logits = jnp.array([[0.0, 2.0, 1.0], [5.0, 5.0, 1.0], [-9.0, -8.0, -7.0]])
+  tokens = nucleus.sample(keys, logits, temperature=0, top_p=0.95)
+  assert tokens.tolist() == [1, 0, 2]
+  assert tokens.dtype == jnp.int32
+
+
+def test_a_token_depends_on_its_own_key_alone():
+  keys = jax.random.split(jax.random.key(3), 50)
+  tokens = draw(keys, PROBS, 1.0, 0.95)
+  assert len(set(tokens.tolist())) > 1
+  np.testing.assert_array_equal(
+    draw(keys[::-1], PROBS, 1.0, 0.95), tokens[::-1]
+  )
+
+
+def test_keys_may_have_any_leading_axes():
+  keys = jax.random.split(jax.random.key(3), 6)
+  logits = jax.random.normal(jax.random.key(4), (6, 9))
+  sample = functools.partial(nucleus.sample, temperature=0.7, top_p=0.9)
+  np.testing.assert_array_equal(
+    sample(keys.reshape(2, 3), logits.reshape(2, 3, 9)),
+    sample(keys, logits).reshape(2, 3),
+  )

@@ -1,0 +1,254 @@
+"""The whole method in miniature: once, again, killed, and cut short."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from restpg_jax import config, restpg, types
+from restpg_jax.io import artifacts, records
+from restpg_jax.stages import report, train
+
+ROOT = pathlib.Path(__file__).parent.parent
+SAMPLE = ROOT.parent / 'shared' / 'data' / 'longlamp_sample'
+
+
+def small(**changed) -> config.Config:
+  """Every stage of REST-PG, a few examples each."""
+  return dataclasses.replace(
+    config.Config(
+      methods=('sft_reasoning', 'rest_pg'),
+      iterations=1,
+      data=config.Data(world=config.World(train=16, val=4, test=8)),
+      prompt=config.Prompt(
+        template='prompts/tiny/policy.txt', max_input=192, max_output=64
+      ),
+      reason=config.Reason(
+        template='prompts/tiny/reasoner.txt', max_input=256, max_output=64
+      ),
+      draw=config.Sample(m=4),
+      reward=config.Reward(name='rouge'),
+      select=config.Select(rule='best', floor=0.0),
+      train=config.Train(
+        steps=4,
+        batch_size=8,
+        warmup=1,
+        learning_rate=1e-3,
+        checkpoint_every=2,
+        compute_dtype='float32',
+      ),
+      choose=config.Choose(examples=1),
+      compute=config.Compute(prompts=4, samples=4, judged=8, log_every=2),
+    ),
+    **changed,
+  )
+
+
+def methods(workdir) -> dict:
+  return report.build(workdir)['methods']
+
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp('finished')
+  restpg.run(small(), workdir)
+  return workdir
+
+
+def test_every_method_and_iteration_is_in_the_report(finished):
+  found = methods(finished)
+  assert list(found) == ['sft_reasoning', 'rest_pg']
+  assert [i['t'] for i in found['sft_reasoning']['iterations']] == [0]
+  assert [i['t'] for i in found['rest_pg']['iterations']] == [0, 1]
+  assert list(found['rest_pg']['tasks']) == list(types.TASKS)
+  assert found['rest_pg']['tasks']['topic_writing']['n'] == 2
+
+
+def test_methods_share_what_they_have_in_common(finished):
+  # SFT with reasoning is the first iteration of REST-PG.
+  found = methods(finished)
+  first = found['rest_pg']['iterations'][0]
+  assert first == found['sft_reasoning']['iterations'][0]
+  assert len(list(finished.glob('sft/train-*'))) == 1
+
+
+def test_every_stage_states_what_it_expected_and_made(finished):
+  done = [records.read_json(p) for p in finished.rglob('DONE.json')]
+  assert len(done) == 18
+  for stage in done:
+    assert stage['summary']['expected'] == stage['summary']['made'], stage
+
+
+def test_a_second_run_makes_nothing(finished, capsys):
+  before = {p: p.stat().st_mtime_ns for p in finished.rglob('DONE.json')}
+  restpg.run(small(), finished)
+  assert {
+    p: p.stat().st_mtime_ns for p in finished.rglob('DONE.json')
+  } == before
+  lines = capsys.readouterr().out.splitlines()
+  stages = [line for line in lines if not line.startswith('method ')]
+  assert len(stages) == 18
+  assert all(' kept ' in line for line in stages)
+
+
+def test_the_same_seed_in_another_workdir_gives_the_same_numbers(
+  finished, tmp_path
+):
+  restpg.run(small(), tmp_path)
+  assert methods(tmp_path) == methods(finished)
+
+
+def test_another_seed_gives_other_samples(finished, tmp_path):
+  until = 'e_step1/draw'
+  with pytest.raises(artifacts.Until):
+    restpg.run(small(seed=1), tmp_path, until=until)
+  (one,) = finished.glob('e_step1/draw-*/trajectories.jsonl')
+  (other,) = tmp_path.glob('e_step1/draw-*/trajectories.jsonl')
+  assert one.read_text() != other.read_text()
+
+
+@pytest.mark.parametrize('writes', [1, 4, 9, 15])
+def test_a_killed_run_goes_on_to_the_same_numbers(
+  finished, tmp_path, monkeypatch, writes
+):
+  """Interrupted while the n-th piece of a stage is written, half of it lost."""
+  append = records.Appender.append
+  left = [writes]
+
+  def torn(self, items):
+    left[0] -= 1
+    if left[0]:
+      return append(self, items)
+    with self._path.open('ab') as file:
+      file.write(b'{"example_id": "torn')
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(records.Appender, 'append', torn)
+  with pytest.raises(KeyboardInterrupt):
+    restpg.run(small(), tmp_path)
+  monkeypatch.undo()
+  restpg.run(small(), tmp_path)
+  assert methods(tmp_path) == methods(finished)
+
+
+def test_training_goes_on_from_the_last_checkpoint(
+  finished, tmp_path, monkeypatch
+):
+  save = train.save
+  made = []
+
+  def once(out, done, state, size):
+    save(out, done, state, size)
+    made.append(done)
+    if len(made) == 1:
+      raise KeyboardInterrupt
+
+  monkeypatch.setattr(train, 'save', once)
+  with pytest.raises(KeyboardInterrupt):
+    restpg.run(small(), tmp_path, until='sft/train')
+  with pytest.raises(artifacts.Until):
+    restpg.run(small(), tmp_path, until='sft/train')
+  assert made == [2, 4]
+  (one,) = finished.glob('sft/train-*')
+  (other,) = tmp_path.glob('sft/train-*')
+  weights = 'checkpoints/step_4/model'
+  assert same_weights(one / weights, other / weights)
+
+
+def same_weights(one, other) -> bool:
+  import jax
+  import numpy as np
+
+  from restpg_jax.io import checkpoints
+
+  trees = [checkpoints.load_model(path)[0] for path in (one, other)]
+  return all(jax.tree.leaves(jax.tree.map(np.array_equal, *trees)))
+
+
+def test_settings_that_cannot_change_results_remake_nothing(finished, capsys):
+  cfg = small()
+  cfg.compute.log_every = 1
+  restpg.run(cfg, finished)
+  assert ' s   ' not in capsys.readouterr().out
+
+
+def test_the_four_methods_share_retrieval_and_reasoning(finished):
+  restpg.run(small(methods=('sft', 'rest_em')), finished)
+  assert list(methods(finished)) == [
+    'sft', 'sft_reasoning', 'rest_em', 'rest_pg'
+  ]  # fmt: skip
+  assert len(list(finished.glob('retrieve/*-*'))) == 3
+  assert len(list(finished.glob('sft/train-*'))) == 2
+
+
+COMMAND = [sys.executable, '-m', 'restpg_jax.main']
+CONFIG = """
+import sys
+sys.path.insert(0, {tests!r})
+from test_pipeline import small
+get_config = small
+"""
+
+
+def command(tmp_path, *arguments):
+  file = tmp_path / 'small.py'
+  file.write_text(CONFIG.format(tests=str(ROOT / 'tests')))
+  return [*COMMAND, f'--config={file}', *arguments]
+
+
+def test_a_process_killed_at_once_is_run_again_to_the_same_numbers(
+  finished, tmp_path
+):
+  workdir = tmp_path / 'run'
+  run = command(tmp_path, f'--workdir={workdir}')
+  process = subprocess.Popen(run, cwd=ROOT, stdout=subprocess.DEVNULL)
+  deadline = time.monotonic() + 120
+  while not list(workdir.glob('sft/train-*/checkpoints/step_2*')):
+    assert process.poll() is None and time.monotonic() < deadline
+    time.sleep(0.05)
+  process.kill()
+  process.wait()
+  again = subprocess.run(run, cwd=ROOT, capture_output=True, text=True)
+  assert again.returncode == 0, again.stderr
+  expected = methods(finished)
+  results = json.loads((workdir / 'report/results.json').read_text())
+  assert results['methods'] == {
+    name: expected[name] for name in ('sft_reasoning', 'rest_pg')
+  }
+
+
+def test_sigterm_ends_with_75_and_until_with_0(tmp_path):
+  workdir = tmp_path / 'run'
+  run = command(tmp_path, f'--workdir={workdir}', '--until=base')
+  done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr
+  assert [p.name for p in workdir.iterdir()] == [
+    p.name for p in workdir.glob('base-*')
+  ]
+  run = command(tmp_path, f'--workdir={workdir}')
+  process = subprocess.Popen(
+    run, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+  )
+  assert process.stdout.readline().startswith('method ')
+  process.send_signal(signal.SIGTERM)
+  _, err = process.communicate(timeout=60)
+  assert process.returncode == 75, err
+  assert 'run the same command again' in err
+
+
+@pytest.mark.skipif(not SAMPLE.is_dir(), reason='needs the shared sample data')
+def test_real_texts_run_from_reading_to_report(tmp_path):
+  cfg = small(methods=('rest_pg',))
+  cfg.data = config.Data(path=str(SAMPLE), limit=3)
+  restpg.run(cfg, tmp_path)
+  found = methods(tmp_path)['rest_pg']
+  assert {task: t['n'] for task, t in found['tasks'].items()} == {
+    task: 3 for task in types.TASKS
+  }
+  assert os.path.getsize(tmp_path / 'report' / 'index.html') > 10_000

@@ -1,0 +1,155 @@
+"""Facts about the house: who may import whom, and what is written where."""
+
+import ast
+import pathlib
+
+import pytest
+
+from restpg_jax import assets, config, restpg, settings
+
+ROOT = pathlib.Path(__file__).parents[1]
+CONFIGS = sorted((ROOT / 'configs').rglob('*.py'))
+LAYERS = (  # imports go down this list, never up or sideways
+  ('main', 'assets.make'),
+  ('restpg', 'settings'),
+  ('stages',),
+  ('io', 'data'),
+  (
+    *('text', 'retrieval', 'models', 'sampling'),
+    *('rewards', 'training', 'parallel'),
+  ),
+  ('config', 'assets'),
+  ('types', 'errors'),
+)
+DOORS = {  # package -> the only modules that may import it
+  'absl': ('settings',),
+  'ml_collections': ('settings',),
+  'orbax': ('io.checkpoints',),
+  'tqdm': ('io.progress',),
+  'pyarrow': ('data.files',),
+  'sentencepiece': ('text.tokenizer', 'assets.make'),
+  'jinja2': ('text.templates', 'stages.page'),
+  'rank_bm25': ('retrieval.bm25',),
+  'rouge_score': ('rewards.rouge',),
+  'scipy': ('rewards.significance',),
+  'flax': ('models.decoder',),
+  'optax': ('training.optimizer', 'training.step'),
+}
+
+
+def sources():
+  """module -> its text: {'io.records': '...', 'stages': '', ..}."""
+  found = {}
+  for path in sorted((ROOT / 'restpg_jax').rglob('*.py')):
+    name = '.'.join(path.relative_to(ROOT / 'restpg_jax').parts)
+    name = name.removesuffix('.py').removesuffix('__init__').rstrip('.')
+    found[name] = path.read_text()
+  return found
+
+
+def imports(text):
+  """All that a module imports anywhere: 'jax.numpy', 'restpg_jax.io.records'."""
+  for node in ast.walk(ast.parse(text)):
+    if isinstance(node, ast.Import):
+      yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+      assert node.level == 0, 'imports are absolute'
+      yield from (f'{node.module}.{alias.name}' for alias in node.names)
+
+
+def package(module):
+  """'io.records' -> 'io'; 'assets.make' is a script and stands by itself."""
+  return module if module == 'assets.make' else module.split('.')[0]
+
+
+def upward(modules):
+  """'io.records imports stages.draw' for whatever goes up or sideways."""
+  level = {name: n for n, layer in enumerate(LAYERS) for name in layer}
+  for module, text in modules.items():
+    here = package(module)
+    for name in imports(text):
+      first, _, target = name.partition('.')
+      there = package(target) if first == 'restpg_jax' else here
+      if there != here and level[there] <= level[here]:
+        yield f'{module} imports {target}'
+
+
+def uninvited(modules):
+  """'data.world imports scipy.stats' for whatever does not use the door."""
+  for module, text in modules.items():
+    for name in imports(text):
+      doors = DOORS.get(name.split('.')[0])
+      if doors and module not in doors:
+        yield f'{module} imports {name}; the door is {" or ".join(doors)}'
+
+
+def test_imports_go_down():
+  assert list(upward(sources())) == []
+
+
+def test_each_heavy_package_has_one_door():
+  assert list(uninvited(sources())) == []
+
+
+def test_every_door_is_in_use():
+  modules = sources()
+  for name, doors in DOORS.items():
+    for door in doors:
+      used = {found.split('.')[0] for found in imports(modules[door])}
+      assert name in used, f'{door} does not import {name} any more'
+
+
+def test_an_offender_is_named():
+  bad = {
+    'io.records': 'def f():\n  from restpg_jax.stages import draw',
+    'text.prompts': 'from restpg_jax.rewards import judge',
+    'rewards.judge': 'from restpg_jax import types, restpg\nimport json',
+    'data.world': 'import scipy.stats as st',
+  }
+  assert list(upward(bad)) == [
+    'io.records imports stages.draw',
+    'text.prompts imports rewards.judge',
+    'rewards.judge imports restpg',
+  ]
+  assert list(uninvited(bad)) == [
+    'data.world imports scipy.stats; the door is rewards.significance'
+  ]
+
+
+def test_every_module_says_what_it_is_for():
+  silent = [
+    module
+    for module, text in sources().items()
+    if text.strip() and not ast.get_docstring(ast.parse(text))
+  ]
+  assert silent == []
+
+
+def ways(path):
+  """How a config file can be asked for."""
+  if path.name != 'baselines.py':
+    return [str(path)]
+  return [f'{path}:{name}' for name in restpg.METHODS]
+
+
+@pytest.mark.parametrize('name', [n for p in CONFIGS for n in ways(p)])
+def test_every_config_is_valid(name):
+  cfg = settings.load(name)
+  restpg.check(cfg)
+  for template in (
+    cfg.prompt.template,
+    cfg.reason.template,
+    cfg.reward.template,
+  ):
+    assert assets.path(template).is_file()
+  if ':' in name:
+    assert cfg.methods == (name.split(':')[1],)
+
+
+def test_there_are_configs():
+  assert {'demo.py', 'baselines.py'} <= {path.name for path in CONFIGS}
+
+
+def test_the_rows_of_table_1():
+  assert list(restpg.METHODS) == ['sft', 'sft_reasoning', 'rest_em', 'rest_pg']
+  restpg.check(config.Config(methods=tuple(restpg.METHODS)))
