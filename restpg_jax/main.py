@@ -4,6 +4,7 @@ import contextlib
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 
 from etils import epath
@@ -74,7 +75,7 @@ def main(argv: Sequence[str]) -> int:
     command = settings.parse(argv, tuple(VERBS))
     workdir = command.workdir
     _check_workdir(workdir)
-    with _terminable():
+    with _terminable(), _plain_warnings():
       VERBS[command.verb](command)
   except errors.InputError as error:
     return _fail(BAD_INPUT, f'error: {" ".join(str(error).split())}')
@@ -121,6 +122,23 @@ def _terminable():
     yield
   finally:
     signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _plain_warnings():
+  """Our own warnings as one line each; those of libraries as they are."""
+  show = warnings.showwarning
+
+  def ours(message, category, *args, **kwargs):
+    if issubclass(category, errors.DataWarning):
+      print(f'warning: {message}', file=sys.stderr, flush=True)
+    else:
+      show(message, category, *args, **kwargs)
+
+  with warnings.catch_warnings():
+    warnings.simplefilter('always', errors.DataWarning)
+    warnings.showwarning = ours
+    yield
 
 
 def _keep_traceback(workdir: str) -> str:

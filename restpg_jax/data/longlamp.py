@@ -171,6 +171,7 @@ def _duplicates(examples: list[types.Example], where: str, split: str) -> int:
     warnings.warn(
       f'{where}: {number} of {len(examples)} rows of split {split!r} repeat '
       'an earlier row; all are kept',
+      errors.DataWarning,
       stacklevel=2,
     )
   return number
