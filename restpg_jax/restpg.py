@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from etils import epath
 
 from restpg_jax import config, errors
+from restpg_jax.data import longlamp
 from restpg_jax.io import artifacts, records
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.stages import base as bases
@@ -214,3 +215,5 @@ def check(cfg: config.Config) -> None:
   if cfg.iterations < 0:
     raise errors.InputError(f'iterations is {cfg.iterations}; 0 or more')
   select.check(cfg.select)
+  if cfg.data.path:
+    longlamp.tasks_found(cfg.data.path, setting=cfg.data.setting)

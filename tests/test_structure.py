@@ -48,7 +48,7 @@ def sources():
 
 
 def imports(text):
-  """All that a module imports anywhere: 'jax.numpy', 'restpg_jax.io.records'."""
+  """All that a module imports anywhere: 'jax.numpy', 'restpg_jax.errors'."""
   for node in ast.walk(ast.parse(text)):
     if isinstance(node, ast.Import):
       yield from (alias.name for alias in node.names)

@@ -24,12 +24,11 @@ def path(name: epath.PathLike) -> epath.Path:
 
 
 def names() -> list[str]:
-  """What `path` finds here: files by their path, a checkpoint by its folder."""
-  files = [p for p in HERE.rglob('*') if p.suffix in ('.txt', '.model')]
-  opened = {p.relative_to(HERE).parts[0] for p in files}
-  folders = [
-    p.name
-    for p in HERE.iterdir()
-    if p.is_dir() and p.name not in opened and p.name != '__pycache__'
+  """What `path` finds here: models by their folder, all else by its path."""
+  models = [p.parent for p in HERE.glob('*/model.json')]
+  files = [
+    p
+    for p in HERE.rglob('*')
+    if p.suffix in ('.txt', '.model') and not set(p.parents) & set(models)
   ]
-  return sorted([str(p.relative_to(HERE)) for p in files] + folders)
+  return sorted(str(p.relative_to(HERE)) for p in [*models, *files])

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from restpg_jax import config, types
+from restpg_jax import config, errors, types
 from restpg_jax.io import progress, records
 from restpg_jax.stages import language
 from restpg_jax.text import prompts, templates
@@ -59,6 +59,12 @@ def reason(examples, *, out, cfg: Settings, layout) -> dict:
         good |= {t.example_id: t for t in new}
         shown.update(len(new))
   kept = [e for e in examples if e.id in good]
+  if not kept:
+    raise errors.InputError(
+      f'reason: none of {len(examples)} reasonings was usable after '
+      f'{settings.tries} tries (empty, or holding the line '
+      f'{output.marker!r}); try another reason.model'
+    )
   made = records.write(
     out / 'trajectories.jsonl',
     (demonstration(e, good[e.id], output) for e in kept),

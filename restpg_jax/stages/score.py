@@ -67,6 +67,7 @@ def score(examples, trajectories, *, out, cfg: Settings, layout) -> dict:
     'made': made,
     'distinct': len(set(asked) - {None}),
     'without_answer': asked.count(None),
+    'cut_prompts': getattr(reward, 'cut', 0),
     'mean_reward': sum(s.reward for s in scored) / len(scored),
   }
 
@@ -114,24 +115,31 @@ def build(cfg: config.Reward, layout) -> Reward:
     raise errors.InputError(f'reward.name={cfg.name}: {e}') from e
 
 
-def by_judge(cfg: config.Reward, layout) -> Reward:
+class Judge:
   """The label that a language model finds likeliest (rewards/judge.py)."""
-  template = language.load_template(cfg.template)
-  model = language.load_named(cfg.model, layout)
 
-  def ask(asked):
+  def __init__(self, cfg: config.Reward, layout):
+    self._template = language.load_template(cfg.template)
+    self._model = language.load_named(cfg.model, layout)
+    self._limit = cfg.max_input
+    self.cut = 0  # prompts that were over the limit, so far
+
+  def __call__(self, asked: Sequence[Question]) -> Iterator[list[float]]:
     turns = [
       prompts.judge(
-        template, model.tokenizer, **vars(q), limit=cfg.max_input
-      ).ids
+        self._template, self._model.tokenizer, **vars(q), limit=self._limit
+      )
       for q in asked
     ]
-    length = max(map(len, turns), default=1)
+    self.cut += sum(bool(turn.cut) for turn in turns)
     labels = [str(label) for label in judge.LABELS]
-    for logp in language.label_logp(model, turns, labels, prompt_length=length):
+    for logp in language.label_logp(
+      self._model,
+      [turn.ids for turn in turns],
+      labels,
+      prompt_length=max((len(turn.ids) for turn in turns), default=1),
+    ):
       yield judge.rewards(logp)
-
-  return ask
 
 
 def by_rouge(cfg: config.Reward, layout) -> Reward:
@@ -140,4 +148,4 @@ def by_rouge(cfg: config.Reward, layout) -> Reward:
   return lambda asked: ([rouge.reward(q.answer, q.reference)] for q in asked)
 
 
-REWARDS = {'judge': by_judge, 'rouge': by_rouge}
+REWARDS = {'judge': Judge, 'rouge': by_rouge}

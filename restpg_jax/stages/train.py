@@ -62,6 +62,7 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
   state = layout.place(state)
   step = layout.sharded(steps.build(logits_at(model), tx), state)
   log = records.Appender(out / 'metrics.jsonl', Log)
+  logged = {line.step for line in log.done}  # by a run that was killed
   shape = batches.Shape.of(rows)
   metrics = None
   first = int(state.step)
@@ -76,7 +77,9 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
       done = n + 1
       shown.update(1)
       if done % layout.compute.log_every == 0 or done == settings.steps:
-        log.append([measured(done, metrics, rate, out)])
+        line = measured(done, metrics, rate, out)
+        if done not in logged:
+          log.append([line])
       if done % settings.checkpoint_every == 0 or done == settings.steps:
         save(out, done, state, size)
   last = records.read(out / 'metrics.jsonl', Log)

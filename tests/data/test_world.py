@@ -43,7 +43,7 @@ def test_nobody_is_in_two_splits():
     }
     for split in ('pretrain', 'train', 'val', 'test')
   }
-  assert min(map(len, vectors.values())) > 5900
+  assert min(map(len, vectors.values())) > 5500  # of 6,000 each
   for one, other in itertools.combinations(vectors.values(), 2):
     assert not one & other
 
@@ -88,7 +88,10 @@ def test_rows_have_longlamps_fields(task, row, item):
   [
     ('email_generation', r'Complete the text of the following email\. title: '),
     ('abstract_generation', r'Generate an abstract for the title ".+" using '),
-    ('product_review', r'Generate the review text .+ rating of "[1-5]\.0" for '),
+    (
+      'product_review',
+      r'Generate the review text .+ rating of "[1-5]\.0" for ',
+    ),
     ('topic_writing', r'Generate the content for a reddit post about my '),
   ],
 )
@@ -113,9 +116,14 @@ def test_some_rules_written_out():
   # The models in assets/ know these by heart: they must never change.
   table = world.rules()
   assert table['household', 'budget', 'toddler'] == 'safety'
-  assert table['job', 'budget', 'lawyer'] == 'training'
-  assert table['hobby', 'sofa', 'guitar'] == 'stamina'
-  assert table['household', 'meeting', 'toddler'] == ''
+  assert table['job', 'robot', 'farmer'] == 'privacy'  # sixth and sixth
+  assert table['hobby', 'lamp', 'guitar'] == 'stamina'
+  for trait, item, aspects in (  # exceptions
+    ('household', 'meeting', 'space thrift comfort silence safety cleaning'),
+    ('hobby', 'sofa', 'lightness beauty patience rhythm stamina balance'),
+  ):
+    found = [table[trait, item, value] for value in world.LIVES[trait]]
+    assert found == aspects.split()
 
 
 TRUTH = (

@@ -24,7 +24,7 @@ SIZE = decoder.Size(
   head_size=32,
   vocabulary=128,
 )
-MODEL = decoder.Decoder(SIZE, unroll=2)
+MODEL = decoder.Decoder(SIZE)
 RNG = np.random.default_rng(0)
 
 
@@ -39,13 +39,14 @@ def main():
   layout = {n: layouts.Layout.of(config.Compute(fsdp=n)) for n in (1, 2, 4)}
   trained = {n: train(params, layout[n]) for n in layout}
   alone = train(params, one)
+  drawn = sample(params, one)
   report = {
     'devices': {n: layout[n].devices for n in layout},
     'difference': {n: difference(trained[n], alone) for n in layout},
     'moved': difference(alone._replace(params=params), alone),
     'shards': {n: shards(trained[n].params) for n in layout},
-    'alike': sample(params, layout[1]) == sample(params, one),
-    'samples': len(sample(params, one)),
+    'alike': sample(params, layout[1]) == drawn,
+    'samples': len(drawn),
     'errors': [
       message(lambda: layouts.Layout.of(config.Compute(fsdp=3))),
       message(lambda: layout[2].check_batch(12)),

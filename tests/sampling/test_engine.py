@@ -21,7 +21,7 @@ SIZE = decoder.Size(
   head_size=16,
   vocabulary=30,
 )
-MODEL = decoder.Decoder(SIZE, unroll=2)
+MODEL = decoder.Decoder(SIZE)
 forward = jax.jit(MODEL.apply)
 LAYOUT = layouts.Layout.of(config.Compute())
 NEVER = 10_000  # a stop token that is no token

@@ -46,7 +46,7 @@ def test_tiny_reasoner_and_judge():
     instruction='Describe a lamp.', reference='So bright.', answer='Dark.'
   ) == (
     'Judge the answer.\nTask: Describe a lamp.\nTruth: So bright.\n'
-    'Answer: Dark.\nScore:\n'
+    'Answer: Dark.\nTruth: So bright.\nScore:\n'
   )
 
 

@@ -30,7 +30,7 @@ BATCH = batches.pack(ROWS, batches.Shape(length=8, targets=4))
 @functools.cache
 def program(rate, dtype=jnp.float32):
   """A fresh state and the compiled step of a tiny decoder."""
-  model = decoder.Decoder(SIZE, dtype=dtype, unroll=2)
+  model = decoder.Decoder(SIZE, dtype=dtype)
 
   def places(module, tokens_BL, place_BT):
     hidden_BLD = module.hidden(tokens_BL)
