@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import types
+import warnings
 
 import pytest
 
@@ -200,3 +201,9 @@ def test_the_exit_code_is_the_programs(flags):
   _, err = process.communicate(timeout=20)
   assert process.returncode == 1
   assert err.startswith('error: ZeroDivisionError: division by zero (traceback')
+
+
+def test_odd_data_is_told_in_one_line(capsys):
+  with main._plain_warnings():
+    warnings.warn('x: 2 rows repeat', errors.DataWarning, stacklevel=1)
+  assert capsys.readouterr().err == 'warning: x: 2 rows repeat\n'

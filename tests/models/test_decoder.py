@@ -113,34 +113,30 @@ def gemma(params, sizes, tokens):
 @KV_HEADS
 def test_cached_steps_equal_the_full_forward(kv_heads):
   sizes = size(kv_heads=kv_heads)
-  model = decoder.Decoder(sizes)
+  apply = jax.jit(
+    decoder.Decoder(sizes).apply,
+    static_argnames=('method', 'samples', 'length'),
+  )
+  call = functools.partial(apply, variables(sizes))
   rng = np.random.default_rng(2)
   lengths = np.array([3, 7])  # right-padded to 8
   prompts_PS = rng.integers(4, 40, (2, 8))
   samples_PGO = rng.integers(4, 40, (2, 3, 5))
-
-  @jax.jit
-  def cached(weights, prompts_PS, lengths, samples_PGO):
-    def call(*args, method):
-      return model.apply(weights, *args, method=method)
-
-    _, kv = call(prompts_PS, method='prefill')
-    cache = call(kv, 3, 5, method='cache')
-    logits = []
-    for t in range(5):
-      out, cache = call(samples_PGO[..., t], cache, lengths, t, method='step')
-      logits.append(out)
-    return jnp.stack(logits, axis=2)
-
-  logits_PGOV = cached(variables(sizes), prompts_PS, lengths, samples_PGO)
+  rows = np.zeros((2, 3, 12), int)
   for p, length in enumerate(lengths):
-    for g in range(3):
-      row = np.concatenate([prompts_PS[p, :length], samples_PGO[p, g]])
-      row_L = np.zeros(12, int)
-      row_L[: len(row)] = row
-      full_LV = compiled(sizes)(row_L[None])[0]
+    rows[p, :, :length] = prompts_PS[p, :length]
+    rows[p, :, length : length + 5] = samples_PGO[p]
+  full_PGLV = compiled(sizes)(rows.reshape(6, 12)).reshape(2, 3, 12, 40)
+
+  _, kv = call(prompts_PS, method='prefill')
+  cache = call(kv, samples=3, length=5, method='cache')
+  for t in range(5):
+    logits_PGV, cache = call(
+      samples_PGO[..., t], cache, lengths, t, method='step'
+    )
+    for p, length in enumerate(lengths):
       np.testing.assert_allclose(
-        logits_PGOV[p, g], full_LV[length : length + 5], rtol=1e-5, atol=1e-5
+        logits_PGV[p], full_PGLV[p, :, length + t], rtol=1e-5, atol=1e-5
       )
 
 

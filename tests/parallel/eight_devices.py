@@ -42,8 +42,10 @@ def main():
   drawn = sample(params, one)
   report = {
     'devices': {n: layout[n].devices for n in layout},
-    'difference': {n: difference(trained[n], alone) for n in layout},
-    'moved': difference(alone._replace(params=params), alone),
+    'difference': {
+      n: max(differences(trained[n].params, alone.params)) for n in layout
+    },
+    'moved': min(differences(params, alone.params)),
     'shards': {n: shards(trained[n].params) for n in layout},
     'alike': sample(params, layout[1]) == drawn,
     'samples': len(drawn),
@@ -87,16 +89,16 @@ def train(params, layout):
   return state
 
 
-def difference(a, b):
-  """The largest of all parameters, relative to the parameter's size."""
-  return max(
+def differences(a, b):
+  """Of each parameter, relative to the parameter's size."""
+  return [
     float(np.linalg.norm(x - y) / np.linalg.norm(y))
     for x, y in zip(
-      jax.tree.leaves(jax.device_get(a.params)),
-      jax.tree.leaves(jax.device_get(b.params)),
+      jax.tree.leaves(jax.device_get(a)),
+      jax.tree.leaves(jax.device_get(b)),
       strict=True,
     )
-  )
+  ]
 
 
 def shards(params):
