@@ -20,13 +20,19 @@ test: $(VENV)/installed-test
 
 # The stamps: nothing is installed again until setup.py or the pins change.
 $(VENV)/installed: setup.py $(PINS)
-	$(call newer,$(PYTHON))
-	$(RUN) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
-	$(call newer,$(RUN))
+	$(call fresh)
 	$(call install,.)
 
-$(VENV)/installed-test: $(VENV)/installed
+$(VENV)/installed-test: setup.py $(PINS)
+	$(call fresh)
 	$(call install,.[test])
+	@touch $(VENV)/installed
+
+define fresh
+$(call newer,$(PYTHON))
+	$(RUN) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	$(call newer,$(RUN))
+endef
 
 define newer
 @$(1) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

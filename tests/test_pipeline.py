@@ -208,12 +208,13 @@ def test_a_process_killed_at_once_is_run_again_to_the_same_numbers(
   workdir = tmp_path / 'run'
   run = command(tmp_path, f'--workdir={workdir}')
   process = subprocess.Popen(run, cwd=ROOT, stdout=subprocess.DEVNULL)
-  deadline = time.monotonic() + 120
-  while not list(workdir.glob('sft/train-*/checkpoints/step_2*')):
-    assert process.poll() is None and time.monotonic() < deadline
-    time.sleep(0.05)
-  process.kill()
-  process.wait()
+  try:
+    while not list(workdir.glob('sft/train-*/checkpoints/step_2*')):
+      assert process.poll() is None, 'it ended before it could be killed'
+      time.sleep(0.05)
+  finally:
+    process.kill()
+    process.wait()
   again = subprocess.run(run, cwd=ROOT, capture_output=True, text=True)
   assert again.returncode == 0, again.stderr
   expected = methods(finished)

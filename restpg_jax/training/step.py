@@ -41,7 +41,7 @@ def build(
     value, grads = jax.value_and_grad(objective)(state.params, batch)
     updates, opt = tx.update(grads, state.optimizer, state.params)
     params = optax.apply_updates(state.params, updates)
-    metrics = {'loss': value, 'grad_norm': optax.global_norm(grads)}
+    metrics = {'loss': value, 'grad_norm': optax.tree.norm(grads)}
     return State(state.step + 1, params, opt), metrics
 
   return step

@@ -10,7 +10,7 @@ import pytest
 from restpg_jax import config
 from restpg_jax.models import decoder
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.sampling import engine, keys
+from restpg_jax.sampling import engine, keys, nucleus
 
 SIZE = decoder.Size(
   layers=2,
@@ -69,15 +69,19 @@ def sample(requests, *, prompts=2, samples=2, stop=NEVER, temperature=1.0):
   return [found for batch in batches for found in batch]
 
 
-def greedy(prompt, count):
-  """The likeliest next token, again and again, each by reading all anew."""
+def naive(prompt, count, choose):
+  """Next tokens, again and again, each chosen by reading everything anew."""
   row = list(prompt)
-  for _ in range(count):
+  for t in range(count):
     padded = np.zeros((1, S + O), int)
     padded[0, : len(row)] = row
     logits_BLV = forward({'params': parameters()}, padded)
-    row.append(int(np.argmax(logits_BLV[0, len(row) - 1])))
+    row.append(int(choose(t, logits_BLV[0, len(row) - 1])))
   return row[len(prompt) :]
+
+
+def greedy(prompt, count):
+  return naive(prompt, count, lambda t, logits_V: np.argmax(logits_V))
 
 
 def test_greedy_samples_equal_reading_everything_anew_for_each_token():
@@ -85,6 +89,18 @@ def test_greedy_samples_equal_reading_everything_anew_for_each_token():
   assert [one.tokens for (one,) in found] == [greedy(p, O) for p in PROMPTS]
   assert not any(one.ended for (one,) in found)  # the limit came first
   assert len({tuple(one.tokens) for (one,) in found}) > 1
+
+
+def test_token_t_is_drawn_with_the_rows_key_folded_with_t():
+  one = request(1, [0])
+  key = jax.random.wrap_key_data(one.keys[0], impl='threefry2x32')
+  pick = jax.jit(functools.partial(nucleus.sample, temperature=1, top_p=0.95))
+
+  def choose(t, logits_V):
+    return pick(jax.random.fold_in(key, t)[None], logits_V[None])[0]
+
+  ((found,),) = sample([one])
+  assert found.tokens == naive(PROMPTS[1], O, choose)
 
 
 def test_the_stop_token_ends_a_sample_and_is_not_returned():
