@@ -96,14 +96,25 @@ def test_a_reward_of_somebody_else_is_imported(tmp_path, monkeypatch):
 def test_the_judge_takes_the_label_a_full_forward_pass_finds_likeliest():
   cfg = config.Reward(template='prompts/tiny/judge.txt', max_input=192)
   layout = layouts.Layout.of(config.Compute(judged=4))
-  reference = 'Hello, the trip needs safety by Monday. Cheers.'
-  answers = [reference, 'Howdy, the trip needs speed. Thanks.', 'no <eos> 10']
-  questions = [score.Question('Say it', reference, a) for a in answers]
+  instruction = (
+    'Complete the text of the following email. title: small trip. text: Note '
+    'for Monday.'
+  )
+  reference = (
+    'Hello, the trip needs safety by Monday. Please note the trip demands '
+    'speed too. Cheers.'
+  )
+  other = 'Howdy team, the trip needs silence while the trip demands privacy.'
+  questions = [
+    score.Question(instruction, reference, answer)
+    for answer in (reference, other, 'no <eos> 10')
+  ]
   found = [r for part in score.build(cfg, layout)(questions) for r in part]
   judge = language.load_named(cfg.model, layout)
   expected = [naive(judge, cfg, q) for q in questions]
   assert found == expected
   assert found[0] == 1.0
+  assert found[1] < found[0]
 
 
 def naive(judge, cfg, question):
