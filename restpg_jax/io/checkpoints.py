@@ -23,7 +23,7 @@ def save_model(path, params, size: decoder.Size, **made) -> None:
   text = json.dumps({'size': dataclasses.asdict(size)} | made, indent=1)
   partial = path / 'model.json.partial'
   partial.write_text(text + '\n')
-  partial.rename(path / 'model.json')
+  partial.replace(path / 'model.json')
 
 
 def load_model(path) -> tuple[dict, decoder.Size]:
