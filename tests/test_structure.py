@@ -26,7 +26,7 @@ DOORS = {  # package -> the only modules that may import it
   'ml_collections': ('settings',),
   'orbax': ('io.checkpoints',),
   'tqdm': ('io.progress',),
-  'pyarrow': ('data.files',),
+  'pyarrow': ('data.parquet',),
   'sentencepiece': ('text.tokenizer', 'assets.make'),
   'jinja2': ('text.templates', 'stages.page'),
   'rank_bm25': ('retrieval.bm25',),

@@ -1,18 +1,17 @@
 """The files that a split may lie in, read one row at a time.
 
-The only door to pyarrow. A row comes with its place, 'FILE: row N' with N
-counted from 1, which opens every message about it.
+A row comes with its place, 'FILE: row N' with N counted from 1, which opens
+every message about it.
 """
 
 import json
 import re
 from collections.abc import Iterator
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from etils import epath
 
 from restpg_jax import errors
+from restpg_jax.data import parquet
 
 NAMES = {'train': ('train',), 'val': ('val', 'dev'), 'test': ('test',)}
 PARQUET = '-*.parquet'  # the hub's shards: train-00000-of-00004.parquet
@@ -20,9 +19,6 @@ LINES = '.jsonl'
 LIST = '.json'
 PAIR = '_questions.json'  # the e-mail builder's, beside _outputs.json
 FORMS = (PARQUET, LINES, LIST, PAIR)
-BATCH = 16  # rows decoded at once; a single row can hold hundreds of MB
-CUT = 'the file may be cut short: copy or download it again'
-RECODE = 'save the file as UTF-8'
 SPACE = re.compile(r'\s*')
 Rows = Iterator[tuple[str, dict]]  # (place, row)
 
@@ -66,7 +62,7 @@ def rows(
   try:
     if form == PARQUET:
       for path in paths:
-        yield from _parquet(path, fields, items)
+        yield from parquet.rows(path, fields=fields, items=items)
     elif form == LINES:
       yield from _json_lines(paths[0])
     elif form == LIST:
@@ -75,8 +71,8 @@ def rows(
       yield from _pair(paths[0], counts)
   except OSError as error:
     raise errors.InputError(
-      f'{folder}: split {split!r} cannot be read ({_why(error)}); check the '
-      'files and who may read them'
+      f'{folder}: split {split!r} cannot be read ({errors.reason(error)}); '
+      'check the files and who may read them'
     ) from error
 
 
@@ -109,7 +105,7 @@ def parse(text: str, place: str) -> object:
     return json.loads(text)
   except (ValueError, RecursionError) as error:
     raise errors.InputError(
-      f'{place}: not valid JSON ({_why(error)}); {CUT}'
+      f'{place}: not valid JSON ({errors.reason(error)}); {errors.CUT}'
     ) from error
 
 
@@ -135,54 +131,6 @@ def _check_shards(
         f'{path.name} says {int(match[1])}; add or remove files, or rename '
         f'them ({split}-a.parquet) to read just these'
       )
-
-
-def _parquet(path: epath.Path, fields: set[str], items: set[str]) -> Rows:
-  number = 0
-  try:
-    with path.open('rb') as f:
-      file = pq.ParquetFile(f, buffer_size=1 << 20)
-      leaves = [column.path for column in file.schema]
-      columns = _columns(leaves, fields, items)
-      for batch in file.iter_batches(BATCH, columns=columns, use_threads=False):
-        for i in range(batch.num_rows):
-          number += 1
-          place = f'{path}: row {number}'
-          yield place, _parquet_row(batch, i, place)
-  except (pa.ArrowException, OSError) as error:
-    raise errors.InputError(
-      f'{path}: row {number + 1}: not readable as Parquet ({_why(error)}); '
-      f'{CUT}'
-    ) from error
-
-
-def _columns(leaves: list[str], fields: set[str], items: set[str]) -> list[str]:
-  """The leaves to read; those of a profile end in the names of its items.
-
-  input, profile.list.element.id, profile.list.element.text; items = {text}
-  ->  input, profile.list.element.text
-  """
-  wanted = [leaf for leaf in leaves if leaf.split('.')[0] in fields]
-  narrow = [
-    leaf
-    for leaf in wanted
-    if not leaf.startswith('profile.') or items & set(leaf.split('.')[1:])
-  ]
-  if any(leaf.split('.')[0] == 'profile' for leaf in narrow):
-    return narrow
-  return wanted  # items without text are still items, to be counted
-
-
-def _parquet_row(batch: pa.RecordBatch, i: int, place: str) -> dict:
-  row = {}
-  for field in batch.schema.names:
-    try:
-      row[field] = batch.column(field)[i].as_py()
-    except UnicodeDecodeError as error:
-      raise errors.InputError(
-        f'{place}: {field} is not UTF-8 ({_why(error)}); {RECODE}'
-      ) from error
-  return row
 
 
 def _json_lines(path: epath.Path) -> Rows:
@@ -226,10 +174,10 @@ def _element(text: str, start: int, place: str) -> tuple[object, int]:
     if text[at : at + 1] not in (',', ']'):
       raise json.JSONDecodeError('Expecting , or ]', text, at)
   except UnicodeEncodeError as error:
-    raise errors.InputError(f'{place}: not UTF-8; {RECODE}') from error
+    raise errors.InputError(f'{place}: not UTF-8; {errors.RECODE}') from error
   except (ValueError, RecursionError) as error:
     raise errors.InputError(
-      f'{place}: not valid JSON ({_why(error)}); {CUT}'
+      f'{place}: not valid JSON ({errors.reason(error)}); {errors.CUT}'
     ) from error
   return value, at if text[at] == ']' else _skip(text, at + 1)
 
@@ -308,10 +256,5 @@ def _decode(data: bytes, place: str) -> str:
     return data.decode('utf-8-sig')
   except UnicodeDecodeError as error:
     raise errors.InputError(
-      f'{place}: not UTF-8 ({_why(error)}); {RECODE}'
+      f'{place}: not UTF-8 ({errors.reason(error)}); {errors.RECODE}'
     ) from error
-
-
-def _why(error: Exception) -> str:
-  """An exception's reason on one line."""
-  return ' '.join(str(getattr(error, 'msg', error)).split())

@@ -9,7 +9,7 @@ import statistics
 import pytest
 
 from restpg_jax import types
-from restpg_jax.data import world
+from restpg_jax.data import grammar, world
 
 EVERY_TASK = pytest.mark.parametrize('task', types.TASKS)
 
@@ -102,12 +102,12 @@ def test_inputs_are_worded_as_longlamps(task, pattern):
 def test_rules_are_432_facts_of_which_half_follow_the_order():
   table = world.rules()
   assert len(table) == 3 * 24 * 6 == 432
-  items = [item for items in world.ITEMS.values() for item in items]
+  items = [item for items in grammar.ITEMS.values() for item in items]
   in_order = 0
-  for trait, item in itertools.product(world.LIVES, items):
-    found = [table[trait, item, value] for value in world.LIVES[trait]]
-    assert sorted(found) == sorted(world.ASPECTS[trait])  # a permutation
-    in_order += found == list(world.ASPECTS[trait])
+  for trait, item in itertools.product(grammar.LIVES, items):
+    found = [table[trait, item, value] for value in grammar.LIVES[trait]]
+    assert sorted(found) == sorted(grammar.ASPECTS[trait])  # a permutation
+    in_order += found == list(grammar.ASPECTS[trait])
   # 36 of 72 by design; a shuffle is in order once in 720.
   assert in_order == 36
 
@@ -122,7 +122,7 @@ def test_some_rules_written_out():
     ('household', 'meeting', 'space thrift comfort silence safety cleaning'),
     ('hobby', 'sofa', 'lightness beauty patience rhythm stamina balance'),
   ):
-    found = [table[trait, item, value] for value in world.LIVES[trait]]
+    found = [table[trait, item, value] for value in grammar.LIVES[trait]]
     assert found == aspects.split()
 
 
@@ -166,23 +166,23 @@ def test_gold_texts_fit_their_users_nine_times_in_ten(task):
 def test_the_input_says_nothing_of_the_users_life(task):
   secret = {
     word
-    for values in world.LIVES.values()
+    for values in grammar.LIVES.values()
     for value, things in values.items()
     for word in (value, *things)
-  } | {word for aspects in world.ASPECTS.values() for word in aspects}
-  styles = {word for values in world.STYLES.values() for word in values}
+  } | {word for aspects in grammar.ASPECTS.values() for word in aspects}
+  styles = {word for values in grammar.STYLES.values() for word in values}
   for row in some(task):
     assert not words(row['input']) & (secret | styles)
 
 
 @EVERY_TASK
 def test_documents_give_a_life_away_by_its_things_alone(task):
-  values = {value for values in world.LIVES.values() for value in values}
+  values = {value for values in grammar.LIVES.values() for value in values}
   for user in people('val', 0, 50):
     user = world.write_documents(user, task, random.Random(user.name))
     said = words(' '.join(user.documents))
     assert not said & values
-    for trait, things in world.LIVES.items():
+    for trait, things in grammar.LIVES.items():
       assert said & set(things[user.traits[trait]])
 
 
@@ -200,10 +200,10 @@ def test_what_fits_a_user_by_hand():
 
 @EVERY_TASK
 def test_an_answer_says_its_words_and_scores_1(task):
-  for item in world.ITEMS[task]:
-    said = {slot: world.choices(slot)[2] for slot in world.SLOTS[task]}
-    text = world.answer(task, item, said, random.Random(0))
-    slots = [types.Slot(w, world.choices(s)) for s, w in said.items()]
+  for item in grammar.ITEMS[task]:
+    said = {slot: grammar.choices(slot)[2] for slot in grammar.SLOTS[task]}
+    text = grammar.answer(task, item, said, random.Random(0))
+    slots = [types.Slot(w, grammar.choices(s)) for s, w in said.items()]
     assert world.true_score(text, slots) == 1.0
     assert item in text and not re.search(r'[{}]', text)
 
