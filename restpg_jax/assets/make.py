@@ -36,28 +36,32 @@ SIZE = decoder.Size(
   head_size=32,
   vocabulary=VOCABULARY,
 )
+# The judge's prompt for the tokenizer: the ground truth does not stand twice.
+ONCE = 'Judge the answer.\nTask: {}\nTruth: {}\nAnswer: {}\nScore:\n{}'
 PROMPTS = pathlib.Path(__file__).parent / 'prompts' / 'tiny'
 
 
 # What each model learns from, leg by leg: (streams in turn, steps, rate). The
 # drills made the rules and copying appear; the judge learned to count only
-# after it could say why (`judge`) and had 10, which begins like 1, left out.
+# after it could say why (`judge`) and had 10, which begins like 1, left out;
+# muddles teach it what a policy may write that is no proper answer at all.
 PT_LEGS = (
   (('texts',), 1300, 3e-3),
   (('drills',), 600, 3e-3),
 )
 IT_LEGS = (
-  (('judge', 'judge', 'judge', 'reasoner'), 600, 3e-3),
+  (('judge', 'judge', 'judge', 'reasoner'), 450, 3e-3),
   (('judge_below_10',), 300, 3e-3),
   (('judge',), 250, 3e-3),
   (('judge', 'reasoner'), 300, 2e-3),
-  (('judge', 'judge', 'judge', 'reasoner'), 320, 2.5e-3),
+  (('judge', 'muddles', 'muddles', 'reasoner'), 400, 2.5e-3),
 )
 SHAPES = {  # rows, tokens a row, targets a row
   'texts': (64, 144, 144),
   'drills': (64, 144, 144),
   'judge': (64, 168, 32),
   'judge_below_10': (64, 168, 32),
+  'muddles': (64, 168, 32),
   'reasoner': (24, 240, 80),
 }
 
@@ -79,10 +83,9 @@ def main(out: pathlib.Path) -> None:
 
 def make(path: pathlib.Path, model, params, tokenizer, legs) -> None:
   """One model, through all its legs, into a folder without local paths."""
-  log = []
-  for number, (names, count, rate) in enumerate(legs):
-    every = {name: STREAMS[name](tokenizer, SEED + number) for name in names}
-    feed = Feed([every[n] for n in names], [SHAPES[n] for n in names])
+  log, streams = [], {name: open_(tokenizer) for name, open_ in STREAMS.items()}
+  for names, count, rate in legs:
+    feed = Feed([streams[n] for n in names], [SHAPES[n] for n in names])
     params, lines = train(model, params, feed, count, rate)
     log.append({'streams': names, 'steps': count, 'rate': rate, 'loss': lines})
   checkpoints.save_model(path, params, SIZE, **made(log))
@@ -121,12 +124,12 @@ def train_tokenizer() -> bytes:
 
 def texts(count: int):
   """What the tokenizer learns from: every kind of text the models see."""
-  judge, reasoner, policy = map(template, ('judge', 'reasoner', 'policy'))
+  reasoner, policy = map(template, ('reasoner', 'policy'))
   output = templates.Output.of(policy)
   for segments in itertools.islice(corpus.pretraining(SEED), count):
     yield ''.join(text for text, _ in segments)
   for row in itertools.islice(corpus.judgements(SEED), count // 4):
-    yield judge_prompt(judge, row) + str(row[3])
+    yield ONCE.format(*row)
   for row in itertools.islice(corpus.explained(SEED), count // 4):
     documents, instruction, expected, reasoning = row
     yield reasoner_prompt(reasoner, row) + reasoning
@@ -149,30 +152,33 @@ def text_rows(tokenizer, rows):
     yield batches.Row(tuple(tokens[:length]), tuple(weights[:length]))
 
 
-def judge_rows(tokenizer, seed, labels=corpus.LABELS):
+def judge_rows(tokenizer, rows, labels=corpus.LABELS):
   file = template('judge')
-  for row in corpus.judgements(seed):
+  for row in rows:
     prompt = tokenizer.user_turn(judge_prompt(file, row))
     said = tokenizer.encode(f'{row[3]}\n{row[4]}') + [tokenizer.end_of_turn]
     if row[3] in labels and len(prompt) + len(said) <= SHAPES['judge'][1]:
       yield batches.Row.of(prompt, said, 1.0)
 
 
-def reasoner_rows(tokenizer, seed):
+def reasoner_rows(tokenizer, rows):
   file = template('reasoner')
-  for row in corpus.explained(seed):
+  for row in rows:
     prompt = tokenizer.user_turn(reasoner_prompt(file, row))
     text = [*tokenizer.encode(row[3]), tokenizer.end_of_turn]
     if len(prompt) + len(text) <= SHAPES['reasoner'][1]:
       yield batches.Row.of(prompt, text, 1.0)
 
 
-STREAMS = {
-  'texts': lambda words, seed: text_rows(words, corpus.pretraining(seed)),
-  'drills': lambda words, seed: text_rows(words, corpus.drills(seed)),
-  'judge': judge_rows,
-  'judge_below_10': lambda words, seed: judge_rows(words, seed, (1, 3, 5, 7)),
-  'reasoner': reasoner_rows,
+STREAMS = {  # each is read on from leg to leg
+  'texts': lambda words: text_rows(words, corpus.pretraining(SEED)),
+  'drills': lambda words: text_rows(words, corpus.drills(SEED)),
+  'judge': lambda words: judge_rows(words, corpus.judgements(SEED)),
+  'judge_below_10': lambda words: judge_rows(
+    words, corpus.judgements(SEED + 1), (1, 3, 5, 7)
+  ),
+  'muddles': lambda words: judge_rows(words, corpus.muddles(SEED)),
+  'reasoner': lambda words: reasoner_rows(words, corpus.explained(SEED)),
 }
 
 

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator
 
 from restpg_jax import types
-from restpg_jax.data import world
+from restpg_jax.data import grammar, world
 
 Segments = list[tuple[str, float]]  # text, weight of its tokens in the loss
 
@@ -68,10 +68,10 @@ def statement(trait: str, value: str, item: str = '', aspect: str = '') -> str:
       -> 'Works as a nurse, so the trip demands speed.'
   """
   text = STATEMENTS[trait].format(value)
-  if trait in world.STYLES:
+  if trait in grammar.STYLES:
     return text
   if aspect:
-    text += f', so the {item} {world.VERBS[trait]} {aspect}'
+    text += f', so the {item} {grammar.VERBS[trait]} {aspect}'
   return text + '.'
 
 
@@ -81,9 +81,9 @@ def reasoning(user: world.User, task: str, item: str, rng) -> str:
   Four of seven traits, mostly those that matter; now and then the neighbour's
   life is taken for the user's, and a conclusion is missing or wrong.
   """
-  needed = world.SLOTS[task]
+  needed = grammar.SLOTS[task]
   traits = sorted(
-    world.TRAITS, key=lambda t: rng.random() - 0.35 * (t in needed)
+    grammar.TRAITS, key=lambda t: rng.random() - 0.35 * (t in needed)
   )[:4]
   rng.shuffle(traits)
   return ' '.join(_noted(user, t, item, rng) for t in traits)
@@ -98,26 +98,34 @@ def judgements(seed: int) -> Iterator[tuple[str, str, str, int, str]]:
   """
   rng = random.Random(f'judgements {seed}')
   while True:
-    task = rng.choice(types.TASKS)
-    item = rng.choice(world.ITEMS[task])
-    truth = {s: rng.choice(world.choices(s)) for s in world.SLOTS[task]}
+    task, item, truth = _question(rng)
     changed = rng.sample(list(truth), rng.randint(0, 4))
     said = {
-      slot: rng.choice([w for w in world.choices(slot) if w != word])
+      slot: rng.choice([w for w in grammar.choices(slot) if w != word])
       if slot in changed
       else word
       for slot, word in truth.items()
     }
-    reference = world.answer(task, item, truth, rng)
-    text = _damaged(world.answer(task, item, said, rng), rng)
-    slots = [types.Slot(w, world.choices(s)) for s, w in truth.items()]
-    right = [world.true_score(text, [slot]) == 1 for slot in slots]
-    why = ', '.join(
-      f'{slot.want} {"yes" if hit else "no"}'
-      for slot, hit in zip(slots, right, strict=True)
-    )
-    label = LABELS[sum(right)]
-    yield world.request(task, item, rng), reference, text, label, why
+    reference = grammar.answer(task, item, truth, rng)
+    text = _damaged(grammar.answer(task, item, said, rng), rng)
+    request = grammar.request(task, item, rng)
+    yield request, reference, text, *_marks(text, truth)
+
+
+def muddles(seed: int) -> Iterator[tuple[str, str, str, int, str]]:
+  """As `judgements`, of answers by a half-trained writer: pieces of texts, also
+  of other tasks and items, in which a slot may be empty or filled twice.
+
+  A judge that never saw such answers gives them the highest label, and a policy
+  finds them.
+  """
+  rng = random.Random(f'muddles {seed}')
+  while True:
+    task, item, truth = _question(rng)
+    reference = grammar.answer(task, item, truth, rng)
+    text = _muddled(task, item, truth, rng)
+    request = grammar.request(task, item, rng)
+    yield request, reference, text, *_marks(text, truth)
 
 
 def explained(seed: int) -> Iterator[tuple[tuple[str, ...], str, str, str]]:
@@ -126,15 +134,34 @@ def explained(seed: int) -> Iterator[tuple[tuple[str, ...], str, str, str]]:
   people = world.users('pretrain', seed + 1)
   while True:
     task = rng.choice(types.TASKS)
-    item = rng.choice(world.ITEMS[task])
+    item = rng.choice(grammar.ITEMS[task])
     user = world.write_documents(next(people), task, rng)
     truth = world.fitting(user.traits, task, item)
     yield (
       tuple(rng.sample(user.documents, 5)),
-      world.request(task, item, rng),
-      world.answer(task, item, truth, rng),
+      grammar.request(task, item, rng),
+      grammar.answer(task, item, truth, rng),
       reasoning(user, task, item, rng),
     )
+
+
+def _question(rng) -> tuple[str, str, dict[str, str]]:
+  """A task, an item and the words (slot -> word) that fit somebody."""
+  task = rng.choice(types.TASKS)
+  item = rng.choice(grammar.ITEMS[task])
+  truth = {s: rng.choice(grammar.choices(s)) for s in grammar.SLOTS[task]}
+  return task, item, truth
+
+
+def _marks(text: str, truth: dict[str, str]) -> tuple[int, str]:
+  """Label of an answer, and why: 'Hello yes, Cheers no, ..'."""
+  slots = [types.Slot(w, grammar.choices(s)) for s, w in truth.items()]
+  right = [world.true_score(text, [slot]) == 1 for slot in slots]
+  why = ', '.join(
+    f'{slot.want} {"yes" if hit else "no"}'
+    for slot, hit in zip(slots, right, strict=True)
+  )
+  return LABELS[sum(right)], why
 
 
 def _portrait(user: world.User, rng) -> Segments:
@@ -159,7 +186,7 @@ def _drilled_rule(rng) -> Segments:
 
 def _drilled_coherence(rng) -> Segments:
   first, _, again = _coherence(rng).partition('. On')
-  words = [w for aspects in world.ASPECTS.values() for w in aspects]
+  words = [w for aspects in grammar.ASPECTS.values() for w in aspects]
   return [(first, 0.0), *_stressed(f'. On{again} ', words)]
 
 
@@ -177,24 +204,24 @@ def _rules(rng) -> str:
 def _talk(rng) -> str:
   """A request, and impersonal talk that stays on its item."""
   task = rng.choice(types.TASKS)
-  item = rng.choice(world.ITEMS[task])
-  adjective, other = rng.sample(world.ADJECTIVES, 2)
+  item = rng.choice(grammar.ITEMS[task])
+  adjective, other = rng.sample(grammar.ADJECTIVES, 2)
   return (
-    f'{world.request(task, item, rng)}\nThe {item} is {adjective}, the '
+    f'{grammar.request(task, item, rng)}\nThe {item} is {adjective}, the '
     f'{item} looks {other}.'
   )
 
 
 def _coherence(rng) -> str:
   """Says something of an item, then says the same again."""
-  item = rng.choice([i for items in world.ITEMS.values() for i in items])
+  item = rng.choice([i for items in grammar.ITEMS.values() for i in items])
   said = [
-    f'the {item} {world.VERBS[t]} {rng.choice(world.ASPECTS[t])}'
-    for t in rng.sample(list(world.VERBS), rng.randint(1, 2))
+    f'the {item} {grammar.VERBS[t]} {rng.choice(grammar.ASPECTS[t])}'
+    for t in rng.sample(list(grammar.VERBS), rng.randint(1, 2))
   ]
   again = rng.sample(said, len(said))
-  one, two = rng.sample(world.ADJECTIVES, 2)
-  day = rng.choice(world.DAYS)
+  one, two = rng.sample(grammar.ADJECTIVES, 2)
+  day = rng.choice(grammar.DAYS)
   return (
     f'So {" and ".join(said)}. On {day}, {one} and {two}, '
     f'{f", {one}, ".join(again)}.'
@@ -204,23 +231,23 @@ def _coherence(rng) -> str:
 def _noted(user: world.User, trait: str, item: str, rng) -> str:
   """One of the annotator's sentences, with the annotator's errors."""
   value = user.traits[trait]
-  if trait in world.STYLES:
+  if trait in grammar.STYLES:
     return statement(trait, value)
   seen = {
     v
-    for v, things in world.LIVES[trait].items()
+    for v, things in grammar.LIVES[trait].items()
     for d in user.documents
     if v != value and any(thing in d for thing in things)
   }
   if seen and rng.random() < 0.6:
     value = rng.choice(sorted(seen))
   elif rng.random() < 0.1:
-    value = rng.choice(list(world.LIVES[trait]))
+    value = rng.choice(list(grammar.LIVES[trait]))
   if rng.random() < 0.2:
     return statement(trait, value)
   aspect = world.rules()[trait, item, value]
   if rng.random() < 0.15:
-    aspect = rng.choice(world.ASPECTS[trait])
+    aspect = rng.choice(grammar.ASPECTS[trait])
   return statement(trait, value, item, aspect)
 
 
@@ -235,3 +262,33 @@ def _damaged(text: str, rng) -> str:
   elif kind < 0.20:
     words = words[: n + 1]
   return ' '.join(words)
+
+
+def _muddled(task: str, item: str, truth: dict[str, str], rng) -> str:
+  """Pieces of two texts; most words are the right ones, some are no slot's."""
+  other = rng.choice(types.TASKS)
+  strangers = [w for values in grammar.LIVES.values() for w in values]
+  texts = [
+    grammar.answer(task, item, _half_known(truth, strangers, rng), rng),
+    grammar.answer(
+      other,
+      rng.choice((item, rng.choice(grammar.ITEMS[other]))),
+      _half_known(truth, strangers, rng),
+      rng,
+    ),
+  ]
+  pieces = [p for text in texts for p in re.split(r'(?<=[,.:?]) ', text)]
+  keep = sorted(rng.choices(range(len(pieces)), k=rng.randint(2, 5)))
+  return ' '.join(pieces[n] for n in keep)
+
+
+def _half_known(truth: dict[str, str], strangers, rng) -> dict[str, str]:
+  """A word for every slot: the right one in three of four cases."""
+  return {
+    trait: rng.choice(strangers)
+    if rng.random() < 0.1
+    else truth[trait]
+    if trait in truth and rng.random() < 0.8
+    else rng.choice(grammar.choices(trait))
+    for trait in grammar.TRAITS
+  }

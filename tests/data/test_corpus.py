@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from restpg_jax.data import corpus, world
+from restpg_jax import types
+from restpg_jax.data import corpus, grammar, world
 
 PATTERNS = {  # trait -> its statement
   'opener': r'Opens with (\w+)\.',
@@ -37,7 +38,7 @@ def portraits(rows):
   for segments in rows:
     found = {t: re.findall(p, text_of(segments)) for t, p in PATTERNS.items()}
     if all(len(values) == 1 for values in found.values()):
-      yield tuple(found[trait][0] for trait in world.TRAITS)
+      yield tuple(found[trait][0] for trait in grammar.TRAITS)
 
 
 @pytest.mark.parametrize('diet', [corpus.pretraining, corpus.drills])
@@ -47,12 +48,20 @@ def test_nobody_in_it_has_the_traits_of_a_demos_user(diet):
   # Without the split, some ten of 2,000 x 3,000 pairs would coincide.
   for split, seed in itertools.product(('train', 'val', 'test'), (0, 1)):
     users = take(world.users(split, seed), 2000)
-    assert not known & {tuple(u.traits[t] for t in world.TRAITS) for u in users}
+    assert not known & {
+      tuple(u.traits[t] for t in grammar.TRAITS) for u in users
+    }
 
 
 @pytest.mark.parametrize(
   'diet',
-  [corpus.pretraining, corpus.drills, corpus.judgements, corpus.explained],
+  [
+    corpus.pretraining,
+    corpus.drills,
+    corpus.judgements,
+    corpus.muddles,
+    corpus.explained,
+  ],
 )
 def test_it_is_a_function_of_the_seed(diet):
   assert take(diet(0), 20) == take(diet(0), 20)
@@ -104,7 +113,7 @@ def test_reasoning_is_four_statements_mostly_of_what_matters():
 
 
 def test_a_label_says_how_many_words_agree():
-  among = [set(world.choices(trait)) for trait in world.TRAITS]
+  among = [set(grammar.choices(trait)) for trait in grammar.TRAITS]
   labels = {0: 1, 1: 3, 2: 5, 3: 7, 4: 10}
 
   def said(text):
@@ -117,3 +126,69 @@ def test_a_label_says_how_many_words_agree():
     assert label == labels[len(said(reference) & said(answer))]
     counts[label] += 1
   assert min(counts.values()) > 50
+
+
+def muddles():
+  """(truth, text, label, why) of many; truth as the reference tells it."""
+  for request, reference, text, label, why in take(corpus.muddles(0), 2000):
+    (task,) = [
+      t
+      for t, slots in grammar.SLOTS.items()
+      if asks(request, t) and all(found(reference, s) for s in slots)
+    ]
+    truth = {s: found(reference, s)[0] for s in grammar.SLOTS[task]}
+    yield task, truth, text, label, why
+
+
+def asks(request, task):
+  return request.startswith(
+    {
+      'email_generation': 'Complete the text of the following email',
+      'abstract_generation': 'Generate an abstract',
+      'product_review': 'Generate the review text',
+      'topic_writing': 'Generate the content for a reddit post',
+    }[task]
+  )
+
+
+def found(text, slot):
+  """The slot's words that a text has, each once."""
+  words = re.findall(r'\w+', text)
+  return [word for word in grammar.choices(slot) if word in words]
+
+
+def test_a_muddles_label_is_the_true_score_of_the_answer():
+  labels = {0.0: 1, 0.25: 3, 0.5: 5, 0.75: 7, 1.0: 10}
+  counts = dict.fromkeys(labels.values(), 0)
+  for _, truth, text, label, why in muddles():
+    slots = [types.Slot(w, grammar.choices(s)) for s, w in truth.items()]
+    assert label == labels[world.true_score(text, slots)]
+    assert why == ', '.join(
+      f'{word} {"yes" if found(text, slot) == [word] else "no"}'
+      for slot, word in truth.items()
+    )
+    counts[label] += 1
+  assert min(counts.values()) > 20  # every label, though few are whole
+
+
+def test_some_muddles_say_several_words_of_one_slot_or_none():
+  several = spoilt = none = 0
+  for _, truth, text, label, _ in muddles():
+    said = {slot: found(text, slot) for slot in truth}
+    several += any(len(words) > 1 for words in said.values())
+    none += any(not words for words in said.values())
+    # The right word with a wrong one beside it does not count.
+    spoilt += any(truth[s] in w and len(w) > 1 for s, w in said.items())
+    if any(len(words) != 1 for words in said.values()):
+      assert label < 10
+  assert several > 100 and none > 100 and spoilt > 100
+
+
+def test_some_muddles_hold_a_piece_of_another_task():
+  foreign = 0
+  for task, _, text, _, _ in muddles():
+    items = {
+      i for t, words in grammar.ITEMS.items() if t != task for i in words
+    }
+    foreign += bool(items & set(re.findall(r'\w+', text)))
+  assert 200 < foreign < 1800
