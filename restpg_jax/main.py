@@ -27,7 +27,8 @@ Flags:
                          (all settings with their meaning: restpg_jax/config.py)
   --workdir=DIR          everything is kept here (a folder or gs://...); the
                          same command again goes on where it stopped
-  --until=NAME           stop after the last stage called NAME or NAME/...
+  --until=NAME           stop each method after its last stage called NAME or
+                         NAME/...; methods without one are left out
   --help                 this
 
 Exit codes: 0 done, 2 bad input, flag or config, 75 interrupted (run the same

@@ -1,14 +1,15 @@
 """Algorithm 1 of the paper, and the four methods of its Table 1."""
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from etils import epath
 
 from restpg_jax import config, errors
 from restpg_jax.data import longlamp
-from restpg_jax.io import artifacts, records
+from restpg_jax.io import artifacts, lock, records
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.stages import base as bases
 from restpg_jax.stages import (
@@ -55,18 +56,67 @@ def run(
 ) -> None:
   """Runs cfg.methods in a workdir; what is already there is kept.
 
-  Raises artifacts.Until once the stages that `until` names are done.
+  With `until`, as far as `plan` says; then raises artifacts.Until.
   """
   check(cfg)
+  planned = plan(cfg, until)
   workdir = epath.Path(workdir)
-  layout = layouts.Layout.of(cfg.compute)
-  store = artifacts.Store(workdir, layout=layout, until=until)
-  for name in cfg.methods:
-    print(f'method {name}', flush=True)
-    began = time.monotonic()
-    evaluations = list(restpg(cfg, METHODS[name], store.step))
-    note_method(workdir, name, cfg, evaluations, time.monotonic() - began)
-  store.finish()
+  with lock.exclusive(workdir):
+    store = artifacts.Store(workdir, layout=layouts.Layout.of(cfg.compute))
+    for name, steps in planned.items():
+      print(f'method {name}', flush=True)
+      began = time.monotonic()
+      with contextlib.suppress(artifacts.Until):
+        step = limited(store.step, steps)
+        evaluations = list(restpg(cfg, METHODS[name], step))
+        note_method(workdir, name, cfg, evaluations, time.monotonic() - began)
+  if until:
+    raise artifacts.Until(until)
+
+
+def plan(cfg: config.Config, until: str = '') -> dict[str, int]:
+  """Method -> how many of its steps to make.
+
+  All of them, or those up to the last one called `until` or `until`/...; a
+  method without such a step is left out, and if all are it is an InputError.
+  """
+  names = {name: step_names(cfg, METHODS[name]) for name in cfg.methods}
+  planned = {}
+  for method, steps in names.items():
+    ends = [n for n, name in enumerate(steps, 1) if matches(name, until)]
+    if ends:
+      planned[method] = ends[-1]
+  if not planned:
+    known = dict.fromkeys(name for steps in names.values() for name in steps)
+    raise errors.InputError(
+      f'--until={until}: no stage has that name; the stages are '
+      f'{", ".join(known)}'
+    )
+  return planned
+
+
+def matches(name: str, until: str) -> bool:
+  """'sft/train' matches 'sft/train', 'sft' and '', not 'sft/tr'."""
+  return not until or f'{name}/'.startswith(f'{until}/')
+
+
+def step_names(cfg: config.Config, method: Method) -> list[str]:
+  """Of all steps of a method, in order; none of them is made."""
+  names = []
+  list(restpg(cfg, method, lambda name, *inputs, cfg=None: names.append(name)))
+  return names
+
+
+def limited(step: Callable, steps: int) -> Callable:
+  """`step`, which raises artifacts.Until after so many calls."""
+  left = iter(range(steps))
+
+  def one(*args, **kwargs):
+    if next(left, None) is None:
+      raise artifacts.Until
+    return step(*args, **kwargs)
+
+  return one
 
 
 def restpg(cfg: config.Config, method: Method, step) -> Iterator[Evaluated]:

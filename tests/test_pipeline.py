@@ -12,7 +12,7 @@ import time
 import pytest
 
 from restpg_jax import config, restpg, types
-from restpg_jax.io import artifacts, records
+from restpg_jax.io import artifacts, lock, records
 from restpg_jax.stages import report, train
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -224,14 +224,24 @@ def test_a_process_killed_at_once_is_run_again_to_the_same_numbers(
   }
 
 
+def test_a_workdir_in_use_is_refused_with_2_and_left_alone(tmp_path):
+  workdir = tmp_path / 'run'
+  with lock.exclusive(workdir):
+    run = command(tmp_path, f'--workdir={workdir}')
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True)
+  assert done.returncode == 2
+  (line,) = done.stderr.splitlines()
+  assert line.startswith(f'error: --workdir={workdir}: process {os.getpid()} ')
+  assert list(workdir.iterdir()) == [workdir / lock.NAME]
+
+
 def test_sigterm_ends_with_75_and_until_with_0(tmp_path):
   workdir = tmp_path / 'run'
   run = command(tmp_path, f'--workdir={workdir}', '--until=base')
   done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True)
   assert done.returncode == 0, done.stderr
-  assert [p.name for p in workdir.iterdir()] == [
-    p.name for p in workdir.glob('base-*')
-  ]
+  (base,) = workdir.glob('base-*')
+  assert set(workdir.iterdir()) == {base, workdir / lock.NAME}
   run = command(tmp_path, f'--workdir={workdir}')
   process = subprocess.Popen(
     run, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

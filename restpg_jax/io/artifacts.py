@@ -19,7 +19,7 @@ from typing import Any
 
 from etils import epath
 
-from restpg_jax import assets, config, errors
+from restpg_jax import assets, config
 from restpg_jax.io import records
 
 DONE = 'DONE.json'
@@ -36,7 +36,7 @@ class Artifact:
 
 
 class Until(Exception):
-  """The stages that `--until` names are done: stop here, all is well."""
+  """The stages that `--until` names are done: all is well."""
 
 
 class Incomplete(RuntimeError):
@@ -44,18 +44,11 @@ class Incomplete(RuntimeError):
 
 
 class Store:
-  """Runs the stages of a workdir that are not yet there.
+  """Runs the stages of a workdir that are not yet there."""
 
-  `until` names a stage (or the part of its name before a '/'): the first step
-  of another name after it raises Until, and so does `finish`. A name that
-  never comes is an InputError, which only `finish` can know.
-  """
-
-  def __init__(self, workdir: epath.PathLike, *, layout: Any, until: str = ''):
+  def __init__(self, workdir: epath.PathLike, *, layout: Any):
     self.workdir = epath.Path(workdir)
     self._layout = layout
-    self._until = until
-    self._names = []  # in the order of their first step
     self._told = set()  # fingerprints that have had their line
 
   def step(
@@ -70,7 +63,6 @@ class Store:
     fn(*paths, out=folder, cfg=cfg, layout=layout) -> summary, which counts
     the items it `expected` and those it `made`.
     """
-    self._enter(name)
     mark = fingerprint(name, fn, inputs, cfg)
     folder = self.workdir / f'{name}-{mark[:12]}'
     if (folder / DONE).exists():
@@ -81,17 +73,6 @@ class Store:
       summary = records.read_json(folder / DONE)['summary']
       self._tell(mark, f'{name:<20} {seconds:7.1f} s   {line(summary)}')
     return Artifact(folder, mark, summary)
-
-  def finish(self) -> None:
-    """To be called after the last step; see `until`."""
-    if not self._until:
-      return
-    if any(self._matches(name) for name in self._names):
-      raise Until(self._until)
-    raise errors.InputError(
-      f'--until={self._until}: no stage has that name; the stages were '
-      f'{", ".join(self._names) or "none"}'
-    )
 
   def _make(
     self,
@@ -128,16 +109,6 @@ class Store:
       },
     )
     return seconds
-
-  def _enter(self, name: str) -> None:
-    seen = any(self._matches(n) for n in self._names)
-    if self._until and seen and not self._matches(name):
-      raise Until(self._until)
-    if name not in self._names:
-      self._names.append(name)
-
-  def _matches(self, name: str) -> bool:
-    return f'{name}/'.startswith(f'{self._until}/')
 
   def _tell(self, mark: str, text: str) -> None:
     if mark not in self._told:

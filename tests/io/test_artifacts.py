@@ -193,45 +193,6 @@ def test_a_missing_file_is_the_users_error():
     mark(Settings(template='no_such_file'))
 
 
-NAMES = ('retrieve/train', 'retrieve/val', 'sft', 'sft_2', 'answer/0')
-
-
-@pytest.mark.parametrize(
-  'until, last',
-  [
-    ('retrieve', 'retrieve/val'),
-    ('retrieve/train', 'retrieve/train'),
-    ('sft', 'sft'),
-    ('answer', 'answer/0'),
-    ('answer/0', 'answer/0'),
-  ],
-)
-def test_until_stops_after_the_last_stage_of_that_name(tmp_path, until, last):
-  stage = Calls()
-  store = artifacts.Store(tmp_path, layout=None, until=until)
-  with pytest.raises(artifacts.Until):
-    for name in NAMES:
-      store.step(name, stage)
-    store.finish()
-  assert len(stage) == NAMES.index(last) + 1
-
-
-def test_until_a_name_that_never_comes_lists_those_that_came(tmp_path):
-  store = artifacts.Store(tmp_path, layout=None, until='sf')
-  for name in NAMES:
-    store.step(name, Calls())
-  with pytest.raises(errors.InputError) as caught:
-    store.finish()
-  assert str(caught.value) == (
-    '--until=sf: no stage has that name; the stages were '
-    'retrieve/train, retrieve/val, sft, sft_2, answer/0'
-  )
-
-
-def test_without_until_finish_does_nothing(tmp_path):
-  artifacts.Store(tmp_path, layout=None).finish()
-
-
 def test_a_summary_in_words():
   summary = {
     'expected': 1200,

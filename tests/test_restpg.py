@@ -1,0 +1,105 @@
+"""Facts about restpg_jax/restpg.py: which stages a run makes."""
+
+import pytest
+
+from restpg_jax import config, errors, restpg
+from restpg_jax.io import artifacts, lock
+
+START = ['base', 'retrieve/train', 'retrieve/val', 'retrieve/test']
+FIT = ['sft/train', 'sft/choose']
+E_STEP = ['e_step1/draw', 'e_step1/score', 'e_step1/select']
+END = ['m_step1/train', 'm_step1/choose', 'eval1/answer', 'eval1/score']
+
+
+@pytest.fixture
+def made(monkeypatch):
+  """The names of the stages that a run asks for; none is really made."""
+  names = []
+
+  def step(self, name, fn, *inputs, cfg=None):
+    names.append(name)
+    return artifacts.Artifact(self.workdir / name, name, {})
+
+  monkeypatch.setattr(artifacts.Store, 'step', step)
+  return names
+
+
+def run(workdir, *methods, until=''):
+  cfg = config.Config(methods=methods, iterations=1)
+  restpg.run(cfg, workdir, until=until)
+
+
+def test_every_stage_of_every_method(made, tmp_path):
+  run(tmp_path, 'sft', 'rest_pg')
+  evaluation = ['eval0/answer', 'eval0/score']
+  assert made == [
+    *START, 'targets', *FIT, *evaluation,
+    *START, 'reason', *FIT, *evaluation, *E_STEP, *END,
+  ]  # fmt: skip
+
+
+def test_until_stops_each_method_after_its_last_stage_of_that_name(
+  made, tmp_path
+):
+  with pytest.raises(artifacts.Until, match='sft'):
+    run(tmp_path, 'sft', 'sft_reasoning', 'rest_pg', until='sft')
+  assert made == [
+    *START, 'targets', *FIT,
+    *START, 'reason', *FIT,
+    *START, 'reason', *FIT,
+  ]  # fmt: skip
+
+
+@pytest.mark.parametrize('order', [1, -1])
+def test_until_leaves_out_a_method_without_such_a_stage(made, tmp_path, order):
+  with pytest.raises(artifacts.Until):
+    run(tmp_path, *('sft', 'rest_pg')[::order], until='reason')
+  assert made == [*START, 'reason']
+
+
+@pytest.mark.parametrize(
+  'until, last',
+  [
+    ('retrieve', 'retrieve/test'),
+    ('retrieve/train', 'retrieve/train'),
+    ('e_step1', 'e_step1/select'),
+    ('e_step1/draw', 'e_step1/draw'),
+    ('eval1', 'eval1/score'),
+  ],
+)
+def test_until_takes_a_stage_or_the_first_part_of_its_name(
+  made, tmp_path, until, last
+):
+  with pytest.raises(artifacts.Until):
+    run(tmp_path, 'rest_pg', until=until)
+  assert made[-1] == last
+  whole = (tmp_path / 'methods' / 'rest_pg.json').exists()
+  assert whole == (until == 'eval1')
+
+
+@pytest.mark.parametrize('until', ['sf', 'sft/tr', 'sft/train/x', 'e_step2'])
+def test_until_a_name_that_no_stage_has_is_refused_at_once(
+  made, tmp_path, until
+):
+  workdir = tmp_path / 'w'
+  with pytest.raises(errors.InputError) as caught:
+    run(workdir, 'sft', until=until)
+  assert str(caught.value) == (
+    f'--until={until}: no stage has that name; the stages are base, '
+    'retrieve/train, retrieve/val, retrieve/test, targets, sft/train, '
+    'sft/choose, eval0/answer, eval0/score'
+  )
+  assert made == [] and not workdir.exists()
+
+
+def test_a_run_holds_its_workdir(made, tmp_path, monkeypatch):
+  def step(self, name, fn, *inputs, cfg=None):
+    with pytest.raises(errors.InputError, match='is running there'):
+      run(tmp_path, 'sft')
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(artifacts.Store, 'step', step)
+  with pytest.raises(KeyboardInterrupt):
+    run(tmp_path, 'sft')
+  with lock.exclusive(tmp_path):
+    pass
