@@ -8,11 +8,16 @@ import rank_bm25
 
 
 def rank(query: str, keys: Sequence[str]) -> list[int]:
-  """Indices of the documents, best first; ties in the profile's order."""
+  """Indices of the documents, best first; ties in the profile's order.
+
+  BM25Plus for its idf, log((n + 1) / df): Okapi's is zero or less for a word
+  that half of the documents have, which of a few documents any word is.
+  """
   words = [_words(key) for key in keys]
   if not any(words):  # the library divides by the mean length
     return list(range(len(keys)))
-  scores = rank_bm25.BM25Okapi(words).get_scores(_words(query))
+  scores = rank_bm25.BM25Plus(words).get_scores(_words(query))
+  scores = scores.round(9)  # equal up to the order of a sum is a tie
   return [int(n) for n in np.argsort(-scores, kind='stable')]
 
 

@@ -7,6 +7,7 @@ from restpg_jax.data import longlamp, world
 from restpg_jax.io import records
 from restpg_jax.retrieval import bm25, recency
 
+VERSION = 2  # 2: BM25Plus
 # rank(query, keys of the documents) -> indices, best first
 RETRIEVERS = {'bm25': bm25.rank, 'recency': recency.rank}
 

@@ -30,11 +30,21 @@ def test_scores_are_the_librarys():
     'my garden has a room'.split(),
   ]
   for query in ('heater', 'Heater, the garden!', 'my children'):
-    scores = rank_bm25.BM25Okapi(words).get_scores(
+    scores = rank_bm25.BM25Plus(words).get_scores(
       query.lower().replace(',', '').replace('!', '').split()
     )
     ranked = [scores[n] for n in bm25.rank(query, KEYS)]
     assert ranked == sorted(scores, reverse=True)
+
+
+def test_a_word_of_one_in_two_documents_decides():
+  # Okapi's idf of it is log(1.5 / 1.5) = 0, and the order the profile's.
+  assert bm25.rank('heater', ['The old sofa.', 'The heater.']) == [1, 0]
+
+
+def test_a_word_of_all_documents_still_counts_for_them():
+  # Okapi's idf of it is below 0 here: the fewer, the better.
+  assert bm25.rank('sofa', ['An old red sofa.', 'Sofa, sofa!']) == [1, 0]
 
 
 def test_case_and_punctuation_do_not_matter():
@@ -56,6 +66,12 @@ def test_equal_documents_keep_their_order():
   keys = ['dog', 'cat', 'dog', 'cat', 'bird', 'fish', 'cow']
   assert bm25.rank('cat', keys)[:2] == [1, 3]
   assert bm25.rank('cat', keys)[2:] == [0, 2, 4, 5, 6]
+
+
+def test_a_sum_in_another_order_is_a_tie():
+  # The library's scores are 3.465735902799726, the same and ..7265.
+  keys = ['new red', 'new old', 'old red']
+  assert bm25.rank('old red new', keys) == [0, 1, 2]
 
 
 @pytest.mark.parametrize('rank', [bm25.rank, recency.rank])
