@@ -29,8 +29,9 @@ class Template:
       raise errors.InputError(f'{self.name}: no {{% block {name} %}}')
     try:
       return ''.join(template.blocks[name](template.new_context(values)))
-    except jinja2.TemplateError as e:
-      raise errors.InputError(f'{self.name}, block {name}: {e}') from e
+    except Exception as e:  # a template can raise anything: {{ 1 / 0 }}
+      why = str(e) or type(e).__name__
+      raise errors.InputError(f'{self.name}, block {name}: {why}') from e
 
   def prompt(self, **values) -> str:
     return self.block('prompt', **values)

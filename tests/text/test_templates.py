@@ -118,6 +118,23 @@ def test_a_value_that_nobody_gives_is_the_users_error():
     ).prompt(instruction='x')
 
 
+@pytest.mark.parametrize(
+  ('source', 'why'),
+  [
+    ('{{ 1 / 0 }}', 'division by zero'),
+    ('{{ instruction + 1 }}', 'can only concatenate str'),
+    ('{{ [].pop() }}', 'pop from empty list'),
+    ('{% include "other.txt" %}', 'no loader'),
+  ],
+)
+def test_a_template_that_fails_is_the_users_error(source, why):
+  template = templates.Template(
+    f'{{% block prompt %}}{source}{{% endblock %}}', 'mine'
+  )
+  with pytest.raises(errors.InputError, match=f'^mine, block prompt: .*{why}'):
+    template.prompt(instruction='x')
+
+
 def test_a_missing_block_is_named():
   with pytest.raises(errors.InputError, match='template: no .* opening'):
     templates.Output.of(asking('x'))
