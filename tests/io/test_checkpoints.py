@@ -5,9 +5,9 @@ import pytest
 
 from restpg_jax import errors
 from restpg_jax.io import checkpoints
-from restpg_jax.models import decoder
+from tests import tiny
 
-SIZE = decoder.Size(1, 8, 16, 2, 1, 4, vocabulary=10)
+SIZE = tiny.size()
 
 
 def test_a_model_comes_back_bit_for_bit_and_may_be_written_again(tmp_path):

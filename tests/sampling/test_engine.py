@@ -3,7 +3,6 @@
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -11,34 +10,17 @@ from restpg_jax import config
 from restpg_jax.models import decoder
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.sampling import engine, keys, nucleus
+from tests import tiny
 
-SIZE = decoder.Size(
-  layers=2,
-  width=32,
-  hidden=32,
-  heads=2,
-  kv_heads=1,
-  head_size=16,
-  vocabulary=30,
-)
+SIZE = tiny.size(vocabulary=30)
 MODEL = decoder.Decoder(SIZE)
+PARAMS = tiny.parameters(SIZE, 0.3)
 forward = jax.jit(MODEL.apply)
 LAYOUT = layouts.Layout.of(config.Compute())
 NEVER = 10_000  # a stop token that is no token
 S, O = 12, 10  # noqa: E741
 RNG = np.random.default_rng(0)
 PROMPTS = [RNG.integers(4, 30, n).tolist() for n in (3, 12, 7, 1, 5)]
-
-
-@functools.cache
-def parameters():
-  """Sure of some tokens, unsure of others."""
-  tokens = jnp.zeros((1, 4), int)
-  shapes = jax.eval_shape(MODEL.init, jax.random.key(0), tokens)['params']
-  rng = np.random.default_rng(1)
-  return jax.tree.map(
-    lambda x: jnp.asarray(rng.normal(0, 0.3, x.shape), jnp.float32), shapes
-  )
 
 
 @functools.cache
@@ -64,7 +46,7 @@ def sample(requests, *, prompts=2, samples=2, stop=NEVER, temperature=1.0):
   """The samples of each request, in the order of the requests."""
   shape = engine.Shape(prompts, samples, S, O)
   draw = program(shape, stop, temperature)
-  params = LAYOUT.on_each(parameters())
+  params = LAYOUT.on_each(PARAMS)
   batches = engine.run(draw, params, requests, shape, LAYOUT.devices)
   return [found for batch in batches for found in batch]
 
@@ -75,7 +57,7 @@ def naive(prompt, count, choose):
   for t in range(count):
     padded = np.zeros((1, S + O), int)
     padded[0, : len(row)] = row
-    logits_BLV = forward({'params': parameters()}, padded)
+    logits_BLV = forward({'params': PARAMS}, padded)
     row.append(int(choose(t, logits_BLV[0, len(row) - 1])))
   return row[len(prompt) :]
 
@@ -154,7 +136,7 @@ def test_samples_of_a_prompt_differ():
 def test_batches_come_in_order_and_the_last_one_is_short():
   shape = engine.Shape(2, 2, S, O)
   draw = program(shape, NEVER, 1.0)
-  params = LAYOUT.on_each(parameters())
+  params = LAYOUT.on_each(PARAMS)
   requests = [request(n, [0]) for n in range(5)]
   batches = list(engine.run(draw, params, requests, shape, LAYOUT.devices))
   assert [len(batch) for batch in batches] == [2, 2, 1]

@@ -1,0 +1,38 @@
+"""A decoder small enough to run in any test."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from restpg_jax.models import decoder
+
+
+def size(**changes) -> decoder.Size:
+  """2 layers of width 32, two heads that share their keys; 32 tokens."""
+  return decoder.Size(
+    **dict(
+      layers=2,
+      width=32,
+      hidden=32,
+      heads=2,
+      kv_heads=1,
+      head_size=16,
+      vocabulary=32,
+    )
+    | changes
+  )
+
+
+@functools.cache
+def parameters(of: decoder.Size, scale: float) -> dict:
+  """Normal with this deviation: larger than at the start of training, so that
+  every part matters and the model is sure of some tokens, unsure of others."""
+  shapes = jax.eval_shape(
+    decoder.Decoder(of).init, jax.random.key(0), jnp.zeros((1, 4), int)
+  )['params']
+  rng = np.random.default_rng(1)
+  return jax.tree.map(
+    lambda x: jnp.asarray(rng.normal(0, scale, x.shape), jnp.float32), shapes
+  )
