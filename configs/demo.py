@@ -2,7 +2,9 @@
 
   python -m restpg_jax.main run --config=configs/demo.py --workdir=runs/demo
 
-Own data in LongLaMP's schema: add --config.data.path=DIR.
+Own data in LongLaMP's schema: add --config.data.path=DIR. The tiny judge finds
+little to praise in real texts, so an E-step keeps the best outputs of an input
+however low their label is; the reward weighs them.
 """
 
 from restpg_jax import config
@@ -21,7 +23,7 @@ def get_config() -> config.Config:
     ),
     draw=config.Sample(m=8),
     reward=config.Reward(template='prompts/tiny/judge.txt', max_input=192),
-    select=config.Select(rule='best', floor=0.7),
+    select=config.Select(rule='best', floor=0.1),
     train=config.Train(
       steps=110,
       batch_size=32,
