@@ -11,6 +11,8 @@ import json
 import pathlib
 import sys
 import time
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,31 +38,43 @@ SIZE = decoder.Size(
   head_size=32,
   vocabulary=VOCABULARY,
 )
-# The judge's prompt for the tokenizer: the ground truth does not stand twice.
-ONCE = 'Judge the answer.\nTask: {}\nTruth: {}\nAnswer: {}\nScore:\n{}'
 PROMPTS = pathlib.Path(__file__).parent / 'prompts' / 'tiny'
 
 
-# What each model learns from, leg by leg: (streams in turn, steps, rate). The
-# drills made the rules and copying appear; the judge learned to count only
-# after it could say why (`judge`) and had 10, which begins like 1, left out;
-# muddles teach it what a policy may write that is no proper answer at all.
-PT_LEGS = (
-  (('texts',), 1300, 3e-3),
-  (('drills',), 600, 3e-3),
-)
+# The judge's prompt before the ground truth stood in it twice.
+ONCE = 'Judge the answer.\nTask: {}\nTruth: {}\nAnswer: {}\nScore:\n'
+
+
+class Leg(NamedTuple):
+  """A stretch of training; its streams start anew, with its own seed."""
+
+  streams: tuple[str, ...]  # in turn; the same name is the same stream
+  steps: int
+  rate: float
+  seed: int = 0  # added to SEED
+  schedule: int = 0  # steps that the rate's schedule is made for; 0: `steps`
+
+
+# The recipe as it was found, kept as it is because these legs make the bundled
+# weights. The drills made rules and copying appear. The judge learned to count
+# only after it could say why, with the ground truth once more behind the answer
+# and with 10, which begins like 1, left out for a while; the muddles taught it
+# what a policy may write that is no proper answer at all.
+PT_LEGS = (Leg(('texts',), 1300, 3e-3), Leg(('drills',), 600, 3e-3))
 IT_LEGS = (
-  (('judge', 'judge', 'judge', 'reasoner'), 450, 3e-3),
-  (('judge_below_10',), 300, 3e-3),
-  (('judge',), 250, 3e-3),
-  (('judge', 'reasoner'), 300, 2e-3),
-  (('judge', 'muddles', 'muddles', 'reasoner'), 400, 2.5e-3),
+  Leg(('judge_once',) * 3 + ('reasoner',), 600, 3e-3, schedule=1200),
+  Leg(('judge',), 100, 2e-3, schedule=400),
+  Leg(('judge_late_10',), 450, 3e-3, seed=5),
+  Leg(('judge', 'reasoner'), 300, 2e-3, seed=5),
+  Leg(('judge',) * 3 + ('reasoner',), 320, 2.5e-3, seed=9),
+  Leg(('judge', 'muddles', 'muddles', 'reasoner'), 300, 2.5e-3),
 )
 SHAPES = {  # rows, tokens a row, targets a row
   'texts': (64, 144, 144),
   'drills': (64, 144, 144),
+  'judge_once': (64, 144, 32),
   'judge': (64, 168, 32),
-  'judge_below_10': (64, 168, 32),
+  'judge_late_10': (64, 168, 32),
   'muddles': (64, 168, 32),
   'reasoner': (24, 240, 80),
 }
@@ -83,13 +97,23 @@ def main(out: pathlib.Path) -> None:
 
 def make(path: pathlib.Path, model, params, tokenizer, legs) -> None:
   """One model, through all its legs, into a folder without local paths."""
-  log, streams = [], {name: open_(tokenizer) for name, open_ in STREAMS.items()}
-  for names, count, rate in legs:
-    feed = Feed([streams[n] for n in names], [SHAPES[n] for n in names])
-    params, lines = train(model, params, feed, count, rate)
-    log.append({'streams': names, 'steps': count, 'rate': rate, 'loss': lines})
+  log = []
+  for leg in legs:
+    params, lines = train(model, params, feed(tokenizer, leg), leg)
+    log.append(leg._asdict() | {'loss': lines})
   checkpoints.save_model(path, params, SIZE, **made(log))
   (path / 'params' / 'commit_success.txt').write_text('committed\n')
+
+
+def feed(tokenizer, leg: Leg) -> Iterator[batches.Batch]:
+  """Batches from the streams of a leg in turn, each with its own shape."""
+  streams = {
+    name: STREAMS[name](tokenizer, SEED + leg.seed) for name in leg.streams
+  }
+  for name in itertools.cycle(leg.streams):
+    size, length, targets = SHAPES[name]
+    rows = list(itertools.islice(streams[name], size))
+    yield batches.pack(rows, batches.Shape(length, targets))
 
 
 def train_tokenizer() -> bytes:
@@ -129,7 +153,7 @@ def texts(count: int):
   for segments in itertools.islice(corpus.pretraining(SEED), count):
     yield ''.join(text for text, _ in segments)
   for row in itertools.islice(corpus.judgements(SEED), count // 4):
-    yield ONCE.format(*row)
+    yield ONCE.format(*row) + str(row[3])
   for row in itertools.islice(corpus.explained(SEED), count // 4):
     documents, instruction, expected, reasoning = row
     yield reasoner_prompt(reasoner, row) + reasoning
@@ -155,10 +179,29 @@ def text_rows(tokenizer, rows):
 def judge_rows(tokenizer, rows, labels=corpus.LABELS):
   file = template('judge')
   for row in rows:
-    prompt = tokenizer.user_turn(judge_prompt(file, row))
-    said = tokenizer.encode(f'{row[3]}\n{row[4]}') + [tokenizer.end_of_turn]
-    if row[3] in labels and len(prompt) + len(said) <= SHAPES['judge'][1]:
-      yield batches.Row.of(prompt, said, 1.0)
+    if row[3] in labels:
+      yield from judge_row(tokenizer, judge_prompt(file, row), row, 'judge')
+
+
+def judge_once_rows(tokenizer, rows):
+  for row in rows:
+    yield from judge_row(tokenizer, ONCE.format(*row), row, 'judge_once')
+
+
+def judge_row(tokenizer, prompt: str, row, shape: str):
+  """A chat turn, then the label and why; nothing where that is too long."""
+  asked = tokenizer.user_turn(prompt)
+  said = tokenizer.encode(f'{row[3]}\n{row[4]}') + [tokenizer.end_of_turn]
+  if len(asked) + len(said) <= SHAPES[shape][1]:
+    yield batches.Row.of(asked, said, 1.0)
+
+
+def judge_late_10_rows(tokenizer, seed):
+  """200 batches without the label 10, then all labels, from the start."""
+  size = SHAPES['judge_late_10'][0]
+  below = judge_rows(tokenizer, corpus.judgements(seed), (1, 3, 5, 7))
+  yield from itertools.islice(below, 200 * size)
+  yield from judge_rows(tokenizer, corpus.judgements(seed))
 
 
 def reasoner_rows(tokenizer, rows):
@@ -170,15 +213,15 @@ def reasoner_rows(tokenizer, rows):
       yield batches.Row.of(prompt, text, 1.0)
 
 
-STREAMS = {  # each is read on from leg to leg
-  'texts': lambda words: text_rows(words, corpus.pretraining(SEED)),
-  'drills': lambda words: text_rows(words, corpus.drills(SEED)),
-  'judge': lambda words: judge_rows(words, corpus.judgements(SEED)),
-  'judge_below_10': lambda words: judge_rows(
-    words, corpus.judgements(SEED + 1), (1, 3, 5, 7)
-  ),
-  'muddles': lambda words: judge_rows(words, corpus.muddles(SEED)),
-  'reasoner': lambda words: reasoner_rows(words, corpus.explained(SEED)),
+STREAMS = {  # (tokenizer, seed) -> endless rows
+  'texts': lambda t, seed: text_rows(t, corpus.pretraining(seed)),
+  'drills': lambda t, seed: text_rows(t, corpus.drills(seed)),
+  'judge_once': lambda t, seed: judge_once_rows(t, corpus.judgements(seed)),
+  'judge': lambda t, seed: judge_rows(t, corpus.judgements(seed)),
+  'judge_late_10': judge_late_10_rows,
+  'muddles': lambda t, seed: judge_rows(t, corpus.muddles(seed)),
+  # The reasoner begins with the same rows in every leg, whatever its seed.
+  'reasoner': lambda t, seed: reasoner_rows(t, corpus.explained(SEED)),
 }
 
 
@@ -200,21 +243,11 @@ def template(name: str) -> templates.Template:
   return templates.Template((PROMPTS / f'{name}.txt').read_text(), name)
 
 
-class Feed:
-  """Batches from several streams in turn, each with its own shape."""
-
-  def __init__(self, streams, shapes):
-    self._turns = itertools.cycle(list(zip(streams, shapes, strict=True)))
-
-  def __next__(self) -> batches.Batch:
-    stream, (size, length, targets) = next(self._turns)
-    rows = list(itertools.islice(stream, size))
-    return batches.pack(rows, batches.Shape(length, targets))
-
-
-def train(model, params, feed: Feed, count: int, rate: float):
-  """`count` steps of AdamW; returns the parameters and a log of the loss."""
-  schedule = optimizer.schedule(rate, steps=count, warmup=50, final_rate=0.1)
+def train(model, params, rows: Iterator[batches.Batch], leg: Leg):
+  """A leg of AdamW; returns the parameters and a log of the loss."""
+  schedule = optimizer.schedule(
+    leg.rate, steps=leg.schedule or leg.steps, warmup=50, final_rate=0.1
+  )
   tx = optimizer.build('adamw', schedule, weight_decay=0.01, clip=1.0)
 
   def apply(params, tokens_BL, place_BT):
@@ -229,14 +262,14 @@ def train(model, params, feed: Feed, count: int, rate: float):
   step = jax.jit(steps.build(apply, tx), donate_argnums=0)
   state = steps.start(jax.tree.map(jnp.asarray, params), tx)
   log, losses, began = [], {}, time.time()
-  for n in range(1, count + 1):
-    batch = next(feed)
+  for n in range(1, leg.steps + 1):
+    batch = next(rows)
     state, metrics = step(state, batch)
     losses.setdefault(batch.tokens_BL.shape[1], []).append(metrics['loss'])
-    if n % 50 == 0 or n == count:
+    if n % 50 == 0 or n == leg.steps:
       means = {k: round(float(np.mean(v)), 4) for k, v in losses.items()}
       log.append({'step': n, 'loss by row length': means})
-      print(f'{n}/{count} {means} {time.time() - began:.0f} s', flush=True)
+      print(f'{n}/{leg.steps} {means} {time.time() - began:.0f} s', flush=True)
       losses = {}
   return jax.device_get(state.params), log
 
