@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ from restpg_jax import config, errors, types
 from restpg_jax.io import checkpoints, progress, records
 from restpg_jax.models import decoder
 from restpg_jax.stages import draw, language
-from restpg_jax.training import batches, optimizer
+from restpg_jax.training import batches, meter, optimizer
 from restpg_jax.training import step as steps
 
 
@@ -34,6 +35,10 @@ class Log:
   loss: float
   grad_norm: float
   learning_rate: float
+  # Shares of the weights with a gradient that this step moved, and would have
+  # moved in bfloat16 (training/meter.py); None: logged before they were.
+  changed: float | None = None
+  changed_in_bf16: float | None = None
 
 
 def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
@@ -65,6 +70,7 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
   logged = {line.step for line in log.done}  # by a run that was killed
   shape = batches.Shape.of(rows)
   metrics = None
+  warned = False
   first = int(state.step)
   with progress.bar(settings.steps, 'steps', 'train', first) as shown:
     for n in range(first, settings.steps):
@@ -78,16 +84,19 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
       shown.update(1)
       if done % layout.compute.log_every == 0 or done == settings.steps:
         line = measured(done, metrics, rate, out)
+        warned = warned or warn_if_lost(line)
         if done not in logged:
           log.append([line])
       if done % settings.checkpoint_every == 0 or done == settings.steps:
         save(out, done, state, size)
-  last = records.read(out / 'metrics.jsonl', Log)
+  *_, last = records.read(out / 'metrics.jsonl', Log)
   return {
     'expected': settings.steps,
     'made': int(state.step),
     'rows': len(rows),
-    'loss': [line.loss for line in last][-1],
+    'loss': last.loss,
+    'changed': last.changed,
+    'changed_in_bf16': last.changed_in_bf16,
   } | counts
 
 
@@ -181,4 +190,29 @@ def measured(done: int, metrics, rate, out) -> Log:
   loss = float(metrics['loss'])
   if not jnp.isfinite(loss):
     raise FloatingPointError(f'{out}: the loss is {loss} at step {done}')
-  return Log(done, loss, float(metrics['grad_norm']), float(rate(done - 1)))
+  return Log(
+    done,
+    loss,
+    float(metrics['grad_norm']),
+    float(rate(done - 1)),
+    float(metrics['changed']),
+    float(metrics['changed_in_bf16']),
+  )
+
+
+def warn_if_lost(line: Log) -> bool:
+  """Warns of an update that rounding lost, and says whether it did.
+
+  The first step of a warm-up, at a rate of 0, is to change nothing.
+  """
+  wanted = line.learning_rate > 0 and line.grad_norm > 0
+  lost = wanted and line.changed < meter.LEAST
+  if lost:
+    warnings.warn(
+      f'step {line.step}: only {line.changed:.1%} of the weights changed, the '
+      f'rest of the update was rounded away: raise train.learning_rate, it is '
+      f'{line.learning_rate:.1e} here',
+      errors.DataWarning,
+      stacklevel=2,
+    )
+  return lost

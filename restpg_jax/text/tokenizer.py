@@ -5,44 +5,73 @@ import re
 from collections.abc import Sequence
 
 import sentencepiece
+from sentencepiece import sentencepiece_model_pb2
 
-# Pieces that steer a model. In Gemma's vocabularies they are matched inside
-# ordinary text, so that a user could forge a chat turn.
-CONTROL = re.compile(
-  r'<(pad|eos|bos|unk|mask|2mass|unused\d+|start_of_\w+|end_of_\w+)>'
-  r'|\[(@BOS@|multimodal|toxicity=0)\]'
-)
+from restpg_jax import errors
+
+PIECE = sentencepiece_model_pb2.ModelProto.SentencePiece
 BLANK = '\u2581'  # SentencePiece's own sign for a blank
+HTML = re.compile(
+  r'</?(a|b|blockquote|body|caption|code|div|em|footer|h[1-6]|html|i|iframe|img'
+  r'|li|s|span|strong|sub|sup|table|tbody|td|tfoot|th|thead|tr|u|ul)>'
+)
+TURNS = ('<start_of_turn>', '<end_of_turn>')
+# What a normaliser would change, or a vocabulary without bytes could not say.
+ODD = ' \ufb01  \uff21\t\r\n \U0010fffd \u2581 '
 
 
 class Tokenizer:
-  """A SentencePiece model; special ids are read from it, never assumed."""
+  """A SentencePiece model; special ids are read from it, never assumed.
+
+  Control are its CONTROL and UNKNOWN pieces, the turn markers, and all
+  USER_DEFINED pieces but those that are text: blanks, tabs and newlines in
+  any number, single characters and HTML tags. SentencePiece itself finds
+  USER_DEFINED pieces inside ordinary text, and so a user could forge a chat
+  turn: in Gemma's vocabularies the turns, images and <unused0> are of that
+  type.
+  """
 
   def __init__(self, proto: bytes):
-    self._model = sentencepiece.SentencePieceProcessor(model_proto=proto)
-    self.pad = self._id('<pad>')
-    self.eos = self._id('<eos>')
-    self.bos = self._id('<bos>')
-    self.start_of_turn = self._id('<start_of_turn>')
-    self.end_of_turn = self._id('<end_of_turn>')
+    """Raises ValueError where it cannot serve: no text may be changed."""
+    model = sentencepiece.SentencePieceProcessor(model_proto=proto)
+    # Llama's vocabularies would put a blank before each text.
+    model.override_normalizer_spec(
+      add_dummy_prefix=False, remove_extra_whitespaces=False
+    )
+    self._model = model
+    self.bos = self._special('bos', model.bos_id())
+    self.eos = self._special('eos', model.eos_id())
+    self.pad = model.pad_id() if model.pad_id() >= 0 else None
     self._blank = [self._id(f'<0x{byte:02X}>') for byte in BLANK.encode()]
+    self.control = frozenset(control(proto))  # ids that no text becomes
+    if self.decode(self.encode(ODD)) != ODD:
+      raise ValueError('it normalises text, or has no bytes to fall back on')
 
   @property
   def vocab_size(self) -> int:
     return self._model.vocab_size()
+
+  @functools.cached_property
+  def start_of_turn(self) -> int:
+    return self._turn(TURNS[0])
+
+  @functools.cached_property
+  def end_of_turn(self) -> int:
+    return self._turn(TURNS[1])
 
   def encode(self, text: str) -> list[int]:
     """Ids of plain text; `<eos>` and the like stay the characters they are.
 
     decode(encode(text)) == text
     """
-    ids = []
-    start = 0
-    for match in CONTROL.finditer(text):
-      # Cut behind the '<' or '[': neither part can match a control piece.
-      ids += self._plain(text[start : match.start() + 1])
-      start = match.start() + 1
-    return ids + self._plain(text[start:])
+    ids = self._plain(text)
+    if self.control.isdisjoint(ids):
+      return ids
+    return [
+      part
+      for i in ids
+      for part in (self._spelt(i) if i in self.control else [i])
+    ]
 
   def decode(self, ids: Sequence[int]) -> str:
     return self._model.decode([int(i) for i in ids])
@@ -73,8 +102,40 @@ class Tokenizer:
       ids += self._blank + more
     return ids
 
+  def _spelt(self, number: int) -> list[int]:
+    """A control piece as characters: its first one, and then the others."""
+    text = self._model.id_to_piece(number).replace(BLANK, ' ')
+    return self.encode(text[0]) + self.encode(text[1:])
+
+  def _turn(self, piece: str) -> int:
+    try:
+      return self._id(piece)
+    except ValueError as e:
+      raise errors.InputError(
+        f'{e}: reasoner and judge need an instruction-tuned Gemma with its own '
+        'tokenizer (reason.model.tokenizer, reward.model.tokenizer)'
+      ) from e
+
+  def _special(self, name: str, number: int) -> int:
+    if number < 0:
+      raise ValueError(f'the tokenizer has no {name} token')
+    return number
+
   def _id(self, piece: str) -> int:
     number = self._model.piece_to_id(piece)
     if self._model.id_to_piece(number) != piece:
       raise ValueError(f'the tokenizer has no piece {piece}')
     return number
+
+
+def control(proto: bytes) -> list[int]:
+  """Ids of the control pieces, by the rule above."""
+  pieces = sentencepiece_model_pb2.ModelProto.FromString(proto).pieces
+  return [i for i, p in enumerate(pieces) if _steers(p.piece, p.type)]
+
+
+def _steers(piece: str, kind: int) -> bool:
+  if kind == PIECE.USER_DEFINED:
+    shown = piece.replace(BLANK, ' ')
+    return len(shown) > 1 and not shown.isspace() and not HTML.fullmatch(shown)
+  return kind in (PIECE.CONTROL, PIECE.UNKNOWN) or piece in TURNS

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from restpg_jax.training import batches, loss
+from restpg_jax.training import batches, loss, meter
 
 Params = Any  # a tree of float32 arrays
 
@@ -28,7 +28,7 @@ def build(
   apply: Callable[[Params, jax.Array, jax.Array], jax.Array],
   tx: optax.GradientTransformation,
 ) -> Callable[[State, batches.Batch], tuple[State, dict[str, jax.Array]]]:
-  """step(state, batch) -> state, metrics.
+  """step(state, batch) -> state, metrics: loss, grad_norm, and meter's shares.
 
   apply(params, tokens_BL, place_BT) gives the logits [B, T, V] at the places.
   """
@@ -42,6 +42,7 @@ def build(
     updates, opt = tx.update(grads, state.optimizer, state.params)
     params = optax.apply_updates(state.params, updates)
     metrics = {'loss': value, 'grad_norm': optax.tree.norm(grads)}
+    metrics |= meter.changed(state.params, updates, grads)
     return State(state.step + 1, params, opt), metrics
 
   return step

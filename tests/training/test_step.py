@@ -8,7 +8,7 @@ import numpy as np
 import optax
 
 from restpg_jax.models import decoder
-from restpg_jax.training import batches, optimizer
+from restpg_jax.training import batches, meter, optimizer
 from restpg_jax.training import step as steps
 
 SIZE = decoder.Size(
@@ -102,3 +102,68 @@ def test_the_same_start_and_batches_give_the_same_weights():
     return state
 
   jax.tree.map(np.testing.assert_array_equal, train(), train())
+
+
+def test_gradients_are_float32_under_bfloat16_products():
+  seen = []
+
+  def update(grads, state, params):
+    seen.extend(x.dtype.name for x in jax.tree.leaves(grads))
+    return grads, state
+
+  state, _ = program(rate=5e-6)
+  model = decoder.Decoder(SIZE, dtype=jnp.bfloat16)
+  tx = optax.GradientTransformation(lambda params: (), update)
+  step = steps.build(
+    lambda params, tokens_BL, place_BT: model.apply(
+      {'params': params}, tokens_BL
+    )[:, :4],
+    tx,
+  )
+  jax.eval_shape(step, steps.start(state.params, tx), BATCH)
+  assert len(seen) == len(jax.tree.leaves(state.params))
+  assert set(seen) == {'float32'}
+
+
+def test_the_meter_at_5e_6_tells_float32_from_bfloat16_masters():
+  fresh, step = program(rate=5e-6, dtype=jnp.bfloat16)
+  _, exact = step(fresh, BATCH)
+  assert exact['changed'] > 0.99
+  assert exact['changed_in_bf16'] < 0.1
+  halved = jax.tree.map(lambda x: x.astype(jnp.bfloat16), fresh.params)
+  state = fresh._replace(params=halved)
+  after, lossy = step(state, BATCH)
+  assert lossy['changed'] == lossy['changed_in_bf16'] < 0.1
+  # That is what became of the weights, counted by hand.
+  moved = [
+    np.asarray(a != b)
+    for a, b in zip(
+      jax.tree.leaves(after.params), jax.tree.leaves(halved), strict=True
+    )
+  ]
+  share = sum(x.sum() for x in moved) / sum(x.size for x in moved)
+  np.testing.assert_allclose(lossy['changed'], share, atol=0.02)
+
+
+def test_the_meter_by_hand():
+  # One unit in the last place of 1.0 is 2^-23 in float32, 2^-7 in bfloat16.
+  w = jnp.ones((2, 4))
+  update = jnp.array([[2.0**-22, 2.0**-30, 2.0**-6, 0.0], [1.0] * 4])
+  grad = jnp.array([[1.0, 1.0, 1.0, 1.0], [0.0] * 4])  # row 2: an unused word
+  found = jax.jit(meter.changed)({'w': w}, {'w': update}, {'w': grad})
+  assert found == {'changed': 0.5, 'changed_in_bf16': 0.25}
+
+
+def test_the_meter_looks_at_the_weight_that_bfloat16_would_hold():
+  # 1 + 2^-8 - 2^-12 is held as 1.0; a cast of old and new alone would differ.
+  w = jnp.array([1.0 + 2.0**-8 - 2.0**-12])
+  update = jnp.array([2.0**-11])
+  assert w.astype(jnp.bfloat16) != (w + update).astype(jnp.bfloat16)
+  found = jax.jit(meter.changed)(w, update, jnp.ones(1))
+  assert found == {'changed': 1.0, 'changed_in_bf16': 0.0}
+
+
+def test_the_meter_without_any_gradient_is_0():
+  zeros = jnp.zeros(3)
+  found = meter.changed(jnp.ones(3), zeros, zeros)
+  assert found == {'changed': 0.0, 'changed_in_bf16': 0.0}
