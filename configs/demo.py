@@ -2,9 +2,7 @@
 
   python -m restpg_jax.main run --config=configs/demo.py --workdir=runs/demo
 
-Own data in LongLaMP's schema: add --config.data.path=DIR. The tiny judge finds
-little to praise in real texts, so an E-step keeps the best outputs of an input
-however low their label is; the reward weighs them.
+Own data in LongLaMP's schema: add --config.data.path=DIR.
 """
 
 from restpg_jax import config
@@ -23,7 +21,7 @@ def get_config() -> config.Config:
     ),
     draw=config.Sample(m=8),
     reward=config.Reward(template='prompts/tiny/judge.txt', max_input=192),
-    select=config.Select(rule='best', floor=0.1),
+    select=config.Select(rule='best', floor=0.7),
     train=config.Train(
       steps=110,
       batch_size=32,

@@ -20,7 +20,6 @@ def get_config() -> config.Config:
   cfg.iterations = 3
   cfg.data.world = config.World(train=1000, val=160, test=600)
   cfg.draw.m = 8
-  cfg.select.floor = 0.7
   cfg.train.steps = 130
   cfg.train.checkpoint_every = 65
   cfg.choose.examples = 40

@@ -1,6 +1,7 @@
 """Line 9: the outputs of an E-step that are good enough to learn from."""
 
 import collections
+import warnings
 from collections.abc import Sequence
 
 from restpg_jax import config, errors, types
@@ -12,21 +13,20 @@ def select(scored, *, out, cfg: config.Select, layout) -> dict:
   del layout
   samples = list(records.read(scored / 'scored.jsonl', types.Trajectory))
   check(cfg)
+  best = max(s.reward for s in samples)
   kept = choose(
     samples,
     rule=cfg.rule,
     threshold=cfg.threshold,
-    floor=cfg.floor,
+    floor=lowered(cfg, best),
     limit=cfg.limit,
     distinct=cfg.distinct,
   )
-  best = max(s.reward for s in samples)
-  if not kept:
-    least = cfg.threshold if cfg.rule == 'threshold' else cfg.floor
+  if not best or not kept:
     raise errors.InputError(
-      f'no output reached reward {least:g}; the best was {best:g}. Lower '
-      f'select.{"threshold" if cfg.rule == "threshold" else "floor"}, draw '
-      'more (draw.m) or train longer'
+      f'no output reached reward {cfg.threshold:g}; the best was {best:g}. '
+      "Lower select.threshold, take select.rule='best', draw more (draw.m) or "
+      'train longer'
     )
   records.write(out / 'trajectories.jsonl', kept)
   inputs = len({s.example_id for s in samples})
@@ -38,6 +38,21 @@ def select(scored, *, out, cfg: config.Select, layout) -> dict:
     'inputs_dropped': inputs - len({s.example_id for s in kept}),
     'mean_reward': sum(s.reward for s in kept) / len(kept),
   }
+
+
+def lowered(cfg: config.Select, best: float) -> float:
+  """The floor, or the best reward of all where none comes up to the floor.
+
+  Rule 'best' is relative; a judge that is hard on everybody starves nobody.
+  """
+  if cfg.rule == 'best' and best < cfg.floor:
+    warnings.warn(
+      f'no output reached select.floor={cfg.floor:g}; kept are those of '
+      f'reward {best:g}, the best there is',
+      errors.DataWarning,
+      stacklevel=2,
+    )
+  return min(cfg.floor, best)
 
 
 def choose(

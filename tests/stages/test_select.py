@@ -67,6 +67,25 @@ def test_nothing_kept_stops_with_the_best_reward_seen(tmp_path):
     )
 
 
+def test_rule_best_takes_the_best_there_is_where_none_reaches_the_floor(
+  tmp_path,
+):
+  found = samples([0.3, 0.5, 0.5], 'a') + samples([0.3, 0.1], 'b')
+  records.write(tmp_path / 'scored.jsonl', found)
+  cfg = config.Select(rule='best', floor=0.7)
+  with pytest.warns(errors.DataWarning, match=r'=0\.7; kept .* reward 0\.5'):
+    select.select(tmp_path, out=tmp_path / 'out', cfg=cfg, layout=None)
+  written = records.read(tmp_path / 'out/trajectories.jsonl', types.Trajectory)
+  assert [(t.example_id, t.j) for t in written] == [('a', 1), ('a', 2)]
+
+
+def test_rewards_of_0_are_never_trained_on(tmp_path):
+  records.write(tmp_path / 'scored.jsonl', samples([0.0, 0.0]))
+  cfg = config.Select(rule='best', floor=0.0)
+  with pytest.raises(errors.InputError, match='the best was 0'):
+    select.select(tmp_path, out=tmp_path / 'out', cfg=cfg, layout=None)
+
+
 def test_summary_counts_the_inputs_that_drop_out(tmp_path):
   found = samples([1.0, 1.0, 0.3], 'a') + samples([0.3, 0.5, 0.3], 'b')
   records.write(tmp_path / 'scored.jsonl', found)
