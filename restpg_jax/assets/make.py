@@ -2,7 +2,7 @@
 
 A SentencePiece model that behaves as Gemma's does, a base ("PT") model, and an
 instruction-tuned ("IT") model that reasons and judges; all from the texts of
-data/corpus.py, whose users appear nowhere else. About an hour on 2 cores.
+data/corpus.py, whose users appear nowhere else. An hour and a half on 2 cores.
 """
 
 import io
