@@ -18,9 +18,11 @@ REQUIRES = [
   'numpy',
   'optax',
   'orbax-checkpoint',
+  'protobuf',  # sentencepiece's own description of a model
   'pyarrow',
   'rank-bm25',
   'rouge-score',
+  'safetensors',
   'scipy',
   # 0.2.3 needs a protobuf that gemma's dependencies do not allow.
   'sentencepiece>=0.2.0,<0.2.3',
@@ -30,8 +32,17 @@ REQUIRES = [
 
 EXTRAS = {
   'tpu': ['jax[tpu]'],
-  'test': ['hypothesis', 'pytest', 'pytest-xdist', 'ruff', 'setuptools'],
-  'bench': ['torch==2.13.0', 'transformers'],
+  'test': [
+    'hypothesis',
+    'pytest',
+    'pytest-xdist',
+    'ruff',
+    'setuptools',
+    # The models are compared with those of transformers.
+    'torch==2.13.0',
+    'transformers>=5,<6',
+  ],
+  'bench': ['torch==2.13.0', 'transformers>=5,<6'],
 }
 
 

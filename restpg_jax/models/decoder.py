@@ -1,8 +1,10 @@
-"""The Gemma decoder in Flax: policy, reasoner and judge are all one of these.
+"""One decoder for Gemma 1, 2 and 3 and for Llama: a `Size` says which.
 
-Pre-norm blocks with RMSNorm (1 + w), rotary positions, multi-query or grouped
-attention, a gated GeLU and an embedding that also gives the logits (Gemma 1,
-arXiv 2403.08295). Layers are stacked on a leading axis and scanned.
+Pre-norm blocks (Gemma 2 and 3 also norm what a block adds), rotary positions,
+shared key heads and a gated feed-forward; from Gemma 2 on, layers that see a
+window alternate with layers that see all. Layers are stacked on a leading axis
+and scanned, also where they differ: which of them are local is scanned too.
+Gemma 1: arXiv 2403.08295, 2: 2408.00118, 3: 2503.19786; Llama 3: 2407.21783.
 
 Three ways through the same weights, equal up to rounding:
   hidden    whole rows at once: training
@@ -13,14 +15,19 @@ Three ways through the same weights, equal up to rounding:
 
 import dataclasses
 import functools
-from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-MASKED = -2.0e38  # finite: a fully masked row must not become NaN
-ROPE_BASE = 10_000
+from restpg_jax import errors
+from restpg_jax.models import attention
+
+ACTIVATIONS = {
+  'gelu': functools.partial(jax.nn.gelu, approximate=True),  # by tanh
+  'silu': jax.nn.silu,
+}
+FAR = jnp.iinfo(jnp.int32).max  # the window of a layer that sees all
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,22 +41,45 @@ class Size:
   kv_heads: int  # K
   head_size: int  # H
   vocabulary: int  # V
+  # What the families differ in; the defaults are Gemma 1's.
+  activation: str = 'gelu'  # in its tanh form, or 'silu'
+  norm_offset: float = 1.0  # RMSNorm multiplies by offset + w
+  norm_eps: float = 1e-6
+  scaled_embedding: bool = True  # times sqrt(width)
+  tied: bool = True  # the embedding gives the logits; else `head` does
+  post_norms: bool = False  # a norm behind attention and feed-forward too
+  qk_norm: bool = False  # queries and keys are normed before they rotate
+  query_scale: float = 0.0  # queries times this; 0: head_size ** -0.5
+  attention_softcap: float = 0.0  # cap * tanh(x / cap); 0: none
+  final_softcap: float = 0.0
+  window: int = 0  # tokens a local layer sees, its own included
+  pattern: str = 'g'  # layers in turn, over and over: l local, g global
+  rope_base: float = 10_000.0
+  local_rope_base: float = 0.0  # of local layers; 0: the same
+  rope_scale: float = 1.0  # positions of global layers are divided by it
+  rope_context: int = 0  # >0: only slow angles are, see attention.speeds
 
+  def __post_init__(self):
+    """Raises InputError for what no model can be."""
+    if self.activation not in ACTIVATIONS:
+      known = ', '.join(ACTIVATIONS)
+      fault = f'activation {self.activation!r} is not known; known: {known}'
+    elif self.heads % self.kv_heads:
+      fault = f'{self.heads} heads cannot share {self.kv_heads} kv_heads'
+    elif self.head_size % 2:
+      fault = f'head_size {self.head_size} must be even, to rotate in pairs'
+    elif not self.pattern or set(self.pattern) - {'l', 'g'}:
+      fault = f'pattern {self.pattern!r} must be made of l and g'
+    elif 'l' in self.pattern and self.window < 1:
+      fault = f'pattern {self.pattern!r} has local layers: set window'
+    else:
+      return
+    raise errors.InputError(f'model size: {fault}')
 
-class Cache(NamedTuple):
-  """Keys and values of all layers (leading axis) for P prompts, G samples."""
-
-  prefix_k: jax.Array  # [layers, P, S, K, H]
-  prefix_v: jax.Array
-  suffix_k: jax.Array  # [layers, P, G, O, K, H]
-  suffix_v: jax.Array
-
-
-class Place(NamedTuple):
-  """Where the tokens of one `step` stand."""
-
-  t: jax.Array  # scalar: index in the suffix, the same for all samples
-  prompt_length_P: jax.Array
+  def local_layers(self) -> list[bool]:
+    """3 layers of pattern 'lg'  ->  True, False, True."""
+    repeats = -(-self.layers // len(self.pattern))
+    return [kind == 'l' for kind in (self.pattern * repeats)[: self.layers]]
 
 
 class Decoder(nn.Module):
@@ -58,23 +88,26 @@ class Decoder(nn.Module):
   size: Size
   dtype: jnp.dtype = jnp.float32  # of matrix products; weights stay float32
   unroll: int = 1  # layers compiled in one piece; more is faster on a CPU
+  remat: bool = False  # gradients recompute each layer: less memory, more work
 
   def setup(self):
-    self.embedding = self.param(
-      'embedding',
-      nn.initializers.normal(0.02),
-      (self.size.vocabulary, self.size.width),
-    )
+    s = self.size
+    table = nn.initializers.normal(0.02), (s.vocabulary, s.width)
+    self.embedding = self.param('embedding', *table)
+    self.head = self.embedding if s.tied else self.param('head', *table)
+    block = Block
+    if self.remat:  # 5: mode; a scan needs no guard against common expressions
+      block = nn.remat(Block, static_argnums=5, prevent_cse=False)
     stack = nn.scan(
-      Block,
+      block,
       variable_axes={'params': 0},
       split_rngs={'params': True},
-      in_axes=(0, nn.broadcast, nn.broadcast),
-      length=self.size.layers,
+      in_axes=(0, 0, nn.broadcast, nn.broadcast),
+      length=s.layers,
       unroll=self.unroll,
     )
-    self.layers = stack(self.size, self.dtype)
-    self.final_norm = RMSNorm()
+    self.layers = stack(s, self.dtype)
+    self.final_norm = RMSNorm(s.norm_offset, s.norm_eps)
 
   def __call__(self, tokens_BL):
     """Logits of whole rows, [B, L, V]."""
@@ -82,23 +115,13 @@ class Decoder(nn.Module):
 
   def hidden(self, tokens_BL):
     """Last hidden states [B, L, D]; rows are right-padded."""
-    positions_BL = jnp.broadcast_to(
-      jnp.arange(tokens_BL.shape[1]), tokens_BL.shape
-    )
-    x_BLD, _ = self.layers(self.embed(tokens_BL), None, positions_BL, None)
-    return self.final_norm(x_BLD)
+    return self._rows(tokens_BL, None)[0]
 
   def prefill(self, tokens_PS):
     """Hidden states [P, S, D] and the (keys, values) of all layers."""
-    positions_PS = jnp.broadcast_to(
-      jnp.arange(tokens_PS.shape[1]), tokens_PS.shape
-    )
-    x_PSD, kv = self.layers(
-      self.embed(tokens_PS), None, positions_PS, 'prefill'
-    )
-    return self.final_norm(x_PSD), kv
+    return self._rows(tokens_PS, 'prefill')
 
-  def cache(self, kv, samples: int, length: int) -> 'Cache':
+  def cache(self, kv, samples: int, length: int) -> attention.Cache:
     """Room for `length` tokens of each of `samples` behind prefilled prompts.
 
     Made inside the compiled program: a cache handed into a loop from outside
@@ -106,32 +129,50 @@ class Decoder(nn.Module):
     """
     k, v = kv
     shape = (*k.shape[:2], samples, length, *k.shape[3:])
-    return Cache(k, v, jnp.zeros(shape, k.dtype), jnp.zeros(shape, v.dtype))
+    return attention.Cache(
+      k, v, jnp.zeros(shape, k.dtype), jnp.zeros(shape, v.dtype)
+    )
 
-  def step(self, tokens_PG, cache: Cache, prompt_length_P, t):
+  def step(self, tokens_PG, cache: attention.Cache, prompt_length_P, t):
     """Feeds token t of each sample: logits [P, G, V] of the next, new cache."""
-    place = Place(jnp.asarray(t), prompt_length_P)
-    x_PGD, new = self.layers(self.embed(tokens_PG), cache, place, 'step')
+    place = attention.Place(jnp.asarray(t), prompt_length_P)
+    x_PGD, new = self._stack(tokens_PG, cache, place, 'step')
     start = (0, 0, 0, place.t, 0, 0)
     cache = cache._replace(
       suffix_k=jax.lax.dynamic_update_slice(cache.suffix_k, new[0], start),
       suffix_v=jax.lax.dynamic_update_slice(cache.suffix_v, new[1], start),
     )
-    return self.logits(self.final_norm(x_PGD)), cache
+    return self.logits(x_PGD), cache
 
   def embed(self, tokens):
+    x = self.embedding.astype(self.dtype)[tokens]
+    if not self.size.scaled_embedding:
+      return x
     # Gemma rounds the factor to the compute type: 55.4256 is 55.5 in bfloat16.
-    factor = jnp.sqrt(jnp.float32(self.size.width)).astype(self.dtype)
-    return self.embedding.astype(self.dtype)[tokens] * factor
+    return x * jnp.sqrt(jnp.float32(self.size.width)).astype(self.dtype)
 
   def logits(self, hidden):
     """float32 logits over the vocabulary for any [..., D]."""
-    return jnp.einsum(
+    logits = jnp.einsum(
       '...d,vd->...v',
       hidden,
-      self.embedding.astype(self.dtype),
+      self.head.astype(self.dtype),
       preferred_element_type=jnp.float32,
     )
+    return attention.soft_cap(logits, self.size.final_softcap)
+
+  def _rows(self, tokens_BL, mode: str | None):
+    positions_BL = jnp.broadcast_to(
+      jnp.arange(tokens_BL.shape[1]), tokens_BL.shape
+    )
+    return self._stack(tokens_BL, None, positions_BL, mode)
+
+  def _stack(self, tokens, cache, place, mode: str | None):
+    """Through all layers: normed hidden states, what the layers keep."""
+    local = self.size.local_layers()
+    local = jnp.array(local) if any(local) else None
+    x, kept = self.layers(self.embed(tokens), cache, local, place, mode)
+    return self.final_norm(x), kept
 
 
 class Block(nn.Module):
@@ -141,12 +182,16 @@ class Block(nn.Module):
   dtype: jnp.dtype
 
   @nn.compact
-  def __call__(self, x, cache, place, mode):
-    attend = Attention(self.size, self.dtype, name='attention')
-    y, kv = attend(RMSNorm(name='attention_norm')(x), cache, place, mode)
-    x = x + y
-    forward = FeedForward(self.size, self.dtype, name='feed_forward')
-    return x + forward(RMSNorm(name='feed_forward_norm')(x)), kv
+  def __call__(self, x, cache, local, place, mode):
+    s = self.size
+    norm = functools.partial(RMSNorm, s.norm_offset, s.norm_eps)
+    attend = Attention(s, self.dtype, name='attention')
+    forward = FeedForward(s, self.dtype, name='feed_forward')
+    y, kv = attend(norm(name='attention_norm')(x), cache, local, place, mode)
+    x += norm(name='attention_post_norm')(y) if s.post_norms else y
+    y = forward(norm(name='feed_forward_norm')(x))
+    x += norm(name='feed_forward_post_norm')(y) if s.post_norms else y
+    return x, kv
 
 
 class Attention(nn.Module):
@@ -156,25 +201,44 @@ class Attention(nn.Module):
   dtype: jnp.dtype
 
   @nn.compact
-  def __call__(self, x, cache, place, mode):
+  def __call__(self, x, cache, local, place, mode):
     s = self.size
     q = self._heads(x, 'q', s.heads)
     k = self._heads(x, 'k', s.kv_heads)
     v = self._heads(x, 'v', s.kv_heads)
+    if s.qk_norm:
+      q = RMSNorm(s.norm_offset, s.norm_eps, name='q_norm')(q)
+      k = RMSNorm(s.norm_offset, s.norm_eps, name='k_norm')(k)
     if mode == 'step':
       positions = jnp.broadcast_to(
         place.prompt_length_P[:, None] + place.t, x.shape[:2]
       )
     else:
       positions = place
-    q = rotate(q, positions) * s.head_size**-0.5
-    k = rotate(k, positions)
+    speed = self._speed(local)
+    q = attention.rotate(q, positions, speed)
+    q *= s.query_scale or s.head_size**-0.5
+    k = attention.rotate(k, positions, speed)
+    window = None if local is None else jnp.where(local, s.window, FAR)
+    how = {'window': window, 'cap': s.attention_softcap}
     if mode == 'step':
-      y, kv = attend_shared(q, k, v, cache, place)
+      y, kv = attention.shared(q, k, v, cache, place, **how)
     else:
-      y, kv = attend_causal(q, k, v), (k, v) if mode == 'prefill' else None
+      y = attention.causal(q, k, v, **how)
+      kv = (k, v) if mode == 'prefill' else None
     y = y.reshape(*y.shape[:-2], s.heads * s.head_size)
     return y @ self._weight('out', y.shape[-1], s.width), kv
+
+  def _speed(self, local):
+    """Of this layer's rotation, [H / 2]."""
+    s = self.size
+    speed = attention.speeds(
+      s.head_size, s.rope_base, scale=s.rope_scale, context=s.rope_context
+    )
+    if local is None:
+      return speed
+    near = attention.speeds(s.head_size, s.local_rope_base or s.rope_base)
+    return jnp.where(local, near, speed)
 
   def _heads(self, x, name: str, heads: int):
     """x [..., D] projected to [..., heads, H]."""
@@ -187,7 +251,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-  """(gelu(x gate) * (x up)) down; the tanh form of GeLU."""
+  """(activation(x gate) * (x up)) down."""
 
   size: Size
   dtype: jnp.dtype
@@ -199,82 +263,20 @@ class FeedForward(nn.Module):
     gate = self.param('gate', draw, inner).astype(self.dtype)
     up = self.param('up', draw, inner).astype(self.dtype)
     down = self.param('down', draw, inner[::-1]).astype(self.dtype)
-    return (jax.nn.gelu(x @ gate, approximate=True) * (x @ up)) @ down
+    activate = ACTIVATIONS[self.size.activation]
+    return (activate(x @ gate) * (x @ up)) @ down
 
 
 class RMSNorm(nn.Module):
-  """x / rms(x) * (1 + w), computed in float32."""
+  """x / rms(x) * (offset + w), computed in float32; at the start x / rms(x)."""
+
+  offset: float = 1.0
+  eps: float = 1e-6
 
   @nn.compact
   def __call__(self, x):
-    w = self.param('scale', nn.initializers.zeros, (x.shape[-1],))
+    start = nn.initializers.constant(1 - self.offset)
+    w = self.param('scale', start, (x.shape[-1],))
     y = x.astype(jnp.float32)
-    y = y * jax.lax.rsqrt(jnp.mean(y**2, -1, keepdims=True) + 1e-6)
-    return (y * (1 + w)).astype(x.dtype)
-
-
-def rotate(x, positions):
-  """Rotary positions on the last axis: x [..., heads, H], positions [...].
-
-  Angles in float32: in bfloat16 the positions 8190 and 8191 would be 8192.
-  """
-  half = x.shape[-1] // 2
-  speed = ROPE_BASE ** -(jnp.arange(half, dtype=jnp.float32) / half)
-  angle = positions[..., None, None].astype(jnp.float32) * speed
-  a, b = x[..., :half].astype(jnp.float32), x[..., half:].astype(jnp.float32)
-  sin, cos = jnp.sin(angle), jnp.cos(angle)
-  return jnp.concatenate(
-    [a * cos - b * sin, b * cos + a * sin], axis=-1
-  ).astype(x.dtype)
-
-
-def attend_causal(q_BLNH, k_BLKH, v_BLKH):
-  """Each position sees itself and those before it, [B, L, N, H]."""
-  B, L, N, H = q_BLNH.shape
-  K = k_BLKH.shape[2]
-  # The heads that share a key head become one matrix: fewer, larger products.
-  q = q_BLNH.reshape(B, L, K, N // K, H).transpose(0, 2, 3, 1, 4)
-  q = q.reshape(B, K, N // K * L, H)
-  scores = jnp.einsum(
-    'bkqh,bmkh->bkqm', q, k_BLKH, preferred_element_type=jnp.float32
-  ).reshape(B, K, N // K, L, L)
-  causal_LL = jnp.tril(jnp.ones((L, L), bool))
-  probs = jax.nn.softmax(jnp.where(causal_LL, scores, MASKED), axis=-1)
-  probs = probs.astype(v_BLKH.dtype).reshape(B, K, N // K * L, L)
-  y = jnp.einsum('bkqm,bmkh->bkqh', probs, v_BLKH)
-  y = y.reshape(B, K, N // K, L, H).transpose(0, 3, 1, 2, 4)
-  return y.reshape(B, L, N, H)
-
-
-def attend_shared(q_PGNH, k_PGKH, v_PGKH, cache: Cache, place: Place):
-  """One query a sample over its prompt's prefix and its own suffix.
-
-  The prefix is stored once a prompt and read once for its G samples. Returns
-  [P, G, N, H] and this token's keys and values, shaped for the suffix.
-  """
-  P, G, N, H = q_PGNH.shape
-  K = k_PGKH.shape[2]
-  q = q_PGNH.reshape(P, G, K, N // K, H)
-  product = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
-  S, O = cache.prefix_k.shape[1], cache.suffix_k.shape[2]  # noqa: E741
-  in_prompt_PS = jnp.arange(S) < place.prompt_length_P[:, None]
-  scores = [
-    jnp.where(
-      in_prompt_PS[:, None, None, None],
-      product('pgkrh,pskh->pgkrs', q, cache.prefix_k),
-      MASKED,
-    ),
-    jnp.where(
-      jnp.arange(O) < place.t,
-      product('pgkrh,pgokh->pgkro', q, cache.suffix_k),
-      MASKED,
-    ),
-    product('pgkrh,pgkh->pgkr', q, k_PGKH)[..., None],
-  ]
-  probs = jax.nn.softmax(jnp.concatenate(scores, -1), axis=-1)
-  probs = probs.astype(v_PGKH.dtype)
-  y = product('pgkrs,pskh->pgkrh', probs[..., :S], cache.prefix_v)
-  y += product('pgkro,pgokh->pgkrh', probs[..., S:-1], cache.suffix_v)
-  y += probs[..., -1:] * v_PGKH[:, :, :, None]
-  new = k_PGKH[:, :, None], v_PGKH[:, :, None]
-  return y.reshape(P, G, N, H).astype(q_PGNH.dtype), new
+    y = y * jax.lax.rsqrt(jnp.mean(y**2, -1, keepdims=True) + self.eps)
+    return (y * (self.offset + w)).astype(x.dtype)

@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from restpg_jax.models import decoder
+from restpg_jax import errors
+from restpg_jax.models import attention, decoder
+from tests.models import families
 
 SIZE = decoder.Size(
   layers=2,
@@ -214,10 +216,12 @@ def test_feed_forward_is_a_tanh_gelu_gate(x, gelu):
 
 def test_rotary_positions_by_hand():
   x = jnp.array([[[1.0, 0.0, 0.0, 0.0]], [[0.0, 1.0, 0.0, 0.0]]])
-  np.testing.assert_array_equal(decoder.rotate(x, jnp.array([0, 0])), x)
+  np.testing.assert_array_equal(
+    attention.rotate(x, jnp.array([0, 0]), attention.speeds(4, 10_000)), x
+  )
   # Dimension 0 turns with 2 at one radian a token, 1 with 3 at a hundredth.
   np.testing.assert_allclose(
-    decoder.rotate(x, jnp.array([1, 1]))[:, 0],
+    attention.rotate(x, jnp.array([1, 1]), attention.speeds(4, 10_000))[:, 0],
     [[0.5403023, 0, 0.8414710, 0], [0, 0.99995, 0, 0.0099998]],
     atol=1e-6,
   )
@@ -225,7 +229,9 @@ def test_rotary_positions_by_hand():
 
 def test_late_positions_are_told_apart_in_bfloat16():
   x = jnp.ones((2, 1, 8), jnp.bfloat16)
-  late = decoder.rotate(x, jnp.array([8190, 8191]))
+  late = attention.rotate(
+    x, jnp.array([8190, 8191]), attention.speeds(8, 10_000)
+  )
   assert late.dtype == jnp.bfloat16
   np.testing.assert_allclose(  # cos(a) - sin(a), a = 8190 and 8191
     np.float32(late[:, 0, 0]),
@@ -247,20 +253,180 @@ def test_the_embedding_factor_is_rounded_as_gemma_rounds_it():
   np.testing.assert_allclose(embed(jnp.float32), 55.42562, rtol=1e-6)
 
 
-def test_gemma_2b_has_as_many_weights_as_published():
-  gemma_2b = decoder.Size(
-    layers=18,
-    width=2048,
-    hidden=16384,
-    heads=8,
-    kv_heads=1,
-    head_size=256,
-    vocabulary=256128,
+def test_llama_s_norm_multiplies_by_w_alone():
+  norm = decoder.RMSNorm(offset=0.0)
+  x = jnp.array([3.0, 4.0])
+  y = norm.apply({'params': {'scale': jnp.array([1.0, 2.0])}}, x)
+  np.testing.assert_allclose(y, [0.848528, 2.262742], rtol=1e-6)
+  fresh = norm.init(jax.random.key(0), x)['params']['scale']
+  np.testing.assert_array_equal(fresh, [1.0, 1.0])
+
+
+def test_a_size_without_windows_traces_none():
+  """Neither caps nor windows cost anything where there are none."""
+
+  def equations(sizes):
+    program = jax.make_jaxpr(decoder.Decoder(sizes).apply)
+    return str(program(variables(sizes), TOKENS_BL))
+
+  assert 'tanh' not in equations(size(activation='silu'))
+  plain, local = equations(SIZE), equations(size(pattern='gl', window=4))
+  assert plain.count(' and ') == 0
+  assert local.count(' and ') == 1
+
+
+# One local layer: what it sees is all that the last logits can depend on.
+LOCAL = size(layers=1, pattern='l', window=4)
+
+
+@pytest.mark.parametrize(('back', 'seen'), [(0, 1), (3, 1), (4, 0), (9, 0)])
+def test_a_window_is_that_many_tokens_its_own_included(back, seen):
+  changed = TOKENS_BL.copy()
+  changed[:, 11 - back] = (changed[:, 11 - back] + 1) % 36 + 4
+  before, after = compiled(LOCAL)(TOKENS_BL), compiled(LOCAL)(changed)
+  np.testing.assert_array_equal(
+    (before[:, 11] != after[:, 11]).any(axis=-1), bool(seen)
   )
-  shapes = jax.eval_shape(
-    decoder.Decoder(gemma_2b).init, jax.random.key(0), jnp.zeros((1, 4), int)
+
+
+@pytest.mark.parametrize('t', [0, 2, 3, 4, 7])
+def test_a_step_has_the_same_window_over_prefix_and_suffix(t):
+  """Positions 0..5 are the prompt, 6..13 the suffix; `t` is fed at 6 + t."""
+  rng = np.random.default_rng(4)
+  k, v = rng.normal(size=(2, 1, 1, 14, 1, 8)).astype(np.float32)
+  q = rng.normal(size=(1, 1, 1, 8)).astype(np.float32)
+  garbage = np.full((1, 3, 1, 8), 9.0, np.float32)  # pads the prompt
+  cache = attention.Cache(
+    np.concatenate([k[0, :, :6], garbage], axis=1),
+    np.concatenate([v[0, :, :6], garbage], axis=1),
+    k[:, :, 6:],
+    v[:, :, 6:],
   )
-  # 2,506,172,416 with Hugging Face's 256,000 rows of the embedding
-  assert sum(x.size for x in jax.tree.leaves(shapes)) == (
-    2_506_172_416 + 128 * 2048
+  place = attention.Place(jnp.int32(t), jnp.array([6]))
+  here = 6 + t
+  y, _ = attention.shared(
+    q, k[:, :, here], v[:, :, here], cache, place, window=jnp.int32(4)
   )
+  inside = slice(here - 3, here + 1)
+  weights = np.exp(k[0, 0, inside, 0] @ q[0, 0, 0])
+  np.testing.assert_allclose(
+    y[0, 0, 0], weights / weights.sum() @ v[0, 0, inside, 0], rtol=1e-5
+  )
+
+
+def test_scores_are_capped_before_they_are_masked():
+  # Scores of the second token: 4 and 2, capped at 2: 2 tanh(2), 2 tanh(1).
+  q = jnp.full((1, 2, 1, 2), 2.0)
+  k = jnp.array([[[[1.0, 1.0]], [[1.0, 0.0]]]])
+  v = jnp.array([[[[1.0, 0.0]], [[0.0, 1.0]]]])
+  y = attention.causal(q, k, v, cap=2.0)[0, :, 0]
+  np.testing.assert_array_equal(y[0], [1, 0])  # a capped mask leaks the future
+  share = 1 / (1 + math.exp(2 * math.tanh(1) - 2 * math.tanh(2)))
+  np.testing.assert_allclose(y[1], [share, 1 - share], rtol=1e-6)
+
+  cache = attention.Cache(
+    jnp.concatenate([k[:, :1], jnp.full((1, 3, 1, 2), 9.0)], axis=1),
+    jnp.concatenate([v[:, :1], jnp.full((1, 3, 1, 2), 9.0)], axis=1),
+    *(jnp.full((1, 1, 2, 1, 2), 9.0),) * 2,
+  )
+  place = attention.Place(jnp.int32(0), jnp.array([1]))
+  y, _ = attention.shared(q[:, 1:], k[:, 1:], v[:, 1:], cache, place, cap=2.0)
+  np.testing.assert_allclose(y[0, 0, 0], [share, 1 - share], rtol=1e-6)
+
+
+def test_scores_are_capped_in_float32():
+  # Scores 44 and 44.25: capped at 50 they are 35.32 and 35.44, which a
+  # bfloat16, with steps of 0.25 there, cannot tell apart as it should.
+  q = jnp.full((1, 2, 1, 2), 4.0, jnp.bfloat16)
+  k = jnp.array([[[[5.5, 5.5]], [[5.5, 5.5625]]]], jnp.bfloat16)
+  v = jnp.array([[[[1.0, 0.0]], [[0.0, 1.0]]]], jnp.bfloat16)
+  y = attention.causal(q, k, v, cap=50.0)
+  assert y.dtype == jnp.bfloat16
+  a, b = (50 * math.tanh(score / 50) for score in (44, 44.25))
+  np.testing.assert_allclose(
+    np.float32(y[0, 1, 0, 1]), 1 / (1 + math.exp(a - b)), atol=0.002
+  )
+
+
+def test_final_logits_are_capped():
+  free, capped = compiled(SIZE)(TOKENS_BL), compiled(size(final_softcap=0.5))
+  assert np.abs(free).max() > 1
+  np.testing.assert_allclose(
+    capped(TOKENS_BL), 0.5 * np.tanh(free / 0.5), atol=1e-5
+  )
+
+
+def test_rope_scaling_slows_global_layers():
+  # Twice the scale at twice the position is the same angle.
+  speed = attention.speeds(8, 100.0)
+  np.testing.assert_allclose(speed, [1, 0.316228, 0.1, 0.0316228], rtol=1e-5)
+  np.testing.assert_allclose(
+    attention.speeds(8, 100.0, scale=4.0), speed / 4, rtol=1e-6
+  )
+
+
+def test_llama_3_slows_only_what_turns_slowly():
+  # 40 tokens: 6.37 turns, 2.01, 0.64, 0.20; kept from 4, slowed up to 1.
+  fast = [1, 0.316228, 0.1, 0.0316228]
+  keep = [1, (40 * 0.316228 / (2 * math.pi) - 1) / 3, 0, 0]
+  np.testing.assert_allclose(
+    attention.speeds(8, 100.0, scale=4.0, context=40),
+    [k * f + (1 - k) * f / 4 for k, f in zip(keep, fast, strict=True)],
+    rtol=1e-5,
+  )
+
+
+@pytest.mark.parametrize('name', ['gemma', 'gemma3'])
+def test_gradients_of_rematerialised_layers_are_equal(name):
+  sizes = families.ALL[name]
+
+  def gradient(remat):
+    model = decoder.Decoder(sizes, remat=remat)
+    return jax.grad(
+      lambda params: jnp.square(
+        model.apply({'params': params}, TOKENS_BL)
+      ).mean()
+    )
+
+  params = families.parameters(sizes)
+  assert 'remat' in str(jax.make_jaxpr(gradient(True))(params))
+  assert 'remat' not in str(jax.make_jaxpr(gradient(False))(params))
+  jax.tree.map(
+    functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6),
+    jax.jit(gradient(True))(params),
+    jax.jit(gradient(False))(params),
+  )
+
+
+@pytest.mark.parametrize('name', families.ALL)
+def test_every_family_in_bfloat16_stays_close_to_float32(name):
+  sizes = families.ALL[name]
+  model = decoder.Decoder(sizes, dtype=jnp.bfloat16)
+  tokens_BL = families.rows(families.TOKENS, 300)[-1:]
+  rounded = jax.jit(model.apply)(
+    {'params': families.parameters(sizes)}, tokens_BL
+  )
+  exact = families.logits(sizes)[-1:]
+  error = np.sqrt(np.mean((rounded - exact) ** 2) / np.mean(exact**2))
+  assert 1e-3 < error < 0.05
+
+
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
+    ({'activation': 'relu'}, "activation 'relu' is not known; known: gelu"),
+    ({'kv_heads': 3}, '4 heads cannot share 3 kv_heads'),
+    ({'head_size': 7}, 'head_size 7 must be even'),
+    ({'pattern': 'lx'}, "pattern 'lx' must be made of l and g"),
+    ({'pattern': ''}, "pattern '' must be made of l and g"),
+    ({'pattern': 'lg'}, "pattern 'lg' has local layers: set window"),
+  ],
+)
+def test_sizes_that_no_model_has_are_refused(changes, message):
+  with pytest.raises(errors.InputError, match=f'model size: {message}'):
+    size(**changes)
+
+
+def test_layers_take_turns():
+  sizes = size(layers=8, pattern='lllllg', window=4)
+  assert sizes.local_layers() == [*[True] * 5, False, True, True]

@@ -1,0 +1,71 @@
+"""Published models by name: the sizes of their text towers.
+
+Vocabularies count the rows of the embedding as DeepMind publishes it; Hugging
+Face cuts Gemma 1 and 2 to 256,000 and pads the larger Gemma 3 to 262,208.
+"""
+
+import difflib
+import functools
+
+from restpg_jax import errors
+from restpg_jax.models import decoder
+
+_gemma = functools.partial(decoder.Size, vocabulary=256_128)
+_gemma2 = functools.partial(  # arXiv 2408.00118, table 1
+  decoder.Size,
+  vocabulary=256_128,
+  post_norms=True,
+  attention_softcap=50.0,
+  final_softcap=30.0,
+  window=4096,
+  pattern='lg',
+)
+_gemma3 = functools.partial(  # arXiv 2503.19786, section 2
+  decoder.Size,
+  vocabulary=262_144,
+  post_norms=True,
+  qk_norm=True,
+  pattern='lllllg',
+  rope_base=1_000_000.0,
+  local_rope_base=10_000.0,
+)
+_gemma3_long = functools.partial(_gemma3, window=1024, rope_scale=8.0)
+_llama3 = functools.partial(  # arXiv 2407.21783
+  decoder.Size,
+  vocabulary=128_256,
+  activation='silu',
+  norm_offset=0.0,
+  norm_eps=1e-5,
+  scaled_embedding=False,
+  rope_base=500_000.0,
+)
+
+CATALOG = {  # layers, width, hidden, heads, kv_heads, head_size
+  'gemma_2b': _gemma(18, 2048, 16384, 8, 1, 256),
+  'gemma_7b': _gemma(28, 3072, 24576, 16, 16, 256),
+  'gemma2_2b': _gemma2(26, 2304, 9216, 8, 4, 256),
+  'gemma2_9b': _gemma2(42, 3584, 14336, 16, 8, 256),
+  # The 27Bs scale queries by (width / heads) ** -0.5.
+  'gemma2_27b': _gemma2(46, 4608, 36864, 32, 16, 128, query_scale=144**-0.5),
+  'gemma3_270m': _gemma3(18, 640, 2048, 4, 1, 256, window=512),
+  'gemma3_1b': _gemma3(26, 1152, 6912, 4, 1, 256, window=512),
+  'gemma3_4b': _gemma3_long(34, 2560, 10240, 8, 4, 256),
+  'gemma3_12b': _gemma3_long(48, 3840, 15360, 16, 8, 256),
+  'gemma3_27b': _gemma3_long(
+    62, 5376, 21504, 32, 16, 128, query_scale=168**-0.5
+  ),
+  'llama32_1b': _llama3(
+    16, 2048, 8192, 32, 8, 64, rope_scale=32.0, rope_context=8192
+  ),
+}
+
+
+def size(name: str) -> decoder.Size:
+  """Raises InputError for a name that is not in the catalog."""
+  if name not in CATALOG:
+    nearest = difflib.get_close_matches(name, CATALOG, n=1, cutoff=0.0)[0]
+    raise errors.InputError(
+      f'unknown model {name!r}; did you mean {nearest}? '
+      f'Known: {", ".join(CATALOG)}'
+    )
+  return CATALOG[name]

@@ -1,0 +1,110 @@
+"""A reduced model of each family, with every odd feature in one of them."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from restpg_jax.models import decoder
+
+_gemma2 = functools.partial(
+  decoder.Size,
+  vocabulary=90,
+  post_norms=True,
+  pattern='lg',
+  # HF and DeepMind both give such scales: (width / heads) ** -0.5
+  query_scale=10**-0.5,
+)
+_gemma3 = functools.partial(
+  decoder.Size,
+  vocabulary=90,
+  post_norms=True,
+  qk_norm=True,
+  pattern='lllllg',
+  rope_base=1_000_000.0,
+  local_rope_base=10_000.0,
+)
+_llama = functools.partial(
+  decoder.Size,
+  vocabulary=90,
+  activation='silu',
+  norm_offset=0.0,
+  norm_eps=1e-5,
+  scaled_embedding=False,
+  rope_base=500_000.0,
+)
+
+GEMMA = {  # layers, width, hidden, heads, kv_heads, head_size
+  'gemma': decoder.Size(2, 40, 56, 4, 1, 16, vocabulary=90),
+  'gemma2': _gemma2(
+    3, 40, 56, 4, 2, 16, attention_softcap=4.0, final_softcap=8.0, window=7
+  ),
+  'gemma3': _gemma3(7, 36, 48, 3, 1, 16, window=9, rope_scale=8.0),
+  'gemma3_full_heads': _gemma3(6, 32, 48, 2, 2, 24, window=100),
+}
+LLAMA = {
+  'llama': _llama(
+    2, 48, 56, 4, 2, 16, tied=False, rope_scale=32.0, rope_context=64
+  ),
+  'llama_full_heads': _llama(2, 40, 56, 4, 4, 8, rope_scale=4.0),
+}
+ALL = GEMMA | LLAMA
+
+LENGTHS = (1, 2, 6, 40, 128, 300)  # of the prompts
+TOKENS = tuple(
+  np.random.default_rng(5).integers(1, 90, n).tolist() for n in LENGTHS
+)
+
+
+# Of random weights, where it is not 1: attention that is neither flat nor a
+# choice of one, and layers that outweigh the last token's own embedding, as
+# continuations would only repeat it otherwise.
+GAIN = {'q': 1.5, 'k': 1.5, 'out': 4.0, 'down': 4.0}
+MIDDLE = {  # factors of norms
+  'q_norm': 0.75,
+  'k_norm': 0.75,
+  'attention_post_norm': 2.0,
+  'feed_forward_post_norm': 2.0,
+  'final_norm': 4.0,
+}
+
+
+@functools.cache
+def parameters(size: decoder.Size) -> dict:
+  """Random weights that let every part matter; logits of scale 1 to 10."""
+  shapes = jax.eval_shape(
+    decoder.Decoder(size).init, jax.random.key(0), jnp.zeros((1, 4), int)
+  )['params']
+  rng = np.random.default_rng(3)
+
+  def draw(path, leaf):
+    name = path[-1].key
+    if name == 'scale':
+      middle = MIDDLE.get(path[-2].key, 1.0)
+      x = middle - size.norm_offset + rng.normal(0, 0.3, leaf.shape)
+    elif name in ('embedding', 'head'):
+      x = rng.normal(0, 0.15, leaf.shape)
+    else:
+      deviation = GAIN.get(name, 1.0) * leaf.shape[1] ** -0.5
+      x = rng.normal(0, deviation, leaf.shape)
+    return np.float32(x)
+
+  return jax.tree_util.tree_map_with_path(draw, shapes)
+
+
+def rows(prompts, length: int, *, left: bool = False) -> np.ndarray:
+  """Prompts padded with 0 to `length`, on the right or on the left."""
+  out = np.zeros((len(prompts), length), int)
+  for row, prompt in zip(out, prompts, strict=True):
+    row[length - len(prompt) if left else 0 :][: len(prompt)] = prompt
+  return out
+
+
+@functools.cache
+def logits(size: decoder.Size) -> np.ndarray:
+  """[6, 300, V] of our decoder for TOKENS, right-padded."""
+  apply = jax.jit(decoder.Decoder(size).apply)
+  return np.asarray(
+    apply({'params': parameters(size)}, rows(TOKENS, max(LENGTHS)))
+  )

@@ -1,0 +1,41 @@
+"""Facts about restpg_jax/models/catalog.py."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from restpg_jax import errors
+from restpg_jax.models import catalog, decoder
+
+
+@pytest.mark.parametrize(
+  ('name', 'weights', 'rows'),
+  [  # published counts, with Hugging Face's rows of the embedding
+    ('gemma_2b', 2_506_172_416, 256_000),
+    ('gemma_7b', 8_537_680_896, 256_000),
+    ('gemma2_2b', 2_614_341_888, 256_000),
+    ('gemma2_9b', 9_241_705_984, 256_000),
+    ('gemma2_27b', 27_227_128_320, 256_000),
+    ('gemma3_270m', 268_098_176, 262_144),
+    ('gemma3_1b', 999_885_952, 262_144),
+    ('llama32_1b', 1_235_814_400, 128_256),
+  ],
+)
+def test_models_have_as_many_weights_as_published(name, weights, rows):
+  size = catalog.size(name)
+  shapes = jax.eval_shape(
+    decoder.Decoder(size).init, jax.random.key(0), jnp.zeros((1, 4), int)
+  )
+  counted = sum(math.prod(x.shape) for x in jax.tree.leaves(shapes))
+  assert counted == weights + (size.vocabulary - rows) * size.width
+
+
+def test_an_unknown_name_is_told_the_nearest_and_all_known():
+  with pytest.raises(errors.InputError) as e:
+    catalog.size('gemma2-2b')
+  assert str(e.value).startswith(
+    "unknown model 'gemma2-2b'; did you mean gemma2_2b? "
+    'Known: gemma_2b, gemma_7b, gemma2_2b, gemma2_9b, gemma2_27b, gemma3_270m'
+  )
