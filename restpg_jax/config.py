@@ -169,3 +169,15 @@ class Config:
   train: Train = section(Train)
   choose: Choose = section(Choose)
   compute: Compute = section(Compute)
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+  """What `convert` is asked for; each is a flag (source: --from)."""
+
+  source: str = ''  # a folder of weights, a stage's folder or a workdir
+  to: str = ''
+  format: str = 'hf'
+  dtype: str = 'float32'
+  method: str = ''
+  tokenizer: str = ''

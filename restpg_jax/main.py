@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from etils import epath
 
-from restpg_jax import errors, settings
+from restpg_jax import config, errors, settings
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 75  # exit codes
 
@@ -30,6 +30,15 @@ Flags:
   --until=NAME           stop each method after its last stage called NAME or
                          NAME/...; methods without one are left out
   --help                 this
+
+Flags of convert:
+  --from=WHAT            a folder of weights, a stage's folder, or a workdir:
+                         what the last finished method (--method=NAME) chose
+                         in its last iteration
+  --to=DIR               a new folder; it appears when it is whole
+  --format=hf|gemma      for transformers, or for DeepMind's gemma package
+  --dtype=TYPE           float32 (default), bfloat16 or float16
+  --tokenizer=FILE       where the run does not say which
 
 Exit codes: 0 done, 2 bad input, flag or config, 75 interrupted (run the same
 command again), 1 anything else.
@@ -63,7 +72,16 @@ def report(command: settings.Command) -> None:
   print(f'report: {epath.Path(command.workdir) / "report" / "index.html"}')
 
 
-VERBS = {'run': run, 'report': report}
+def convert(command: settings.Command) -> None:
+  """Writes a trained policy as a folder that other tools open."""
+  from restpg_jax.stages import convert as convert_stage
+
+  export = command.export or config.Export()
+  origin, to = convert_stage.convert(export)
+  print(f'{to}: {export.format}, {export.dtype}, of {origin.weights}')
+
+
+VERBS = {'run': run, 'report': report, 'convert': convert}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -75,7 +93,7 @@ def main(argv: Sequence[str]) -> int:
   try:
     command = settings.parse(argv, tuple(VERBS))
     workdir = command.workdir
-    _check_workdir(workdir)
+    _check_flags(command)
     with _terminable(), _plain_warnings():
       VERBS[command.verb](command)
   except errors.InputError as error:
@@ -101,6 +119,17 @@ def usage() -> str:
     f'  {name:<10} {verb.__doc__}' for name, verb in VERBS.items()
   )
   return USAGE.format(verbs=verbs)
+
+
+def _check_flags(command: settings.Command) -> None:
+  if command.verb == 'convert':
+    return
+  if command.export:
+    raise errors.InputError(
+      '--from, --to, --format, --dtype, --method and --tokenizer belong to '
+      'the verb convert'
+    )
+  _check_workdir(command.workdir)
 
 
 def _check_workdir(workdir: str) -> None:

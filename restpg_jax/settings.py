@@ -32,6 +32,7 @@ class Command:
   workdir: str
   cfg: config.Config | None  # None: no --config was given
   until: str = ''
+  export: config.Export | None = None  # None: no flag of convert was given
 
 
 def wants_help(argv: Sequence[str]) -> bool:
@@ -44,6 +45,9 @@ def parse(argv: Sequence[str], verbs: Sequence[str]) -> Command:
   values.set_gnu_getopt(True)  # flags may stand on either side of the verb
   flags.DEFINE_string('workdir', '', 'results', flag_values=values)
   flags.DEFINE_string('until', '', 'last stage', flag_values=values)
+  for field in dataclasses.fields(config.Export):
+    name = _flag(field.name)
+    flags.DEFINE_string(name, field.default, 'export', flag_values=values)
   argv = ['restpg', *(_tuples(argument) for argument in argv)]
   given = any(CONFIG.match(argument) for argument in argv)
   if given or any(OVERRIDE.match(argument) for argument in argv):
@@ -68,6 +72,7 @@ def parse(argv: Sequence[str], verbs: Sequence[str]) -> Command:
     workdir=values.workdir,
     cfg=values.config if given else None,
     until=values.until,
+    export=_export(values),
   )
 
 
@@ -111,6 +116,18 @@ def keys(section: type, prefix: str = '') -> dict[str, type]:
     else:
       found[prefix + name] = kind
   return found
+
+
+def _flag(field: str) -> str:
+  """Of a field of Export; `from` is a word of Python's own."""
+  return 'from' if field == 'source' else field
+
+
+def _export(values: flags.FlagValues) -> config.Export | None:
+  names = [field.name for field in dataclasses.fields(config.Export)]
+  if not any(values[_flag(name)].present for name in names):
+    return None
+  return config.Export(**{name: values[_flag(name)].value for name in names})
 
 
 def _check_overrides(argv: Sequence[str], given: bool) -> None:

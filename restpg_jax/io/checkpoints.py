@@ -58,6 +58,57 @@ def load_tree(path, like=None):
     return checkpointer.restore(path, like)
 
 
+class Tree:
+  """A tree on disk: its shapes now, each of its arrays when asked for.
+
+  Names join the keys with '/', keys that hold one too: 'params/a', 'w' are
+  'params/a/w'.
+  """
+
+  def __init__(self, path: epath.PathLike):
+    """Raises InputError where Orbax finds no tree there."""
+    self._path = epath.Path(path).absolute()
+    self._orbax = ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
+    try:
+      with ocp.StandardCheckpointer() as checkpointer:
+        tree = checkpointer.metadata(self._path).item_metadata.tree
+    except Exception as e:  # Orbax's own, and those of what it stands on
+      raise errors.InputError(
+        f'{self._path}: no Orbax checkpoint ({errors.reason(e)}); {errors.CUT}'
+      ) from e
+    found = jax.tree_util.tree_flatten_with_path(tree)[0]
+    self._keys = {
+      '/'.join(str(key.key) for key in path): [key.key for key in path]
+      for path, _ in found
+    }
+    self.shapes = {
+      name: tuple(leaf.shape)
+      for name, (_, leaf) in zip(self._keys, found, strict=True)
+    }
+
+  def read(self, name: str) -> np.ndarray:
+    def alone(leaf):
+      for key in self._keys[name][::-1]:
+        leaf = {key: leaf}
+      return leaf
+
+    try:
+      found = self._orbax.restore(
+        self._path,
+        args=ocp.args.PyTreeRestore(
+          item=alone(0),
+          restore_args=alone(ocp.RestoreArgs(restore_type=np.ndarray)),
+          partial_restore=True,
+        ),
+      )
+    except (ValueError, OSError) as e:  # TensorStore's
+      raise errors.InputError(
+        f'{self._path}: {name} cannot be read ({errors.reason(e)}); '
+        f'{errors.CUT}'
+      ) from e
+    return jax.tree.leaves(found)[0]
+
+
 def count(params) -> int:
   """Number of parameters."""
   return sum(int(np.prod(x.shape)) for x in jax.tree.leaves(params))

@@ -9,7 +9,7 @@ import numpy as np
 from etils import epath
 
 from restpg_jax import assets, config, errors
-from restpg_jax.io import checkpoints
+from restpg_jax.io import weights
 from restpg_jax.models import decoder
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.sampling import engine, keys
@@ -49,19 +49,50 @@ class Sampled:
 
 
 def load(checkpoint: epath.PathLike, tokenizer: str, layout) -> Language:
-  """From a model folder; `tokenizer` is a path or a bundled name."""
-  params, size = checkpoints.load_model(checkpoint)
-  words = load_tokenizer(tokenizer, size)
-  return Language(of_size(size, layout), layout.on_each(params), words, layout)
+  """From a folder of weights; `tokenizer` is a path or a bundled name."""
+  found, words = find(checkpoint, tokenizer)
+  params = layout.on_each(found.load())
+  return Language(of_size(found.size, layout), params, words, layout)
 
 
 def load_named(model: config.Model, layout) -> Language:
   return load(assets.path(model.checkpoint), model.tokenizer, layout)
 
 
-def load_tokenizer(name: str, size: decoder.Size) -> tokenizers.Tokenizer:
-  """Raises InputError where its ids go beyond the model's embedding."""
+def find(
+  checkpoint: epath.PathLike, tokenizer: str
+) -> tuple[weights.Checkpoint, tokenizers.Tokenizer]:
+  """Weights to load, and their tokenizer; InputError where they do not fit."""
+  found = weights.find(checkpoint)
+  words = load_tokenizer(tokenizer, found.size)
+  if found.tokenizer:
+    own = load_tokenizer(found.tokenizer, found.size)
+    if own.vocab_size != words.vocab_size:
+      raise errors.InputError(
+        f'{tokenizer} has {words.vocab_size} pieces, but the tokenizer that '
+        f'came with the weights has {own.vocab_size}; give {found.tokenizer} '
+        'as their tokenizer'
+      )
+  return found, words
+
+
+def tokenizer_file(name: epath.PathLike) -> epath.Path:
+  """A file, a bundled name, or the tokenizer.model of a folder."""
   path = assets.path(name)
+  if not path.is_dir():
+    return path
+  if not (path / weights.TOKENIZER).is_file():
+    raise errors.InputError(
+      f'{path}: it has no {weights.TOKENIZER}; give a SentencePiece file'
+    )
+  return path / weights.TOKENIZER
+
+
+def load_tokenizer(
+  name: epath.PathLike, size: decoder.Size
+) -> tokenizers.Tokenizer:
+  """Raises InputError where its ids go beyond the model's embedding."""
+  path = tokenizer_file(name)
   try:
     words = tokenizers.Tokenizer(path.read_bytes())
   except (RuntimeError, ValueError) as e:

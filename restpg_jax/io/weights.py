@@ -1,0 +1,309 @@
+"""Weights from any folder that we know, leaf by leaf.
+
+Known are our own model folder (model.json), a Hugging Face folder
+(config.json) and a Gemma checkpoint as DeepMind publishes it (Orbax: flat,
+nested or stacked). All names and shapes are checked before anything is read,
+and nothing is ever unpickled.
+"""
+
+import dataclasses
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+
+from restpg_jax import errors
+from restpg_jax.io import checkpoints, tensors
+from restpg_jax.models import decoder, formats, hf_config
+
+TOKENIZER = 'tokenizer.model'
+MODEL = 'model.json'
+CONFIG = 'config.json'
+PICKLES = re.compile(r'.*\.(bin|pt|pth|ckpt|pkl|pickle)$')
+SHOWN = 10  # differences that an error lists
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+  """Weights on disk that fit their size; none of them is read yet."""
+
+  path: epath.Path
+  kind: str  # 'ours', 'hf' or 'gemma'
+  size: decoder.Size
+  tokenizer: epath.Path | None  # a SentencePiece file that came with it
+  read: Callable[[str], np.ndarray]  # a tensor by its canonical name
+  tensors: tuple[formats.Tensor, ...]
+
+  def leaf(self, path: str, dtype: Any = np.float32) -> np.ndarray:
+    """One parameter, all layers, made from one tensor at a time.
+
+    Raises InputError where the type cannot hold its numbers.
+    """
+    out = np.zeros(formats.shapes(self.size)[path], dtype)
+    for tensor in self.tensors:
+      if path in tensor.leaves:
+        x = tensor.to_ours(self.read(tensor.name), path)
+        if x.shape == out.shape and x.dtype == out.dtype:
+          return x  # all of it: no copy
+        # The embedding may have rows of padding, here or in the file.
+        where = slice(len(x)) if tensor.layers is None else tensor.layers
+        part = out[where]
+        with np.errstate(over='ignore'):
+          part[...] = x[: len(part)].reshape(part.shape)
+        if out.dtype == np.float16 and not np.isfinite(part).all():
+          raise errors.InputError(
+            f'{self.path}: {tensor.name} holds numbers beyond the range of '
+            'float16; take bfloat16'
+          )
+    return out
+
+  def leaves(self, dtype: Any = np.float32) -> Iterator[tuple[str, np.ndarray]]:
+    """Path and value of all of them, one at a time."""
+    for path in formats.shapes(self.size):
+      yield path, self.leaf(path, dtype)
+
+  def written_as(
+    self, wanted: Iterable[formats.Tensor], dtype: Any
+  ) -> Iterator[tuple[str, np.ndarray]]:
+    """The same weights as the tensors of another format, one at a time."""
+    for leaves, group in itertools.groupby(wanted, lambda t: t.leaves):
+      yield from self._written_as(leaves, group, dtype)  # frees its leaves
+
+  def _written_as(self, leaves, group, dtype):
+    values = [self.leaf(path, dtype) for path in leaves]
+    for tensor in group:
+      if tensor.layers is None:
+        parts = [formats.resized(x, tensor.shape[0]) for x in values]
+      else:
+        parts = [x[tensor.layers] for x in values]
+      yield tensor.name, tensor.to_theirs(parts)
+
+  def load(self, dtype: Any = np.float32, shardings: Any = None) -> dict:
+    """The parameters: NumPy arrays on the host or, with a tree of shardings,
+    each of them on its devices before the next is read."""
+    placed = shardings and formats.flat(shardings)
+    found = {}
+    for path, x in self.leaves(dtype):
+      if placed:
+        x = jax.block_until_ready(jax.device_put(x, placed[path]))
+      found[path] = x
+    return formats.nested(found)
+
+
+def load(
+  path: epath.PathLike, dtype: Any = np.float32, shardings: Any = None
+) -> tuple[dict, decoder.Size]:
+  """(parameters, size); see Checkpoint.load."""
+  checkpoint = find(path)
+  return checkpoint.load(dtype, shardings), checkpoint.size
+
+
+def find(path: epath.PathLike) -> Checkpoint:
+  """What a folder holds. Raises InputError where that is no model of ours."""
+  path = epath.Path(path)
+  if not path.is_dir():
+    raise errors.InputError(f'{path}: no such folder of weights')
+  if (path / 'default' / '_METADATA').exists():  # as Kauldron writes it
+    path = path / 'default'
+  if (path / MODEL).exists() and (path / 'params').exists():
+    return _ours(path)
+  if (path / '_METADATA').exists():
+    return _gemma(path)
+  if (path / CONFIG).exists() and any(path.glob('*.safetensors*')):
+    return _hf(path)
+  raise errors.InputError(f'{path}: {_why_not(path)}')
+
+
+def tokenizer_of(path: epath.Path) -> epath.Path | None:
+  """Beside the weights or, as DeepMind's archives have it, one above."""
+  places = (path / TOKENIZER, path.parent / TOKENIZER)
+  return next((p for p in places if p.is_file()), None)
+
+
+def _ours(path: epath.Path) -> Checkpoint:
+  size = _model_json(path)
+  tree = checkpoints.Tree(path / 'params')
+  return _checked(path, 'ours', size, formats.ours(size), tree)
+
+
+def _hf(path: epath.Path) -> Checkpoint:
+  config = _json(path / CONFIG)
+  try:
+    size, rows = hf_config.read(config), hf_config.rows(config)
+  except errors.InputError as e:
+    raise errors.InputError(f'{path / CONFIG}: {e}') from e
+  except (TypeError, ValueError, KeyError, AttributeError) as e:
+    raise errors.InputError(
+      f'{path / CONFIG}: damaged ({e!r}); {errors.CUT}'
+    ) from e
+  ignored = [formats.HF_IGNORED]
+  if size.tied:
+    ignored.append(re.compile(r'lm_head\.weight$'))  # the embedding once more
+  return _checked(
+    path,
+    'hf',
+    size,
+    formats.hf(size, rows),
+    tensors.Reader(path),
+    canonical=formats.hf_canonical,
+    ignored=ignored,
+  )
+
+
+def _gemma(path: epath.Path) -> Checkpoint:
+  tree = checkpoints.Tree(path)
+  found = {formats.canonical(name): s for name, s in tree.shapes.items()}
+  try:
+    size = formats.gemma_size(found)
+  except (KeyError, ValueError) as e:
+    raise errors.InputError(
+      f'{path}: no Gemma checkpoint, {e} is missing or misshapen; it holds '
+      f'{", ".join(sorted(found)[:3])}, ..'
+    ) from e
+  if (path / MODEL).exists():
+    size = _model_json(path)
+  if size is None:
+    raise errors.InputError(
+      f'{path}: its shapes are those of no published Gemma; put a model.json '
+      'with {"size": {"layers": .., ..}} beside it, as a model folder has it'
+    )
+  apart, types = formats.unstacked(found)
+  gate = apart.get('layer_0/mlp/gating_einsum', ())
+  transposed = formats.gemma_transposed(size)
+  if size.width != size.hidden:
+    transposed = gate == (2, size.hidden, size.width)
+  rows = found['embedder/input_embedding'][0]
+  return _checked(
+    path,
+    'gemma',
+    size,
+    formats.gemma(size, rows, transposed=transposed, types=types),
+    tree,
+    canonical=formats.canonical,
+    ignored=[formats.GEMMA_IGNORED],
+  )
+
+
+def _checked(
+  path: epath.Path,
+  kind: str,
+  size: decoder.Size,
+  expected: list[formats.Tensor],
+  source: checkpoints.Tree | tensors.Reader,
+  *,
+  canonical: Callable[[str], str] = str,
+  ignored: list[re.Pattern] = (),
+) -> Checkpoint:
+  """Raises InputError that lists what differs from the expected tensors."""
+  names = {
+    name: original
+    for original in source.shapes
+    for name in [canonical(original)]
+    if not any(pattern.match(name) for pattern in ignored)
+  }
+  found = {name: source.shapes[names[name]] for name in names}
+  wrong = differences(found, {t.name: t.shape for t in expected})
+  if wrong:
+    cut = f'; and {len(wrong) - SHOWN} more' if len(wrong) > SHOWN else ''
+    raise errors.InputError(
+      f'{path}: {len(wrong)} tensors do not fit {_RULES[kind]}: '
+      f'{"; ".join(wrong[:SHOWN])}{cut}'
+    )
+  return Checkpoint(
+    path,
+    kind,
+    size,
+    tokenizer_of(path),
+    lambda name: source.read(names[name]),
+    tuple(expected),
+  )
+
+
+_RULES = {  # what decides which tensors there must be
+  'ours': f'its {MODEL}',
+  'hf': f'its {CONFIG}',
+  'gemma': 'a Gemma of its size',
+}
+
+
+def differences(
+  found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
+) -> list[str]:
+  """'a is missing, [2, 3] expected', 'b is [2], not [3]', .."""
+
+  def said(shape):
+    return str(list(shape))
+
+  return [
+    *(
+      f'{name} is {said(found[name])}, {said(shape)} expected'
+      for name, shape in expected.items()
+      if name in found and tuple(found[name]) != tuple(shape)
+    ),
+    *(
+      f'{name} is missing, {said(shape)} expected'
+      for name, shape in expected.items()
+      if name not in found
+    ),
+    *(
+      f'{name} {said(shape)} is unexpected'
+      for name, shape in found.items()
+      if name not in expected
+    ),
+  ]
+
+
+def _model_json(path: epath.Path) -> decoder.Size:
+  found = _json(path / MODEL)
+  try:
+    return decoder.Size(**found['size'])
+  except (KeyError, TypeError) as e:
+    raise errors.InputError(
+      f'{path / MODEL}: it describes no model ({e!r}); {errors.CUT}'
+    ) from e
+
+
+def _json(path: epath.Path) -> dict:
+  try:
+    found = json.loads(path.read_text())
+  except ValueError as e:
+    raise errors.InputError(
+      f'{path}: no whole JSON ({errors.reason(e)}); {errors.CUT}'
+    ) from e
+  if not isinstance(found, dict):
+    raise errors.InputError(f'{path}: no JSON object; {errors.CUT}')
+  return found
+
+
+def _why_not(path: epath.Path) -> str:
+  names = sorted(p.name for p in path.iterdir())
+  pickles = [name for name in names if PICKLES.match(name)]
+  inside = [
+    name
+    for name in names
+    if (path / name / '_METADATA').exists() or (path / name / MODEL).exists()
+  ]
+  if (path / 'params').exists():
+    return f'{MODEL} is missing: the folder was not written to its end'
+  if pickles:
+    return (
+      f'{", ".join(pickles[:3])} hold pickled weights, which can run code when '
+      'they are loaded and are never read here; save them as safetensors '
+      '(transformers: model.save_pretrained(DIR))'
+    )
+  if inside:
+    return f'the weights are in a folder of it: give {path / inside[0]}'
+  if any(name.endswith('.safetensors') for name in names):
+    return f'{CONFIG} is missing: copy or download it too'
+  if CONFIG in names:
+    return 'it has no *.safetensors: copy or download them too'
+  return (
+    f'no weights; a model folder has {MODEL}, one of Hugging Face {CONFIG} and '
+    f'*.safetensors, one of DeepMind _METADATA. It holds '
+    f'{", ".join(names[:5]) or "nothing"}'
+  )

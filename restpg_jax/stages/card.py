@@ -1,0 +1,154 @@
+"""README.md of an exported model: what it is, made from what, how good."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from etils import epath
+
+from restpg_jax import assets, config, errors
+from restpg_jax.io import artifacts, records
+from restpg_jax.models import decoder
+
+HEAD = """\
+---
+library_name: {library}
+pipeline_tag: text-generation
+tags:
+- personalization
+- rest-pg
+---
+
+# {title}
+
+{parameters}
+Written by restpg_jax (arXiv 2501.04167) in {dtype}.
+The licence of the weights that the training began with goes on to hold.
+"""
+LIBRARIES = {'hf': 'transformers', 'gemma': 'gemma'}
+OPEN = {
+  'hf': """\
+import transformers
+model = transformers.AutoModelForCausalLM.from_pretrained(DIR)
+tokenizer = transformers.AutoTokenizer.from_pretrained(DIR)""",
+  'gemma': """\
+from gemma import gm
+params = gm.ckpts.load_params(DIR)""",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+  """A folder of weights, and what its run says of it."""
+
+  weights: epath.Path
+  tokenizer: str = ''
+  stage: dict[str, Any] | None = None  # DONE.json of the stage that made it
+  workdir: epath.Path | None = None
+  method: dict[str, Any] | None = None  # methods/NAME.json
+  t: int = 0  # after which iteration
+
+
+def text(origin: Origin, size: decoder.Size, export: config.Export) -> str:
+  """Markdown; no path of this machine but the last part of its names."""
+  if origin.method:
+    title = f'{origin.method["method"]}, iteration {origin.t}'
+  elif origin.stage:
+    title = f'{origin.stage["name"]}, {origin.weights.parent.name}'
+  else:
+    title = origin.weights.name
+  head = HEAD.format(
+    library=LIBRARIES[export.format],
+    title=title,
+    dtype=export.dtype,
+    parameters=(
+      f'{size.layers} layers of width {size.width}, {size.vocabulary:,} tokens.'
+    ),
+  )
+  parts = [head, f'```python\n{OPEN[export.format]}\n```\n']
+  if origin.method:
+    parts += ['## Method and data\n', *_method(origin.method)]
+    parts += ['## Test results\n', *_metrics(origin)]
+  if origin.stage:
+    parts += ['## Made by\n', *_stage(origin.stage)]
+    parts += _prompt(origin.stage)
+  versions = (origin.stage or {}).get('versions') or artifacts.versions()
+  parts += ['## Versions\n', *_lines(versions)]
+  return '\n'.join(parts) + '\n'
+
+
+def _method(method: dict[str, Any]) -> Iterator[str]:
+  cfg = method['config']
+  data = cfg['data']
+  yield from _lines(
+    {
+      'method': method['method'],
+      'iterations': cfg['iterations'],
+      'starts at': _last(cfg['policy']['checkpoint']),
+      'reward': cfg['reward']['name'],
+      'judge': _last(cfg['reward']['model']['checkpoint']),
+      'data': (
+        f'{_last(data["path"])}, setting {data["setting"]}'
+        if data['path']
+        else 'synthetic users (restpg_jax/data/world.py), not LongLaMP'
+      ),
+      'documents a prompt': cfg['retrieval']['k'],
+      'seed': cfg['seed'],
+    }
+  )
+
+
+def _metrics(origin: Origin) -> Iterator[str]:
+  path = origin.workdir / 'report' / 'results.json'
+  if not path.exists():
+    yield 'None: the report of the run had not been built.\n'
+    return
+  methods = records.read_json(path)['methods']
+  iterations = methods.get(origin.method['method'], {}).get('iterations', ())
+  found = next((i for i in iterations if i['t'] == origin.t), None)
+  if found is None:
+    yield 'None: the report of the run is older than this model.\n'
+    return
+  rows = found['tasks'] | {'macro': found['macro']}
+  names = [k for k, v in found['macro'].items() if isinstance(v, float)]
+  yield f'| | {" | ".join(names)} |'
+  yield '|---' * (len(names) + 1) + '|'
+  for row, values in rows.items():
+    said = ' | '.join(
+      f'{values[n]:.4f}' if isinstance(values.get(n), float) else ''
+      for n in names
+    )
+    yield f'| {row} | {said} |'
+  yield ''
+
+
+def _stage(stage: dict[str, Any]) -> Iterator[str]:
+  plain = {
+    key: value
+    for key, value in stage['summary'].items()
+    if key != 'expected' and isinstance(value, int | float | str)
+  }
+  yield from _lines({'stage': stage['name']} | plain)
+
+
+def _prompt(stage: dict[str, Any]) -> Iterator[str]:
+  """What the policy was trained to read, where the file is still there."""
+  name = (stage['cfg'].get('prompt') or {}).get('template')
+  if not name:
+    return
+  try:
+    template = assets.path(name).read_text()
+  except (errors.InputError, OSError, UnicodeDecodeError):
+    return
+  yield '## Prompt\n'
+  yield f'A jinja2 template:\n\n````\n{template.rstrip()}\n````\n'
+
+
+def _lines(facts: dict[str, Any]) -> Iterator[str]:
+  for name, value in facts.items():
+    yield f'* {name.replace("_", " ")}: {value}'
+  yield ''
+
+
+def _last(name: str) -> str:
+  return epath.Path(name).name

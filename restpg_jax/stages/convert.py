@@ -1,0 +1,248 @@
+"""Weights out: any checkpoint of a run as a folder that others open."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+
+from restpg_jax import assets, config, errors
+from restpg_jax.io import artifacts, checkpoints, records, tensors, weights
+from restpg_jax.models import formats, hf_config
+from restpg_jax.stages import card, language, train
+from restpg_jax.text import tokenizer as tokenizers
+from restpg_jax.text import tokenizer_json
+
+DTYPES = ('float32', 'bfloat16', 'float16')
+# A tokenizer that came with these keeps them: they hold the chat template.
+COMPANIONS = (
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'chat_template.jinja',
+)
+OURS_ONLY = {'norm_eps': 1e-6, 'activation': 'gelu', 'tied': True}
+
+
+def convert(export: config.Export) -> tuple[card.Origin, epath.Path]:
+  """Writes `export.to` whole or not at all; says what was taken."""
+  _check(export)
+  origin = find(export.source, export.method)
+  found = weights.find(origin.weights)
+  dtype = jnp.dtype(export.dtype)
+  name = export.tokenizer or origin.tokenizer or found.tokenizer
+  if not name:
+    raise errors.InputError(
+      f'{origin.weights}: no tokenizer is known for it; give --tokenizer=FILE'
+    )
+  words = language.load_tokenizer(name, found.size)
+  path = language.tokenizer_file(name)
+  with _whole(epath.Path(export.to)) as out:
+    FORMATS[export.format](out, found, dtype, words, path)
+    path.copy(out / weights.TOKENIZER)
+    text = card.text(origin, found.size, export)
+    (out / 'README.md').write_text(text)
+  return origin, epath.Path(export.to)
+
+
+def find(source: str, method: str = '') -> card.Origin:
+  """A model folder, a stage's folder or a workdir, and what is known of it."""
+  path = assets.path(source)
+  if (path / 'methods').is_dir():
+    return _of_workdir(path, method)
+  if method:
+    raise errors.InputError(
+      f'--method={method}: {path} is no workdir with methods/*.json'
+    )
+  if (path / 'checkpoints').is_dir():
+    done = train.finished(path)
+    if not done:
+      raise errors.InputError(f'{path}: it has no whole checkpoint yet')
+    path = path / 'checkpoints' / f'step_{done[-1]}'
+  if (path / 'model' / weights.MODEL).exists():
+    path = path / 'model'
+  above = [path, *path.absolute().parents]
+  stage = next((p for p in above if (p / artifacts.DONE).exists()), None)
+  workdir = next((p for p in above if (p / 'methods').is_dir()), None)
+  if stage is None:
+    return card.Origin(path)
+  done = records.read_json(stage / artifacts.DONE)
+  policies = list(_policies(workdir)) if workdir else []
+  of = next((p for p in policies if p.folder.absolute() == stage), None)
+  return card.Origin(
+    path,
+    tokenizer=_tokenizer(done),
+    stage=done,
+    workdir=workdir,
+    method=of.method if of and path.name == 'model' else None,
+    t=of.t if of else 0,
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+  """What a method came to after iteration t."""
+
+  method: dict[str, Any]  # methods/NAME.json
+  t: int
+  folder: epath.Path  # of the stage that chose it
+
+
+def _of_workdir(workdir: epath.Path, method: str) -> card.Origin:
+  """The last iteration of the method that was finished last."""
+  policies = list(_policies(workdir))
+  names = list(dict.fromkeys(p.method['method'] for p in policies))
+  if method and method not in names:
+    raise errors.InputError(
+      f'--method={method}: finished in {workdir} are '
+      f'{", ".join(names) or "none"}'
+    )
+  if not policies:
+    raise errors.InputError(f'{workdir}: no method is finished there yet')
+  wanted = method or names[-1]
+  last = [p for p in policies if p.method['method'] == wanted][-1]
+  done = records.read_json(last.folder / artifacts.DONE)
+  return card.Origin(
+    last.folder / 'model',
+    tokenizer=_tokenizer(done),
+    stage=done,
+    workdir=workdir,
+    method=last.method,
+    t=last.t,
+  )
+
+
+def _policies(workdir: epath.Path) -> Iterator[Policy]:
+  """Of all finished methods, the last finished last."""
+  files = sorted((workdir / 'methods').glob('*.json'), key=_age)
+  for method in map(records.read_json, files):
+    for iteration in method['iterations']:
+      answers = workdir / iteration['answers'] / artifacts.DONE
+      policy = records.read_json(answers)['inputs'][0]
+      yield Policy(method, iteration['t'], workdir / policy['path'])
+
+
+def _age(path: epath.Path) -> tuple[int, str]:
+  if '://' in os.fspath(path):
+    return path.stat().mtime, path.name
+  return os.stat(path).st_mtime_ns, path.name
+
+
+def _tokenizer(done: dict[str, Any]) -> str:
+  """The stages that train name a model, the base names its file."""
+  found = done['cfg']['tokenizer']
+  return found if isinstance(found, str) else found['tokenizer']
+
+
+def _check(export: config.Export) -> None:
+  if not export.source or not export.to:
+    raise errors.InputError('convert needs --from=... and --to=DIR; see --help')
+  if export.format not in FORMATS:
+    raise errors.InputError(
+      f'--format={export.format}: known are {", ".join(FORMATS)}'
+    )
+  if export.dtype not in DTYPES:
+    raise errors.InputError(
+      f'--dtype={export.dtype}: known are {", ".join(DTYPES)}'
+    )
+  if '://' in export.to:
+    raise errors.InputError(
+      f'--to={export.to}: give a local folder and copy it from there'
+    )
+  to = epath.Path(export.to)
+  if to.exists() and (not to.is_dir() or any(to.iterdir())):
+    raise errors.InputError(
+      f'--to={to} is there already; give another folder or remove it'
+    )
+
+
+@contextlib.contextmanager
+def _whole(to: epath.Path) -> Iterator[epath.Path]:
+  """A folder that takes the place of `to` when all went well; until then it
+  is inside one beside `to`, with all that Orbax puts beside it."""
+  partial = to.absolute().parent / f'{to.name}.partial'
+  if partial.exists():  # of an export that was killed
+    partial.rmtree()
+  made = partial / 'export'
+  made.mkdir(parents=True)
+  try:
+    yield made
+    if to.exists():
+      os.rmdir(to)
+    made.rename(to)
+  finally:
+    # Threads of Orbax that failed may still write: what they leave is called
+    # partial, and the next export removes it.
+    shutil.rmtree(partial, ignore_errors=True)
+
+
+def _hf(
+  out: epath.Path,
+  found: weights.Checkpoint,
+  dtype: np.dtype,
+  words: tokenizers.Tokenizer,
+  tokenizer: epath.Path,
+) -> None:
+  """A folder for transformers."""
+  size = found.size
+  rows = formats.HF_ROWS.get(size.vocabulary, size.vocabulary)
+  rows = max(rows, words.vocab_size)
+  ids = {'bos_token_id': words.bos, 'eos_token_id': words.eos}
+  if words.pad is not None:
+    ids['pad_token_id'] = words.pad
+  described = hf_config.write(size, rows=rows, dtype=dtype.name) | ids
+  tensors.write(out, found.written_as(formats.hf(size, rows), dtype))
+  records.write_json(out / weights.CONFIG, described)
+  records.write_json(out / 'generation_config.json', ids)
+  beside = [tokenizer.parent / name for name in COMPANIONS]
+  if all(path.exists() for path in beside[:2]):
+    for path in beside:
+      if path.exists():
+        path.copy(out / path.name)
+  else:
+    for name, content in tokenizer_json.files(tokenizer.read_bytes()).items():
+      records.write_json(out / name, content)
+
+
+def _gemma(
+  out: epath.Path,
+  found: weights.Checkpoint,
+  dtype: np.dtype,
+  words: tokenizers.Tokenizer,
+  tokenizer: epath.Path,
+) -> None:
+  """DeepMind's flat layout, and the size in a model.json beside it."""
+  del tokenizer
+  size = found.size
+  odd = [
+    f'{name}={getattr(size, name)!r}'
+    for name, value in OURS_ONLY.items()
+    if getattr(size, name) != value
+  ]
+  if odd:
+    raise errors.InputError(
+      f'--format=gemma: a {hf_config.family(size)} model with '
+      f'{", ".join(odd)} has no place there; take --format=hf'
+    )
+  rows = formats.GEMMA_ROWS.get(size.vocabulary, size.vocabulary)
+  wanted = formats.gemma(
+    size,
+    max(rows, words.vocab_size),
+    transposed=formats.gemma_transposed(size),
+  )
+  tree = {}
+  for name, x in found.written_as(wanted, dtype):
+    outer, inner = formats.flat_name(name)
+    tree.setdefault(outer, {})[inner] = np.ascontiguousarray(x)
+  checkpoints.save_tree(out, tree)
+  described = json.dumps({'size': dataclasses.asdict(size)}, indent=1)
+  (out / weights.MODEL).write_text(described + '\n')
+
+
+FORMATS = {'hf': _hf, 'gemma': _gemma}

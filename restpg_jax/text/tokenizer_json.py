@@ -1,0 +1,123 @@
+"""A SentencePiece model as the files that Hugging Face's AutoTokenizer opens.
+
+The same pieces, ids and cuts; only control pieces inside a text are read as
+control tokens there, as everywhere in that library.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sentencepiece import sentencepiece_model_pb2
+
+from restpg_jax.text import tokenizer
+
+BLANK = tokenizer.BLANK
+Piece = tokenizer.PIECE
+UNIGRAM = sentencepiece_model_pb2.TrainerSpec.UNIGRAM
+NEVER = -1e6  # score of pieces that no text is cut into
+
+
+def files(proto: bytes) -> dict[str, dict[str, Any]]:
+  """tokenizer.json and tokenizer_config.json, by name."""
+  model = sentencepiece_model_pb2.ModelProto.FromString(proto)
+  words = tokenizer.Tokenizer(proto)
+  pieces = list(model.pieces)
+  names = {
+    'bos_token': pieces[words.bos].piece,
+    'eos_token': pieces[words.eos].piece,
+    'unk_token': next(p.piece for p in pieces if p.type == Piece.UNKNOWN),
+  }
+  if words.pad is not None:
+    names['pad_token'] = pieces[words.pad].piece
+  cut = _unigram if model.trainer_spec.model_type == UNIGRAM else _bpe
+  return {
+    'tokenizer.json': {
+      'version': '1.0',
+      'added_tokens': [
+        _added(i, p.piece, i in words.control)
+        for i, p in enumerate(pieces)
+        if i in words.control or p.type == Piece.USER_DEFINED
+      ],
+      'normalizer': {
+        'type': 'Replace',
+        'pattern': {'String': ' '},
+        'content': BLANK,
+      },
+      'pre_tokenizer': None,
+      'post_processor': _begin(names['bos_token'], words.bos),
+      'decoder': {
+        'type': 'Sequence',
+        'decoders': [
+          {'type': 'Replace', 'pattern': {'String': BLANK}, 'content': ' '},
+          {'type': 'ByteFallback'},
+          {'type': 'Fuse'},
+        ],
+      },
+      'model': cut(pieces),
+    },
+    'tokenizer_config.json': {
+      'tokenizer_class': 'PreTrainedTokenizerFast',
+      'clean_up_tokenization_spaces': False,
+      'padding_side': 'left',
+      **names,
+    },
+  }
+
+
+def _added(number: int, piece: str, special: bool) -> dict[str, Any]:
+  return {
+    'id': number,
+    'content': piece,
+    'single_word': False,
+    'lstrip': False,
+    'rstrip': False,
+    'normalized': BLANK in piece,  # sought where blanks are already signs
+    'special': special,
+  }
+
+
+def _begin(bos: str, number: int) -> dict[str, Any]:
+  """Puts <bos> before each text."""
+  token = {'SpecialToken': {'id': bos, 'type_id': 0}}
+  return {
+    'type': 'TemplateProcessing',
+    'single': [token, {'Sequence': {'id': 'A', 'type_id': 0}}],
+    'pair': [
+      token,
+      {'Sequence': {'id': 'A', 'type_id': 0}},
+      {'SpecialToken': {'id': bos, 'type_id': 1}},
+      {'Sequence': {'id': 'B', 'type_id': 1}},
+    ],
+    'special_tokens': {bos: {'id': bos, 'ids': [number], 'tokens': [bos]}},
+  }
+
+
+def _unigram(pieces: Sequence[Any]) -> dict[str, Any]:
+  return {
+    'type': 'Unigram',
+    'unk_id': next(i for i, p in enumerate(pieces) if p.type == Piece.UNKNOWN),
+    'byte_fallback': True,
+    'vocab': [
+      [p.piece, p.score if p.type == Piece.NORMAL else NEVER] for p in pieces
+    ],
+  }
+
+
+def _bpe(pieces: Sequence[Any]) -> dict[str, Any]:
+  """Pieces join in the order of their scores, as in SentencePiece."""
+  normal = {p.piece: p.score for p in pieces if p.type == Piece.NORMAL}
+  order = sorted(normal, key=lambda piece: -normal[piece])
+  merges = [
+    [piece[:n], piece[n:]]
+    for piece in order
+    for n in range(1, len(piece))
+    if piece[:n] in normal and piece[n:] in normal
+  ]
+  return {
+    'type': 'BPE',
+    'unk_token': next(p.piece for p in pieces if p.type == Piece.UNKNOWN),
+    'fuse_unk': True,
+    'byte_fallback': True,
+    'vocab': {p.piece: i for i, p in enumerate(pieces)},
+    'merges': merges,
+  }

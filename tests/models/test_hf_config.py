@@ -1,0 +1,157 @@
+"""config.json: both styles in, what we cannot follow refused."""
+
+import dataclasses
+
+import pytest
+
+from restpg_jax import errors
+from restpg_jax.models import catalog, hf_config
+from tests.models import families
+
+# As Google publishes them, with transformers 4's names.
+GEMMA_2B = {
+  'architectures': ['GemmaForCausalLM'],
+  'attention_bias': False,
+  'head_dim': 256,
+  'hidden_act': 'gelu',
+  'hidden_activation': None,
+  'hidden_size': 2048,
+  'intermediate_size': 16384,
+  'model_type': 'gemma',
+  'num_attention_heads': 8,
+  'num_hidden_layers': 18,
+  'num_key_value_heads': 1,
+  'rms_norm_eps': 1e-06,
+  'rope_scaling': None,
+  'rope_theta': 10000.0,
+  'torch_dtype': 'bfloat16',
+  'vocab_size': 256000,
+}
+GEMMA3_4B = {
+  'architectures': ['Gemma3ForConditionalGeneration'],
+  'model_type': 'gemma3',
+  'text_config': {
+    'hidden_size': 2560,
+    'intermediate_size': 10240,
+    'model_type': 'gemma3_text',
+    'num_hidden_layers': 34,
+    'rope_scaling': {'factor': 8.0, 'rope_type': 'linear'},
+    'sliding_window': 1024,
+  },
+  'vision_config': {'hidden_size': 1152},
+}
+LLAMA_32_1B = {
+  'model_type': 'llama',
+  'attention_bias': False,
+  'head_dim': 64,
+  'hidden_act': 'silu',
+  'hidden_size': 2048,
+  'intermediate_size': 8192,
+  'max_position_embeddings': 131072,
+  'mlp_bias': False,
+  'num_attention_heads': 32,
+  'num_hidden_layers': 16,
+  'num_key_value_heads': 8,
+  'rms_norm_eps': 1e-05,
+  'rope_scaling': {
+    'factor': 32.0,
+    'high_freq_factor': 4.0,
+    'low_freq_factor': 1.0,
+    'original_max_position_embeddings': 8192,
+    'rope_type': 'llama3',
+  },
+  'rope_theta': 500000.0,
+  'tie_word_embeddings': True,
+  'vocab_size': 128256,
+}
+PUBLISHED = {
+  'gemma_2b': (GEMMA_2B, 256_000),
+  'gemma3_4b': (GEMMA3_4B, 262_208),
+  'llama32_1b': (LLAMA_32_1B, 128_256),
+}
+
+
+@pytest.mark.parametrize('name', PUBLISHED)
+def test_published_files_give_the_catalogs_sizes(name):
+  config, rows = PUBLISHED[name]
+  wanted = dataclasses.replace(catalog.CATALOG[name], vocabulary=rows)
+  assert hf_config.read(config) == wanted
+  assert hf_config.rows(config) == rows
+
+
+@pytest.mark.parametrize('name', catalog.CATALOG)
+def test_what_is_written_reads_back(name):
+  size = catalog.CATALOG[name]
+  rows = min(size.vocabulary, 256_000) if '3' not in name else size.vocabulary
+  config = hf_config.write(size, rows=rows, dtype='bfloat16')
+  assert hf_config.read(config) == size
+  assert hf_config.rows(config) == rows
+
+
+@pytest.mark.parametrize('size', families.ALL.values(), ids=families.ALL)
+def test_what_transformers_makes_of_it_reads_back(size):
+  """Its own style differs: rope_parameters, layer_types, dtype."""
+  transformers = pytest.importorskip('transformers')
+  config = hf_config.write(size, rows=size.vocabulary, dtype='float32')
+  theirs = transformers.AutoConfig.for_model(**config).to_dict()
+  assert 'rope_parameters' in theirs
+  assert 'rope_theta' not in theirs
+  assert hf_config.read(theirs) == size
+
+
+@pytest.mark.parametrize(
+  'change, named',
+  [
+    ({'model_type': 'mistral'}, "model_type 'mistral'"),
+    ({'attention_bias': True}, 'attention_bias=True'),
+    ({'mlp_bias': True}, 'mlp_bias=True'),
+    ({'quantization_config': {'bits': 4}}, 'quantization_config'),
+    ({'hidden_act': 'relu'}, "hidden_act='relu'"),
+    ({'num_attention_heads': '8'}, "num_attention_heads='8'"),
+    ({'rope_scaling': {'type': 'yarn', 'factor': 2}}, 'rope_scaling'),
+    (
+      {'rope_scaling': LLAMA_32_1B['rope_scaling'] | {'low_freq_factor': 2}},
+      'rope_scaling',
+    ),
+    ({'rope_parameters': {'partial_rotary_factor': 0.5}}, 'partial_rotary'),
+    ({'layer_types': ['full_attention']}, 'layer_types'),
+    ({'layer_types': ['linear_attention'] * 16}, 'layer_types'),
+  ],
+)
+def test_a_field_that_we_cannot_follow_is_named(change, named):
+  with pytest.raises(errors.InputError, match=named):
+    hf_config.read(LLAMA_32_1B | change)
+
+
+def test_linear_scaling_of_local_layers_is_refused():
+  config = {'model_type': 'gemma2', 'rope_scaling': {'type': 'linear'}}
+  config['rope_scaling']['factor'] = 2.0
+  with pytest.raises(errors.InputError, match='rope_scaling'):
+    hf_config.read(config)
+
+
+@pytest.mark.parametrize(
+  'base, change',
+  [
+    ('gemma', {'attention_softcap': 4.0}),
+    ('gemma', {'query_scale': 0.3}),
+    ('gemma2', {'query_scale': 0.3}),
+    ('gemma2', {'local_rope_base': 7.0}),
+    ('llama', {'scaled_embedding': True}),
+    ('llama', {'final_softcap': 3.0}),
+  ],
+)
+def test_a_size_that_no_family_has_is_not_written(base, change):
+  size = dataclasses.replace(families.ALL[base], **change)
+  with pytest.raises(errors.InputError, match=next(iter(change))):
+    hf_config.write(size, rows=size.vocabulary, dtype='float32')
+
+
+def test_untied_and_old_style_defaults():
+  assert not hf_config.read({'model_type': 'llama'}).tied
+  gemma2 = hf_config.read({'model_type': 'gemma2'})
+  assert (gemma2.attention_softcap, gemma2.pattern) == (50.0, 'lg')
+  gemma3 = hf_config.read({'model_type': 'gemma3_text', 'sliding_window': 5})
+  assert (gemma3.local_rope_base, gemma3.rope_base) == (1e4, 1e6)
+  null = {'model_type': 'gemma2', 'attn_logit_softcapping': None}
+  assert hf_config.read(null).attention_softcap == 0

@@ -1,0 +1,375 @@
+"""Weights out: folders that transformers and gemma open, whole or not there."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import resource
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from restpg_jax import assets, config, errors, main
+from restpg_jax.io import checkpoints, records, weights
+from restpg_jax.models import decoder
+from restpg_jax.stages import convert
+from restpg_jax.text import tokenizer as tokenizers
+from tests import tiny
+from tests.models import families
+
+ROOT = pathlib.Path(__file__).parents[2]
+SHARED = ROOT.parent / 'shared' / 'tokenizers'
+TOKENIZER = assets.HERE / 'tiny.spm.model'
+VOCABULARY = 1024
+TEXTS = (
+  'The children need a room heater, my "friend".',
+  '  two  blanks and   three\n\n\nb\t\tc ',
+  'Numbers: 10 2024 3.14',
+  'caf\u00e9 \ufb01 \uff21 \u6f22\u5b57 \U0001f642',
+  'def f(x):\n        return x\n',
+  '',
+)
+
+
+def sizes():
+  """One of each family, with room for the bundled tokenizer."""
+  return {
+    name: dataclasses.replace(size, vocabulary=VOCABULARY)
+    for name, size in families.ALL.items()
+  }
+
+
+def saved(path, size):
+  checkpoints.save_model(path, families.parameters(size), size)
+  return path
+
+
+def export(source, to, **flags):
+  tokenizer = flags.pop('tokenizer', str(TOKENIZER))
+  return convert.convert(
+    config.Export(str(source), str(to), tokenizer=tokenizer, **flags)
+  )
+
+
+def same(a, b):
+  assert jax.tree.structure(a) == jax.tree.structure(b)
+  for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+    np.testing.assert_array_equal(x, y, strict=True)
+
+
+@pytest.mark.parametrize('name', families.ALL)
+def test_to_hugging_face_and_back_bit_for_bit(name, tmp_path):
+  size = sizes()[name]
+  source = saved(tmp_path / 'm', size)
+  export(source, tmp_path / 'hf')
+  params, found = weights.load(tmp_path / 'hf')
+  assert found == size
+  same(params, families.parameters(size))
+  # once more, from there, in a smaller type and back
+  export(tmp_path / 'hf', tmp_path / 'bf16', dtype='bfloat16')
+  export(tmp_path / 'bf16', tmp_path / 'again', dtype='float32')
+  rounded = jax.tree.map(lambda x: x.astype('bfloat16'), params)
+  same(weights.load(tmp_path / 'bf16', 'bfloat16')[0], rounded)
+  same(weights.load(tmp_path / 'again', 'bfloat16')[0], rounded)
+
+
+@pytest.mark.parametrize('name', families.GEMMA)
+def test_to_deepmind_and_back_bit_for_bit(name, tmp_path):
+  size = sizes()[name]
+  source = saved(tmp_path / 'm', size)
+  export(source, tmp_path / 'gemma', format='gemma')
+  params, found = weights.load(tmp_path / 'gemma')
+  assert found == size
+  same(params, families.parameters(size))
+
+
+def test_rows_of_padding_are_cut_and_come_back_as_zeros(tmp_path):
+  size = tiny.size(vocabulary=256_128, width=8, hidden=8, head_size=4)
+  params = tiny.parameters(size, 0.2)
+  checkpoints.save_model(tmp_path / 'm', params, size)
+  export(tmp_path / 'm', tmp_path / 'hf')
+  described = json.loads((tmp_path / 'hf' / 'config.json').read_text())
+  assert described['vocab_size'] == 256_000
+  again, found = weights.load(tmp_path / 'hf')
+  assert found == size
+  table = np.array(params['embedding'])
+  table[256_000:] = 0
+  np.testing.assert_array_equal(again['embedding'], table)
+  # Published by Hugging Face, it has no padding, until it goes to DeepMind.
+  del described['restpg_jax']
+  (tmp_path / 'hf' / 'config.json').write_text(json.dumps(described))
+  assert weights.find(tmp_path / 'hf').size.vocabulary == 256_000
+  export(tmp_path / 'hf', tmp_path / 'gemma', format='gemma')
+  tree = checkpoints.Tree(tmp_path / 'gemma')
+  shape = tree.shapes['transformer/embedder/input_embedding']
+  assert shape == (256_128, 8)
+
+
+@pytest.mark.parametrize('name', ['gemma', 'gemma3_full_heads'])
+def test_the_gemma_package_loads_it(name, tmp_path):
+  size = sizes()[name]
+  params = families.parameters(size)
+  export(saved(tmp_path / 'm', size), tmp_path / 'gemma', format='gemma')
+  subprocess.run(
+    [
+      *(sys.executable, '-m', 'tests.stages.gemma_reader'),
+      *(tmp_path / 'gemma', tmp_path / 'found.npz'),
+    ],
+    cwd=ROOT,
+    check=True,
+  )
+  found = np.load(tmp_path / 'found.npz')
+  D, H = size.width, size.head_size
+  attention = params['layers']['attention']
+  q = attention['q'][1].reshape(D, size.heads, H).transpose(1, 0, 2)
+  v = attention['v'][1].reshape(D, size.kv_heads, H).transpose(1, 0, 2)
+  if size.heads == size.kv_heads:
+    qkv = found['layer_1/attn/qkv_einsum/w']
+    np.testing.assert_array_equal(qkv[0], q)
+    np.testing.assert_array_equal(qkv[2], v)
+  else:
+    np.testing.assert_array_equal(found['layer_1/attn/q_einsum/w'], q)
+    np.testing.assert_array_equal(found['layer_1/attn/kv_einsum/w'][1], v)
+  gate = params['layers']['feed_forward']['gate'][1]
+  np.testing.assert_array_equal(
+    found['layer_1/mlp/gating_einsum'][0],
+    gate.T if name == 'gemma3_full_heads' else gate,
+  )
+  np.testing.assert_array_equal(
+    found['embedder/input_embedding'], params['embedding']
+  )
+
+
+@pytest.mark.parametrize('name', families.ALL)
+def test_transformers_opens_it_with_equal_logits(name, tmp_path):
+  torch = pytest.importorskip('torch')
+  transformers = pytest.importorskip('transformers')
+  size = sizes()[name]
+  export(saved(tmp_path / 'm', size), tmp_path / 'hf')
+  model, info = transformers.AutoModelForCausalLM.from_pretrained(
+    tmp_path / 'hf', output_loading_info=True
+  )
+  assert not info['missing_keys'] and not info['unexpected_keys']
+  assert model.dtype == torch.float32
+  assert model.generation_config.eos_token_id == 1
+  tokens = families.TOKENS[3]
+  with torch.no_grad():
+    theirs = model(torch.tensor([tokens])).logits[0].numpy()
+  params = families.parameters(size)
+  ours = decoder.Decoder(size).apply({'params': params}, np.array([tokens]))
+  np.testing.assert_allclose(theirs, ours[0], atol=5e-5)
+  # what transformers writes itself comes in again, and its logits stay
+  model.save_pretrained(tmp_path / 'theirs')
+  export(tmp_path / 'theirs', tmp_path / 'once_more')
+  again = transformers.AutoModelForCausalLM.from_pretrained(
+    tmp_path / 'once_more'
+  )
+  with torch.no_grad():
+    once_more = again(torch.tensor([tokens])).logits[0].numpy()
+  np.testing.assert_array_equal(once_more, theirs)
+
+
+@pytest.mark.parametrize(
+  'path',
+  [
+    TOKENIZER,
+    SHARED / 'gemma1.rebuilt.spm.model',
+    SHARED / 'gemma3.rebuilt.spm.model',
+  ],
+  ids=lambda path: path.name,
+)
+def test_autotokenizer_gives_the_same_ids(path, tmp_path):
+  transformers = pytest.importorskip('transformers')
+  if not path.exists():
+    pytest.skip(f'{path} is not here')
+  ours = tokenizers.Tokenizer(path.read_bytes())
+  size = tiny.size(vocabulary=ours.vocab_size, width=8)
+  checkpoints.save_model(tmp_path / 'm', tiny.parameters(size, 0.2), size)
+  export(tmp_path / 'm', tmp_path / 'hf', tokenizer=str(path))
+  theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / 'hf')
+  for text in TEXTS:
+    ids = theirs(text, add_special_tokens=False)['input_ids']
+    assert ids == ours.encode(text), text
+    assert theirs(text)['input_ids'] == [ours.bos, *ids]
+    assert theirs.decode(ids) == text
+  assert theirs.pad_token_id == ours.pad
+  assert theirs.eos_token_id == ours.eos
+  copied = (tmp_path / 'hf' / 'tokenizer.model').read_bytes()
+  assert copied == path.read_bytes()
+
+
+def test_files_that_came_with_a_tokenizer_are_kept(tmp_path):
+  folder = tmp_path / 'came'
+  folder.mkdir()
+  (folder / 'tokenizer.model').write_bytes(TOKENIZER.read_bytes())
+  for name in ('tokenizer.json', 'tokenizer_config.json'):
+    (folder / name).write_text(f'{{"the": "original {name}"}}')
+  (folder / 'chat_template.jinja').write_text('{{ messages }}')
+  source = saved(tmp_path / 'm', sizes()['gemma'])
+  export(source, tmp_path / 'hf', tokenizer=str(folder))
+  for name in ('tokenizer.json', 'chat_template.jinja'):
+    assert (tmp_path / 'hf' / name).read_text() == (folder / name).read_text()
+
+
+@pytest.fixture
+def workdir(tmp_path):
+  """What a run leaves of two methods that share the first policy."""
+  work = tmp_path / 'work'
+  size = dataclasses.replace(tiny.size(), vocabulary=VOCABULARY)
+  cfg = dataclasses.asdict(config.Config(iterations=1))
+  shared = {
+    'tokenizer': {'checkpoint': '', 'tokenizer': 'tiny.spm.model'},
+    'prompt': {'template': 'prompts/policy.txt'},
+  }
+  for n, name in enumerate(('sft/choose-a', 'm_step1/choose-b')):
+    params = tiny.parameters(size, 0.1 + n)
+    checkpoints.save_model(work / name / 'model', params, size)
+    records.write_json(
+      work / name / 'DONE.json',
+      {
+        'name': name[:-2],
+        'cfg': shared,
+        'inputs': [],
+        'summary': {'made': 1, 'best_step': 7},
+        'versions': {'jax': '0.0.1'},
+      },
+    )
+    records.write_json(
+      work / f'eval{n}' / 'DONE.json', {'inputs': [{'path': name}]}
+    )
+  for age, (method, evals) in enumerate([('rest_pg', (0, 1)), ('sft', (0,))]):
+    path = work / 'methods' / f'{method}.json'
+    iterations = [{'t': t, 'answers': f'eval{t}'} for t in evals]
+    records.write_json(
+      path, {'method': method, 'config': cfg, 'iterations': iterations}
+    )
+    os.utime(path, (1000 + age, 1000 + age))
+  means = {'reward': 0.5, 'rouge1': 0.25, 'no_answer': 3}
+  iterations = [{'t': 1, 'tasks': {'email': means}, 'macro': means}]
+  records.write_json(
+    work / 'report' / 'results.json',
+    {'methods': {'rest_pg': {'iterations': iterations}}},
+  )
+  return work
+
+
+def test_of_a_workdir_it_takes_what_was_finished_last(workdir):
+  assert convert.find(str(workdir)).weights == workdir / 'sft/choose-a/model'
+  origin = convert.find(str(workdir), 'rest_pg')
+  assert origin.weights == workdir / 'm_step1/choose-b/model'
+  assert (origin.method['method'], origin.t) == ('rest_pg', 1)
+  with pytest.raises(
+    errors.InputError, match='finished in .* are rest_pg, sft'
+  ):
+    convert.find(str(workdir), 'rest_em')
+
+
+def test_of_a_stage_it_knows_the_run(workdir):
+  for name in ('m_step1/choose-b', 'm_step1/choose-b/model'):
+    origin = convert.find(str(workdir / name))
+    assert origin.weights == workdir / 'm_step1/choose-b/model'
+    assert origin.tokenizer == 'tiny.spm.model'
+    assert (origin.method['method'], origin.t) == ('rest_pg', 1)
+  trained = workdir / 'sft' / 'train-c'
+  size = tiny.size()
+  for n in (2, 10):
+    path = trained / 'checkpoints' / f'step_{n}' / 'model'
+    checkpoints.save_model(path, tiny.parameters(size, 0.1), size)
+  assert convert.find(str(trained)).weights == path
+  with pytest.raises(errors.InputError, match='is no workdir'):
+    convert.find(str(trained), 'sft')
+
+
+def test_the_command_and_its_card(workdir, tmp_path, capsys):
+  flags = ['--format=hf', '--dtype=bfloat16', '--method=rest_pg']
+  to = tmp_path / 'policy'
+  assert (
+    main.main(['convert', f'--from={workdir}', f'--to={to}', *flags])
+    == main.DONE
+  )
+  said = capsys.readouterr().out
+  assert said == (f'{to}: hf, bfloat16, of {workdir}/m_step1/choose-b/model\n')
+  assert sorted(path.name for path in to.iterdir()) == [
+    'README.md',
+    'config.json',
+    'generation_config.json',
+    'model.safetensors',
+    'tokenizer.json',
+    'tokenizer.model',
+    'tokenizer_config.json',
+  ]
+  card = (to / 'README.md').read_text()
+  for line in (
+    'library_name: transformers',
+    '# rest_pg, iteration 1',
+    '* data: synthetic users (restpg_jax/data/world.py), not LongLaMP',
+    '| | reward | rouge1 |',
+    '| email | 0.5000 | 0.2500 |',
+    '* best step: 7',
+    '* jax: 0.0.1',
+    '## Prompt',
+  ):
+    assert line in card.splitlines()
+  assert str(tmp_path) not in card
+
+
+@pytest.mark.parametrize(
+  'flags, said',
+  [
+    (['--to=x'], 'convert needs --from'),
+    (['--from=tiny_pt'], 'convert needs --from'),
+    (['--from=tiny_pt', '--to=x'], 'give --tokenizer=FILE'),
+    (['--from=tiny_pt', '--to=x', '--format=onnx'], '--format=onnx: known are'),
+    (['--from=tiny_pt', '--to=x', '--dtype=int8'], '--dtype=int8: known are'),
+    (['--from=tiny_pt', '--to=gs://x'], 'give a local folder'),
+    (['--from=none', '--to=x'], 'none: no such file or folder'),
+    (['--from=tiny_pt', '--to=full'], 'full is there already'),
+  ],
+)
+def test_bad_flags(flags, said, tmp_path, monkeypatch, capsys):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'full').mkdir()
+  (tmp_path / 'full' / 'something').write_text('')
+  assert main.main(['convert', *flags]) == main.BAD_INPUT
+  assert said in capsys.readouterr().err
+  assert sorted(p.name for p in tmp_path.iterdir()) == ['full']
+
+
+def test_flags_of_convert_belong_to_it(tmp_path, capsys):
+  assert main.main(['run', f'--workdir={tmp_path}', '--to=x']) == 2
+  assert 'belong to the verb convert' in capsys.readouterr().err
+
+
+def test_a_llama_has_no_gemma_form(tmp_path):
+  source = saved(tmp_path / 'm', sizes()['llama'])
+  with pytest.raises(errors.InputError, match='no place there'):
+    export(source, tmp_path / 'out', format='gemma')
+  assert not list(tmp_path.glob('out*'))
+
+
+@pytest.mark.parametrize('format', ['hf', 'gemma'])
+def test_a_full_disk_leaves_no_folder(format, tmp_path):
+  source = saved(tmp_path / 'm', sizes()['gemma'])
+  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+  try:
+    with pytest.raises(Exception, match='(?i)file'):
+      export(source, tmp_path / 'out', format=format)
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+  assert not (tmp_path / 'out').exists()
+  export(source, tmp_path / 'out', format=format)
+  assert sorted(p.name for p in tmp_path.iterdir()) == ['m', 'out']
+
+
+def test_what_a_killed_export_left_is_replaced(tmp_path):
+  (tmp_path / 'out.partial').mkdir()
+  (tmp_path / 'out.partial' / 'half.safetensors').write_text('')
+  (tmp_path / 'out').mkdir()  # empty: may be filled
+  source = saved(tmp_path / 'm', sizes()['gemma'])
+  export(source, tmp_path / 'out')
+  assert not (tmp_path / 'out' / 'half.safetensors').exists()
+  assert not (tmp_path / 'out.partial').exists()
