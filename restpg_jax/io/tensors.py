@@ -60,6 +60,7 @@ def write(
   def flush():
     path = folder / f'{len(parts)}.safetensors'
     safetensors.numpy.save_file(waiting, path, {'format': 'pt'})
+    os.chmod(path, 0o644)  # the library writes for the owner alone
     _on_disk(path)
     place.update(dict.fromkeys(waiting, len(parts)))
     parts.append(path)

@@ -8,7 +8,7 @@ from jax.sharding import PartitionSpec as Spec
 # (path, axes of the parameter); the first rule that matches decides. Leaves of
 # the optimizer carry their parameter's path, so the rules hold for them too.
 RULES = (
-  (r"'embedding'", ('fsdp', None)),
+  (r"'(embedding|head)'", ('fsdp', None)),
   (r"'(q|k|v|gate|up)'", (None, 'fsdp', None)),
   (r"'(out|down)'", (None, None, 'fsdp')),
   (r"'scale'", ()),

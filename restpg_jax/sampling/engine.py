@@ -37,12 +37,21 @@ class Drawn:
   ended: bool  # False: the limit came first
 
 
-def build(model, shape: Shape, *, stop: int, temperature: float, top_p: float):
+def build(
+  model,
+  shape: Shape,
+  *,
+  stop: int,
+  temperature: float,
+  top_p: float,
+  words: int | None = None,
+):
   """draw(params, tokens_PS, length_P, keys_PG2) -> tokens_PGO, count_PG, ended.
 
   `model` has the methods prefill, logits, cache and step of
   models.decoder.Decoder. A prompt of length 0 pads the batch. `count` is the
-  number of tokens before the stop token, O if there was none.
+  number of tokens before the stop token, O if there was none. Ids from `words`
+  on are never drawn: Gemma's embedding has rows that no piece belongs to.
   """
   P, G, O = shape.prompts, shape.samples, shape.output_length  # noqa: E741
 
@@ -53,6 +62,9 @@ def build(model, shape: Shape, *, stop: int, temperature: float, top_p: float):
     keys_PG = jax.random.wrap_key_data(keys_PG2, impl='threefry2x32')
 
     def choose(logits_PGV, t):
+      if words is not None and words < logits_PGV.shape[-1]:
+        spoken_V = jnp.arange(logits_PGV.shape[-1]) < words
+        logits_PGV = jnp.where(spoken_V, logits_PGV, -jnp.inf)
       keys = jax.vmap(lambda k: jax.random.fold_in(k, t))(keys_PG.reshape(-1))
       return nucleus.sample(
         keys.reshape(P, G), logits_PGV, temperature=temperature, top_p=top_p

@@ -161,7 +161,15 @@ def sample(
     engine.Request(w.prompt, [key(w.example_id, j) for j in js])
     for w, js in groups
   ]
-  draw = draw_program(language.model, layout, shape, stop, temperature, top_p)
+  draw = draw_program(
+    language.model,
+    layout,
+    shape,
+    stop=stop,
+    temperature=temperature,
+    top_p=top_p,
+    words=language.tokenizer.vocab_size,
+  )
   left = iter(groups)
   for batch in engine.run(
     draw, language.params, requests, shape, layout.devices
@@ -205,11 +213,9 @@ def label_logp(
 
 
 @functools.cache
-def draw_program(model, layout, shape, stop, temperature, top_p):
+def draw_program(model, layout, shape, **how):
   """Compiled once in a process, whatever stage asks for it."""
-  return layout.each_device(
-    engine.build(model, shape, stop=stop, temperature=temperature, top_p=top_p)
-  )
+  return layout.each_device(engine.build(model, shape, **how))
 
 
 @functools.cache

@@ -17,6 +17,7 @@ MESH = types.SimpleNamespace(shape={'data': 2, 'fsdp': 4})
   ('path', 'shape', 'expected'),
   [
     ("['embedding']", (64, 7), Spec('fsdp', None)),
+    ("['head']", (64, 7), Spec('fsdp', None)),
     ("['layers']['attention']['q']", (3, 8, 5), Spec(None, 'fsdp', None)),
     ("['layers']['attention']['out']", (3, 5, 8), Spec(None, None, 'fsdp')),
     ("['layers']['feed_forward']['up']", (3, 8, 5), Spec(None, 'fsdp', None)),

@@ -128,6 +128,36 @@ def test_two_samples_are_a_prefix_of_four():
   assert two == sample([request(n, [0, 1]) for n in range(3)], samples=2)
 
 
+@pytest.mark.parametrize('temperature', [0.0, 1.0])
+def test_ids_beyond_the_tokenizer_are_never_drawn(temperature):
+  """The embedding has rows that no piece belongs to."""
+  shape = engine.Shape(5, 2, S, O)
+  params = LAYOUT.on_each(PARAMS)
+  seen = {}
+  for words in (30, 9):
+    draw = LAYOUT.each_device(
+      engine.build(
+        MODEL,
+        shape,
+        stop=NEVER,
+        temperature=temperature,
+        top_p=0.95,
+        words=words,
+      )
+    )
+    requests = [request(n, [0, 1]) for n in range(5)]
+    batches = engine.run(draw, params, requests, shape, LAYOUT.devices)
+    seen[words] = {
+      token
+      for batch in batches
+      for row in batch
+      for one in row
+      for token in one.tokens
+    }
+  assert max(seen[30]) >= 9
+  assert max(seen[9]) < 9
+
+
 def test_samples_of_a_prompt_differ():
   (four,) = sample([request(2, range(4))], samples=4)
   assert len({tuple(one.tokens) for one in four}) == 4

@@ -113,7 +113,6 @@ def test_the_judge_takes_the_label_a_full_forward_pass_finds_likeliest():
   judge = language.load_named(cfg.model, layout)
   expected = [naive(judge, cfg, q) for q in questions]
   assert found == expected
-  assert found[0] == 1.0
   assert found[1] < found[0]
 
 

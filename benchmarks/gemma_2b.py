@@ -1,0 +1,172 @@
+"""Gemma 1 2B at full size: through a Hugging Face folder, beside transformers.
+
+  python benchmarks/gemma_2b.py --scratch=DIR
+
+Random bfloat16 weights in Gemma 2B's shapes are written as a Hugging Face
+folder (5 GB), which is then, each in a process of its own:
+
+  ours          loaded by restpg_jax, one forward pass in float32
+  transformers  loaded by transformers, the same pass in float32
+  to gemma      converted to a checkpoint of the `gemma` package
+  back          converted back to a Hugging Face folder
+
+Prints the seconds and the peak memory of each, the largest difference between
+the two passes, and whether the folder that came back is the first one, bit for
+bit. Needs 16 GB of disk in DIR, 24 GB of memory and the extra [test].
+"""
+
+import argparse
+import functools
+import json
+import pathlib
+import resource
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+TOKENS = [2, *range(1000, 1063)]  # <bos> and 63 others
+PHASES = ('write', 'ours', 'transformers', 'to gemma', 'back', 'compare')
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+  parser.add_argument('--scratch', type=pathlib.Path, required=True)
+  parser.add_argument('--layers', type=int, default=18)
+  parser.add_argument('--phase', choices=PHASES, help='of a child process')
+  args = parser.parse_args()
+  if args.phase:
+    print(json.dumps(measured(RUN[args.phase], args.scratch, args.layers)))
+    return
+  args.scratch.mkdir(parents=True, exist_ok=True)
+  print(f'{"phase":<14}{"seconds":>9}{"peak GB":>9}')
+  for phase in PHASES:
+    child = [sys.executable, __file__, f'--phase={phase}']
+    child += [f'--scratch={args.scratch}', f'--layers={args.layers}']
+    out = subprocess.run(child, check=True, stdout=subprocess.PIPE, text=True)
+    found = json.loads(out.stdout.splitlines()[-1])
+    seconds, peak, said = found['seconds'], found['peak'], found['said']
+    print(f'{phase:<14}{seconds:>9.1f}{peak:>9.2f}   {said}', flush=True)
+
+
+def measured(run, scratch: pathlib.Path, layers: int) -> dict:
+  began = time.monotonic()
+  said = run(scratch, layers)
+  used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+  return {'seconds': time.monotonic() - began, 'peak': used, 'said': said}
+
+
+def write(scratch: pathlib.Path, layers: int) -> str:
+  """Weights whose logits are of the usual scale."""
+  import dataclasses
+
+  import ml_dtypes
+
+  from restpg_jax.io import records, tensors
+  from restpg_jax.models import catalog, formats, hf_config
+
+  size = dataclasses.replace(catalog.CATALOG['gemma_2b'], layers=layers)
+  rng = np.random.default_rng(0)
+
+  def draw(tensor):
+    x = rng.standard_normal(tensor.shape, np.float32)
+    if len(tensor.shape) == 1:
+      x *= 0.1
+    else:
+      x *= tensor.shape[1] ** -0.5
+    return tensor.name, x.astype(ml_dtypes.bfloat16)
+
+  rows = 256_000
+  folder = scratch / 'hf'
+  folder.mkdir()
+  total = tensors.write(folder, map(draw, formats.hf(size, rows)))
+  config = hf_config.write(size, rows=rows, dtype='bfloat16')
+  records.write_json(folder / 'config.json', config)
+  return f'{total / 2**30:.2f} GB of bfloat16'
+
+
+def ours(scratch: pathlib.Path, layers: int) -> str:
+  del layers
+  import jax
+  import jax.numpy as jnp
+  import ml_dtypes
+
+  from restpg_jax.io import weights
+  from restpg_jax.models import decoder
+
+  began = time.monotonic()
+  params, size = weights.load(scratch / 'hf', ml_dtypes.bfloat16)
+  loaded = time.monotonic() - began
+  model = decoder.Decoder(size, dtype=jnp.float32)
+  logits = jax.jit(model.apply)({'params': params}, jnp.array([TOKENS]))
+  np.save(scratch / 'ours.npy', np.asarray(logits[0]))
+  return f'{loaded:.1f} s of it loading'
+
+
+def transformers(scratch: pathlib.Path, layers: int) -> str:
+  del layers
+  import torch
+  from transformers import AutoModelForCausalLM
+
+  began = time.monotonic()
+  model = AutoModelForCausalLM.from_pretrained(
+    scratch / 'hf', dtype=torch.float32, attn_implementation='eager'
+  )
+  loaded = time.monotonic() - began
+  with torch.no_grad():
+    theirs = model(torch.tensor([TOKENS])).logits[0].numpy()
+  found = np.load(scratch / 'ours.npy')[:, : theirs.shape[1]]
+  return (
+    f'{loaded:.1f} s of it loading; largest difference '
+    f'{np.abs(found - theirs).max():.1e}, logits of scale {theirs.std():.2f}'
+  )
+
+
+def convert(
+  scratch: pathlib.Path, layers: int, *, start: str, end: str, form: str
+) -> str:
+  del layers
+  from restpg_jax import main as restpg
+
+  code = restpg.main(
+    [
+      'convert',
+      f'--from={scratch / start}',
+      f'--to={scratch / end}',
+      f'--format={form}',
+      '--dtype=bfloat16',
+    ]
+  )
+  if code:
+    sys.exit(code)
+  return ''
+
+
+def compare(scratch: pathlib.Path, layers: int) -> str:
+  del layers
+  from restpg_jax.io import tensors
+
+  first, second = (tensors.Reader(scratch / name) for name in ('hf', 'back'))
+  assert first.shapes == second.shapes
+  differ = [
+    name
+    for name in first.shapes
+    if not np.array_equal(
+      first.read(name).view(np.uint16), second.read(name).view(np.uint16)
+    )
+  ]
+  return f'{len(differ)} of {len(first.shapes)} tensors differ'
+
+
+RUN = {
+  'write': write,
+  'ours': ours,
+  'transformers': transformers,
+  'to gemma': functools.partial(convert, start='hf', end='gemma', form='gemma'),
+  'back': functools.partial(convert, start='gemma', end='back', form='hf'),
+  'compare': compare,
+}
+
+if __name__ == '__main__':
+  main()
