@@ -22,11 +22,11 @@ def select(scored, *, out, cfg: config.Select, layout) -> dict:
     limit=cfg.limit,
     distinct=cfg.distinct,
   )
-  if not best or not kept:
+  if not kept:
+    least = 'floor' if cfg.rule == 'best' else 'threshold'
     raise errors.InputError(
-      f'no output reached reward {cfg.threshold:g}; the best was {best:g}. '
-      "Lower select.threshold, take select.rule='best', draw more (draw.m) or "
-      'train longer'
+      f'no output reached select.{least}={getattr(cfg, least):g}; the best '
+      f'reward was {best:g}. Lower it, draw more (draw.m) or train longer'
     )
   records.write(out / 'trajectories.jsonl', kept)
   inputs = len({s.example_id for s in samples})
@@ -45,14 +45,15 @@ def lowered(cfg: config.Select, best: float) -> float:
 
   Rule 'best' is relative; a judge that is hard on everybody starves nobody.
   """
-  if cfg.rule == 'best' and best < cfg.floor:
-    warnings.warn(
-      f'no output reached select.floor={cfg.floor:g}; kept are those of '
-      f'reward {best:g}, the best there is',
-      errors.DataWarning,
-      stacklevel=2,
-    )
-  return min(cfg.floor, best)
+  if cfg.rule != 'best' or not 0 < best < cfg.floor:
+    return cfg.floor
+  warnings.warn(
+    f'no output reached select.floor={cfg.floor:g}; kept are those of reward '
+    f'{best:g}, the best there is',
+    errors.DataWarning,
+    stacklevel=2,
+  )
+  return best
 
 
 def choose(
