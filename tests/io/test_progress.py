@@ -45,22 +45,24 @@ def test_quick_work_is_silent_where_there_is_no_terminal(capsys):
   assert (found.out, found.err) == ('', '')
 
 
+END = '[end]'
+
+
 def show(monkeypatch, columns):
   """What a bar of 2 to 3 of 4 prints on a terminal so wide."""
   outside, inside = pty.openpty()
   termios.tcsetwinsize(inside, (24, columns))
-  os.set_blocking(outside, False)
   with open(inside, 'w') as terminal:
     monkeypatch.setattr(sys, 'stderr', terminal)
     with progress.bar(4, 'examples', 'draw/1', done=2) as bar:
       bar.update(1)
+    terminal.write(END)
     terminal.flush()
-    try:
-      return os.read(outside, 10_000).decode()
-    except BlockingIOError:
-      return ''
-    finally:
-      os.close(outside)
+    shown = ''
+    while not shown.endswith(END):  # a terminal hands on what it got in pieces
+      shown += os.read(outside, 10_000).decode()
+  os.close(outside)
+  return shown.removesuffix(END)
 
 
 def test_a_bar_on_a_terminal(monkeypatch):
