@@ -1,0 +1,117 @@
+"""Splits in Parquet files, whole and damaged."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from restpg_jax import types
+from tests.data import longlamp_rows as given
+
+
+def test_truth_passes_through_parquet(tmp_path):
+  row = given.MAIL | {'truth': [{'want': 'tea', 'among': ['tea', 'gin']}]}
+  task = given.folder(tmp_path, train=None)
+  given.write_parquet(task / 'train-0.parquet', [row])
+  [first], _ = given.read(tmp_path)
+  assert first.truth == (types.Slot('tea', ('tea', 'gin')),)
+
+
+def test_profile_may_be_a_json_string_in_parquet(tmp_path):
+  task = given.folder(tmp_path, train=None)
+  row = given.MAIL | {'profile': '[{"text": "old"}]'}
+  given.write_parquet(task / 'train-0.parquet', [row])
+  [first], _ = given.read(tmp_path)
+  assert first.profile == (types.Document('old', 'old'),)
+
+
+def test_parquet_items_that_all_lack_text_are_counted(tmp_path):
+  task = given.folder(tmp_path, train=None)
+  row = given.MAIL | {'profile': [{'title': 'a'}, {'title': 'b'}]}
+  given.write_parquet(task / 'train-0.parquet', [row])
+  [first], counts = given.read(tmp_path)
+  assert first.profile == ()
+  assert counts == given.NO_COUNTS | {
+    'rows': 1,
+    'empty_profiles': 1,
+    'skipped_items': 2,
+  }
+
+
+def test_parquet_is_read_over_many_batches(tmp_path):
+  task = given.folder(tmp_path, train=None)
+  rows = [given.MAIL | {'input': f'row {i}'} for i in range(100)]
+  given.write_parquet(task / 'train-0.parquet', rows)
+  examples, _ = given.read(tmp_path)
+  assert [x.input for x in examples] == [f'row {i}' for i in range(100)]
+
+
+@pytest.mark.parametrize(
+  'fields, reason',
+  [
+    ({'input': None}, 'input is missing'),
+    ({'output': ''}, 'output is empty'),
+  ],
+)
+def test_bad_field_is_refused_in_parquet(tmp_path, fields, reason):
+  task = given.folder(tmp_path, train=None)
+  path = task / 'train-00000-of-00001.parquet'
+  given.write_parquet(path, [given.MAIL, given.MAIL | fields])
+  given.assert_says(given.refusal(tmp_path), f'{path}: row 2: {reason}')
+
+
+@pytest.mark.parametrize(
+  'column, reason',
+  [
+    ({'input': [5]}, 'input is a int'),
+    ({'profile': [5]}, 'profile is a int'),
+    ({'profile': [{'text': 'x'}]}, 'profile is a dict'),
+    ({'profile': [['x']]}, 'profile item 1: is a str'),
+  ],
+)
+def test_parquet_column_of_another_type_is_refused(tmp_path, column, reason):
+  task = given.folder(tmp_path, train=None)
+  columns = {'input': ['x'], 'output': ['y']} | column
+  pq.write_table(pa.table(columns), task / 'train-0.parquet')
+  given.assert_says(
+    given.refusal(tmp_path), f'train-0.parquet: row 1: {reason}'
+  )
+
+
+def test_parquet_without_a_column_is_refused(tmp_path):
+  task = given.folder(tmp_path, train=None)
+  given.write_parquet(task / 'train-0.parquet', [{'target': 'x'}])
+  given.assert_says(
+    given.refusal(tmp_path), 'train-0.parquet: row 1: input is missing'
+  )
+
+
+@pytest.mark.parametrize('kept', [0, 3, 200, -1])
+def test_truncated_parquet_is_refused(tmp_path, kept):
+  task = given.folder(tmp_path, train=None)
+  path = task / 'train-00000-of-00001.parquet'
+  given.write_parquet(path, [given.MAIL])
+  path.write_bytes(path.read_bytes()[:kept])
+  given.assert_says(
+    given.refusal(tmp_path), f'{path}: row 1: not readable as Parquet'
+  )
+
+
+def test_parquet_damaged_inside_is_refused(tmp_path):
+  task = given.folder(tmp_path, train=None)
+  path = task / 'train-00000-of-00001.parquet'
+  given.write_parquet(path, [given.MAIL])
+  data = path.read_bytes()
+  path.write_bytes(data[:4] + b'\xff' * 60 + data[64:])
+  given.assert_says(
+    given.refusal(tmp_path), str(path), 'not readable as Parquet'
+  )
+
+
+def test_parquet_text_that_is_not_utf8_is_refused(tmp_path):
+  task = given.folder(tmp_path, train=None)
+  broken = pa.array([b'x', b'caf\xe9']).view(pa.string())
+  table = pa.table({'input': broken, 'output': ['y', 'y']})
+  pq.write_table(table, task / 'train-0.parquet')
+  given.assert_says(
+    given.refusal(tmp_path), 'train-0.parquet: row 2: input is not UTF-8'
+  )
