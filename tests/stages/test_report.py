@@ -1,7 +1,6 @@
-"""Facts about restpg_jax/stages/report.py and what it is made of."""
+"""Facts about restpg_jax/stages/report.py, compare.py and tables.py."""
 
 import dataclasses
-import html.parser
 import json
 import math
 import pathlib
@@ -10,12 +9,8 @@ import warnings
 import pytest
 
 from restpg_jax import config, errors, types
-from restpg_jax.io import records
-from restpg_jax.stages import page, report
-
-HOSTILE = '</script><img src=x onerror=alert(1)>\u2028"&amp;<!--'
-OUTPUT = {'opening': 'Summary:', 'marker': 'Answer:'}
-EMAIL, TOPIC = 'email_generation', 'topic_writing'
+from restpg_jax.stages import report
+from tests.stages import runs
 
 
 @pytest.fixture(autouse=True)
@@ -23,91 +18,6 @@ def no_warnings():
   with warnings.catch_warnings():
     warnings.simplefilter('error')
     yield
-
-
-def example(task: str, row: int, **changes) -> types.Example:
-  made = types.Example(
-    id=f'{task}/test/{row}',
-    task=task,
-    input=f'write {row}',
-    output='red boats',
-    context=('an old text',),
-    truth=(types.Slot('red', ('red', 'blue')),),
-  )
-  return dataclasses.replace(made, **changes)
-
-
-def answer(of: types.Example, reward: float, text='red boats', **changes):
-  made = types.Trajectory(
-    of.id, 0, f'Summary:\nlikes red\nAnswer:\n{text}', reward=reward
-  )
-  return dataclasses.replace(made, **changes)
-
-
-def evaluate(workdir, method: str, t: int, examples, scored) -> dict:
-  """Writes the folders of one evaluation, as the stages do."""
-  here = {'t': t}
-  for kind, items in (
-    ('examples', examples),
-    ('answers', scored),
-    ('scored', scored),
-  ):
-    name = f'{method}/{t}/{kind}'
-    fingerprint = f'{method}{t}{kind}'
-    file = 'trajectories' if kind == 'answers' else kind
-    made = records.write(workdir / name / f'{file}.jsonl', items)
-    records.write_json(
-      workdir / name / 'DONE.json',
-      {
-        'name': name,
-        'fingerprint': fingerprint,
-        'cfg': None,
-        'inputs': []
-        if kind == 'examples'
-        else [{'path': 'x', 'fingerprint': f'{method}{t}examples'}],
-        'summary': {'expected': made, 'made': made},
-        'seconds': 2.0,
-        'versions': {'jax': '1.2'},
-      },
-    )
-    here['scores' if kind == 'scored' else kind] = name
-  return here
-
-
-def finish(workdir, method: str, runs: list, *, output=OUTPUT, **changes):
-  """A finished method; runs: (examples, scored) of iterations 0, 1, .."""
-  settings = dataclasses.asdict(config.Config())
-  records.write_json(
-    workdir / 'methods' / f'{method}.json',
-    {
-      'method': method,
-      'config': {**settings, **changes},
-      'seconds': 9.5,
-      'output': output,
-      'iterations': [
-        evaluate(workdir, method, t, *run) for t, run in enumerate(runs)
-      ],
-    },
-  )
-
-
-def two_methods(workdir) -> dict:
-  """SFT and two iterations of REST-PG on 3 e-mails and 1 topic."""
-  examples = [*(example(EMAIL, row) for row in range(3)), example(TOPIC, 0)]
-
-  def scored(*rewards):
-    return [answer(*pair) for pair in zip(examples, rewards, strict=True)]
-
-  finish(
-    workdir,
-    'rest_pg',
-    [
-      (examples, scored(0.1, 0.1, 0.4, 0.2)),
-      (examples, scored(0.3, 0.5, 1.0, 1.0)),
-    ],
-  )
-  finish(workdir, 'sft', [(examples, scored(0.2, 0.2, 0.2, 0.6))])
-  return report.build(workdir)
 
 
 def walk(value):
@@ -122,11 +32,11 @@ def walk(value):
 
 
 def test_means_by_task_and_macro(tmp_path):
-  results = two_methods(tmp_path)
+  results = runs.two_methods(tmp_path)
   assert list(results['methods']) == ['sft', 'rest_pg']  # Table 1's order
   numbers = results['methods']['rest_pg']
-  assert list(numbers['tasks']) == [EMAIL, TOPIC]
-  assert numbers['tasks'][EMAIL] == pytest.approx(
+  assert list(numbers['tasks']) == [runs.EMAIL, runs.TOPIC]
+  assert numbers['tasks'][runs.EMAIL] == pytest.approx(
     {
       'n': 3,
       'reward': 0.6,  # of 0.3, 0.5, 1.0
@@ -138,7 +48,7 @@ def test_means_by_task_and_macro(tmp_path):
       'cut': 0,
     }
   )
-  assert numbers['tasks'][TOPIC]['reward_stderr'] is None  # n = 1
+  assert numbers['tasks'][runs.TOPIC]['reward_stderr'] is None  # n = 1
   assert numbers['macro']['reward'] == pytest.approx((0.6 + 1.0) / 2)
   assert numbers['macro']['reward_stderr'] is None
   first, last = numbers['iterations']
@@ -148,16 +58,16 @@ def test_means_by_task_and_macro(tmp_path):
 
 
 def test_differences_between_methods_and_iterations(tmp_path):
-  tests = two_methods(tmp_path)['significance']
+  tests = runs.two_methods(tmp_path)['significance']
   (pair,) = tests['methods']
   assert (pair['a'], pair['b']) == ('rest_pg', 'sft')
   assert (pair['examples'], pair['left_out']) == (4, 0)
   # E-mail: 0.1, 0.3, 0.8, mean 0.4, stderr sqrt(0.26 / 2 / 3) = 0.2082.
-  email = pair['reward'][EMAIL]
+  email = pair['reward'][runs.EMAIL]
   assert email['difference'] == pytest.approx(0.4)
   assert email['t'] == pytest.approx(0.4 / math.sqrt(0.26 / 6))
   assert 0.15 < email['p'] < 0.25  # t = 1.92, 2 degrees of freedom
-  assert pair['reward'][TOPIC] == {
+  assert pair['reward'][runs.TOPIC] == {
     'n': 1,
     'difference': 0.4,
     'stderr': None,
@@ -172,7 +82,7 @@ def test_differences_between_methods_and_iterations(tmp_path):
 
 
 def test_files_are_strict_json_and_hold_a_line_an_answer(tmp_path):
-  results = two_methods(tmp_path)
+  results = runs.two_methods(tmp_path)
   out = tmp_path / 'report'
   assert sorted(p.name for p in out.iterdir()) == [
     'index.html',
@@ -191,8 +101,8 @@ def test_files_are_strict_json_and_hold_a_line_an_answer(tmp_path):
   assert json.loads(lines[0]) == {
     'method': 'sft',
     't': 0,
-    'task': EMAIL,
-    'example_id': f'{EMAIL}/test/0',
+    'task': runs.EMAIL,
+    'example_id': f'{runs.EMAIL}/test/0',
     'j': 0,
     'reward': 0.2,
     'rouge1': 1.0,
@@ -203,15 +113,15 @@ def test_files_are_strict_json_and_hold_a_line_an_answer(tmp_path):
 
 
 def test_methods_hold_no_times_and_no_paths(tmp_path):
-  one = two_methods(tmp_path / 'one')
-  two = two_methods(tmp_path / 'elsewhere')
+  one = runs.two_methods(tmp_path / 'one')
+  two = runs.two_methods(tmp_path / 'elsewhere')
   assert one['methods'] == two['methods']
   assert not any(isinstance(v, str) for v in walk(one['methods']))
   assert 'seconds' not in json.dumps(one['methods'])
 
 
 def test_stages_come_after_their_inputs_with_rates(tmp_path):
-  results = two_methods(tmp_path)
+  results = runs.two_methods(tmp_path)
   names = [stage['name'] for stage in results['stages']]
   assert len(names) == 9
   assert names.index('sft/0/examples') < names.index('rest_pg/1/answers')
@@ -222,14 +132,14 @@ def test_stages_come_after_their_inputs_with_rates(tmp_path):
 
 
 def test_an_output_without_marker_has_no_answer(tmp_path):
-  examples = [example(EMAIL, 0), example(EMAIL, 1)]
+  examples = [runs.example(runs.EMAIL, 0), runs.example(runs.EMAIL, 1)]
   scored = [
-    answer(examples[0], 0.0, text='x', ended=False),
+    runs.answer(examples[0], 0.0, text='x', ended=False),
     types.Trajectory(examples[1].id, 0, 'Summary:\nred boats', reward=0.0),
   ]
-  finish(tmp_path, 'rest_pg', [(examples, scored)])
+  runs.finish(tmp_path, 'rest_pg', [(examples, scored)])
   results = report.build(tmp_path)
-  task = results['methods']['rest_pg']['tasks'][EMAIL]
+  task = results['methods']['rest_pg']['tasks'][runs.EMAIL]
   assert (task['no_answer'], task['cut']) == (1, 1)
   assert (task['rouge1'], task['true_score']) == (0.0, 0.0)
   line = (tmp_path / 'report' / 'scores.jsonl').read_text().splitlines()[1]
@@ -238,17 +148,17 @@ def test_an_output_without_marker_has_no_answer(tmp_path):
 
 
 def test_without_reasoning_all_that_is_written_is_the_answer(tmp_path):
-  one = example(EMAIL, 0)
+  one = runs.example(runs.EMAIL, 0)
   text = types.Trajectory(one.id, 0, ' red\nAnswer:\nboats ', reward=0.7)
-  finish(tmp_path, 'sft', [([one], [text])], output=None)
+  runs.finish(tmp_path, 'sft', [([one], [text])], output=None)
   report.build(tmp_path)
   line = (tmp_path / 'report' / 'scores.jsonl').read_text()
   assert json.loads(line)['answer'] == 'red\nAnswer:\nboats'
 
 
 def test_one_method_one_example_unknown_truth(tmp_path):
-  one = example(TOPIC, 0, truth=())
-  finish(tmp_path, 'sft_reasoning', [([one], [answer(one, 0.7)])])
+  one = runs.example(runs.TOPIC, 0, truth=())
+  runs.finish(tmp_path, 'sft_reasoning', [([one], [runs.answer(one, 0.7)])])
   results = report.build(tmp_path)
   macro = results['methods']['sft_reasoning']['macro']
   assert macro['reward'] == 0.7
@@ -260,15 +170,15 @@ def test_one_method_one_example_unknown_truth(tmp_path):
 
 
 def test_several_draws_of_an_example_count_once(tmp_path):
-  one, two = example(EMAIL, 0), example(EMAIL, 1)
+  one, two = runs.example(runs.EMAIL, 0), runs.example(runs.EMAIL, 1)
   scored = [
-    answer(one, 1.0),
-    answer(one, 0.0, j=1),
-    answer(two, 0.1),
-    answer(two, 0.3, j=1),
+    runs.answer(one, 1.0),
+    runs.answer(one, 0.0, j=1),
+    runs.answer(two, 0.1),
+    runs.answer(two, 0.3, j=1),
   ]
-  finish(tmp_path, 'sft', [([one, two], scored)])
-  task = report.build(tmp_path)['methods']['sft']['tasks'][EMAIL]
+  runs.finish(tmp_path, 'sft', [([one, two], scored)])
+  task = report.build(tmp_path)['methods']['sft']['tasks'][runs.EMAIL]
   assert task['n'] == 2
   assert task['reward'] == pytest.approx(0.35)  # of 0.5 and 0.2
   assert task['reward_stderr'] == pytest.approx(0.15)
@@ -276,19 +186,19 @@ def test_several_draws_of_an_example_count_once(tmp_path):
 
 def test_other_examples_are_not_compared(tmp_path):
   """Ids repeat between data sets: the texts decide what is common."""
-  shared, here = example(EMAIL, 0), example(EMAIL, 1)
-  other = example(EMAIL, 1, input='something else')
-  finish(
+  shared, here = runs.example(runs.EMAIL, 0), runs.example(runs.EMAIL, 1)
+  other = runs.example(runs.EMAIL, 1, input='something else')
+  runs.finish(
     tmp_path,
     'sft',
-    [([shared, here], [answer(shared, 0.2), answer(here, 0.3)])],
+    [([shared, here], [runs.answer(shared, 0.2), runs.answer(here, 0.3)])],
   )
-  finish(
+  runs.finish(
     tmp_path,
     'rest_pg',
-    [([shared, other], [answer(shared, 0.7), answer(other, 1.0)])],
+    [([shared, other], [runs.answer(shared, 0.7), runs.answer(other, 1.0)])],
   )
-  finish(tmp_path, 'rest_em', [([other], [answer(other, 0.5)])])
+  runs.finish(tmp_path, 'rest_em', [([other], [runs.answer(other, 0.5)])])
   results = report.build(tmp_path)
   pairs = {(p['a'], p['b']): p for p in results['significance']['methods']}
   common = pairs['rest_pg', 'sft']
@@ -301,10 +211,12 @@ def test_other_examples_are_not_compared(tmp_path):
 
 
 def test_different_rewards_are_not_compared_and_settings_are_named(tmp_path):
-  one = example(EMAIL, 0)
-  finish(tmp_path, 'sft', [([one], [answer(one, 0.7)])])
+  one = runs.example(runs.EMAIL, 0)
+  runs.finish(tmp_path, 'sft', [([one], [runs.answer(one, 0.7)])])
   reward = {**dataclasses.asdict(config.Reward()), 'name': 'rouge'}
-  finish(tmp_path, 'rest_pg', [([one], [answer(one, 0.9)])], reward=reward)
+  runs.finish(
+    tmp_path, 'rest_pg', [([one], [runs.answer(one, 0.9)])], reward=reward
+  )
   results = report.build(tmp_path)
   (pair,) = results['significance']['methods']
   assert pair['reward'] is None
@@ -313,17 +225,17 @@ def test_different_rewards_are_not_compared_and_settings_are_named(tmp_path):
 
 
 def test_table_marks_only_what_is_significant(tmp_path):
-  examples = [example(EMAIL, row) for row in range(8)]
+  examples = [runs.example(runs.EMAIL, row) for row in range(8)]
   low = [0.3, 0.1, 0.3, 0.1, 0.3, 0.1, 0.3, 0.1]
   high = [0.7, 1.0, 0.7, 1.0, 0.7, 0.7, 1.0, 0.7]
   near = [0.3, 0.1, 0.3, 0.1, 0.3, 0.1, 0.3, 0.3]
 
   def scored(rewards):
-    return [answer(*pair) for pair in zip(examples, rewards, strict=True)]
+    return [runs.answer(*pair) for pair in zip(examples, rewards, strict=True)]
 
-  finish(tmp_path, 'sft', [(examples, scored(low))])
-  finish(tmp_path, 'rest_em', [(examples, scored(near))])
-  finish(
+  runs.finish(tmp_path, 'sft', [(examples, scored(low))])
+  runs.finish(tmp_path, 'rest_em', [(examples, scored(near))])
+  runs.finish(
     tmp_path, 'rest_pg', [(examples, scored(low)), (examples, scored(high))]
   )
   lines = report.table(report.build(tmp_path)).splitlines()
@@ -342,103 +254,6 @@ def test_table_marks_only_what_is_significant(tmp_path):
   assert 'synthetic users' in text
 
 
-class Page(html.parser.HTMLParser):
-  """Counts elements and keeps the samples' JSON."""
-
-  def __init__(self, text: str):
-    super().__init__()
-    self.tags, self.attributes, self.scripts = [], set(), []
-    self.feed(text)
-    self.close()
-
-  def handle_starttag(self, tag, attrs):
-    self.tags.append(tag)
-    self.attributes.update(name for name, _ in attrs)
-    if tag == 'script':
-      self.scripts.append('')
-
-  def handle_data(self, data):
-    if self.scripts and self.cdata_elem == 'script':
-      self.scripts[-1] += data
-
-
-def test_hostile_texts_stay_text(tmp_path):
-  one = example(
-    EMAIL, 0, input=HOSTILE, output=HOSTILE, context=(HOSTILE, HOSTILE)
-  )
-  finish(
-    tmp_path,
-    'rest_pg',
-    [
-      ([one], [answer(one, 0.7, text=HOSTILE)]),
-      (
-        [one],
-        [
-          types.Trajectory(
-            one.id, 0, f'Summary:\n{HOSTILE}\nAnswer:\nx', reward=1.0
-          )
-        ],
-      ),
-    ],
-    data={'path': HOSTILE},
-    policy={'checkpoint': HOSTILE},
-  )
-  report.build(tmp_path)
-  found = Page((tmp_path / 'report' / 'index.html').read_text())
-  assert 'img' not in found.tags and 'onerror' not in found.attributes
-  assert found.tags.count('script') == 2  # the data and the browser
-  data = json.loads(found.scripts[0])
-  shown = data['examples'][0]
-  assert shown['input'] == shown['gold'] == HOSTILE
-  assert shown['context'] == [HOSTILE, HOSTILE]
-  assert data['runs'][0]['samples'][0]['answer'] == HOSTILE
-  assert data['runs'][1]['samples'][0]['reasoning'] == HOSTILE
-
-
-def test_script_json_is_ascii_without_markup():
-  text = page.script_json(HOSTILE + '猫')
-  assert text.isascii() and not set('<>&') & set(text)
-  assert json.loads(text) == HOSTILE + '猫'
-
-
-def test_page_loads_nothing_and_embeds_only_some_samples(tmp_path):
-  examples = [example(EMAIL, row) for row in range(40)]
-  examples[3] = example(EMAIL, 3, input='long ' * 5000)
-  finish(tmp_path, 'sft', [(examples, [answer(e, 0.1) for e in examples])])
-  report.build(tmp_path)
-  text = (tmp_path / 'report' / 'index.html').read_text()
-  found = Page(text)
-  assert not {'src', 'href', 'srcset'} & found.attributes
-  assert not {'link', 'iframe', 'object'} & set(found.tags)
-  assert 'url(' not in text and '@import' not in text
-  data = json.loads(found.scripts[0])
-  assert len(data['examples']) == len(data['runs'][0]['samples']) == 25
-  assert data['examples'][3]['input'].endswith('[... 19000 more characters]')
-  assert 'first 25 test examples' in ' '.join(text.split())
-
-
-def test_chart_places_points_between_round_ticks(tmp_path):
-  chart = page.chart(two_methods(tmp_path), 'reward', 'Reward')
-  sft, rest_pg = chart['lines']
-  assert [tick['label'] for tick in chart['ys']] == [
-    '0.20',
-    '0.40',
-    '0.60',
-    '0.80',
-  ]
-  assert sft['level'] and not rest_pg['level']
-  assert [point['y'] for point in rest_pg['points']] == [206, 16]
-  assert [point['x'] for point in rest_pg['points']] == [46, 500]
-  assert sft['points'][0]['y'] == pytest.approx(206 - 190 / 3, abs=0.1)
-
-
-def test_no_iterations_no_chart(tmp_path):
-  one = example(EMAIL, 0)
-  finish(tmp_path, 'sft', [([one], [answer(one, 0.7)])])
-  results = report.build(tmp_path)
-  assert page.chart(results, 'reward', 'Reward') is None
-
-
 def test_the_papers_numbers_average_to_its_macro():
   for split in ('test', 'validation'):
     for numbers in report.compare.PAPER[split].values():
@@ -447,7 +262,7 @@ def test_the_papers_numbers_average_to_its_macro():
 
 
 def test_markdown_has_a_row_a_method(tmp_path):
-  two_methods(tmp_path)
+  runs.two_methods(tmp_path)
   text = (tmp_path / 'report' / 'report.md').read_text()
   assert '| a | SFT | 0 | 0.2000' in text
   assert '| b | REST-PG | 1 | 0.6000' in text
@@ -461,18 +276,20 @@ def test_nothing_finished_is_bad_input(tmp_path):
 
 
 def test_answers_that_are_missing_are_an_error(tmp_path):
-  one, two = example(EMAIL, 0), example(EMAIL, 1)
-  finish(tmp_path, 'sft', [([one, two], [answer(one, 0.7)])])
+  one, two = runs.example(runs.EMAIL, 0), runs.example(runs.EMAIL, 1)
+  runs.finish(tmp_path, 'sft', [([one, two], [runs.answer(one, 0.7)])])
   with pytest.raises(ValueError, match='1 of 2 examples have no answer'):
     report.build(tmp_path)
-  unscored = dataclasses.replace(answer(two, 0.0), reward=None)
-  finish(tmp_path, 'sft', [([one, two], [answer(one, 0.7), unscored])])
+  unscored = dataclasses.replace(runs.answer(two, 0.0), reward=None)
+  runs.finish(
+    tmp_path, 'sft', [([one, two], [runs.answer(one, 0.7), unscored])]
+  )
   with pytest.raises(ValueError, match='has no reward'):
     report.build(tmp_path)
 
 
 def test_built_again_it_is_the_same(tmp_path):
-  two_methods(tmp_path)
+  runs.two_methods(tmp_path)
   files = list((tmp_path / 'report').iterdir())
   before = {p.name: pathlib.Path(p).read_bytes() for p in files}
   report.build(tmp_path)

@@ -1,0 +1,95 @@
+"""Finished runs for the tests of the report: a workdir as they leave it."""
+
+import dataclasses
+
+from restpg_jax import config, types
+from restpg_jax.io import records
+from restpg_jax.stages import report
+
+OUTPUT = {'opening': 'Summary:', 'marker': 'Answer:'}
+EMAIL, TOPIC = 'email_generation', 'topic_writing'
+
+
+def example(task: str, row: int, **changes) -> types.Example:
+  made = types.Example(
+    id=f'{task}/test/{row}',
+    task=task,
+    input=f'write {row}',
+    output='red boats',
+    context=('an old text',),
+    truth=(types.Slot('red', ('red', 'blue')),),
+  )
+  return dataclasses.replace(made, **changes)
+
+
+def answer(of: types.Example, reward: float, text='red boats', **changes):
+  made = types.Trajectory(
+    of.id, 0, f'Summary:\nlikes red\nAnswer:\n{text}', reward=reward
+  )
+  return dataclasses.replace(made, **changes)
+
+
+def evaluate(workdir, method: str, t: int, examples, scored) -> dict:
+  """Writes the folders of one evaluation, as the stages do."""
+  here = {'t': t}
+  for kind, items in (
+    ('examples', examples),
+    ('answers', scored),
+    ('scored', scored),
+  ):
+    name = f'{method}/{t}/{kind}'
+    fingerprint = f'{method}{t}{kind}'
+    file = 'trajectories' if kind == 'answers' else kind
+    made = records.write(workdir / name / f'{file}.jsonl', items)
+    records.write_json(
+      workdir / name / 'DONE.json',
+      {
+        'name': name,
+        'fingerprint': fingerprint,
+        'cfg': None,
+        'inputs': []
+        if kind == 'examples'
+        else [{'path': 'x', 'fingerprint': f'{method}{t}examples'}],
+        'summary': {'expected': made, 'made': made},
+        'seconds': 2.0,
+        'versions': {'jax': '1.2'},
+      },
+    )
+    here['scores' if kind == 'scored' else kind] = name
+  return here
+
+
+def finish(workdir, method: str, runs: list, *, output=OUTPUT, **changes):
+  """A finished method; runs: (examples, scored) of iterations 0, 1, .."""
+  settings = dataclasses.asdict(config.Config())
+  records.write_json(
+    workdir / 'methods' / f'{method}.json',
+    {
+      'method': method,
+      'config': {**settings, **changes},
+      'seconds': 9.5,
+      'output': output,
+      'iterations': [
+        evaluate(workdir, method, t, *run) for t, run in enumerate(runs)
+      ],
+    },
+  )
+
+
+def two_methods(workdir) -> dict:
+  """SFT and two iterations of REST-PG on 3 e-mails and 1 topic."""
+  examples = [*(example(EMAIL, row) for row in range(3)), example(TOPIC, 0)]
+
+  def scored(*rewards):
+    return [answer(*pair) for pair in zip(examples, rewards, strict=True)]
+
+  finish(
+    workdir,
+    'rest_pg',
+    [
+      (examples, scored(0.1, 0.1, 0.4, 0.2)),
+      (examples, scored(0.3, 0.5, 1.0, 1.0)),
+    ],
+  )
+  finish(workdir, 'sft', [(examples, scored(0.2, 0.2, 0.2, 0.6))])
+  return report.build(workdir)
