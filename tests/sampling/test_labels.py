@@ -13,6 +13,7 @@ from restpg_jax.models import decoder
 from restpg_jax.rewards import judge
 from restpg_jax.sampling import labels
 from restpg_jax.text import tokenizer as tokenizers
+from tests import tiny
 
 SHARED = pathlib.Path(__file__).parents[3] / 'shared' / 'tokenizers'
 
@@ -69,15 +70,7 @@ def test_a_label_is_its_tokens_and_then_no_digit():
   assert np.argmax(logp, axis=-1).tolist() == [2, 2]
 
 
-SIZE = decoder.Size(
-  layers=2,
-  width=32,
-  hidden=32,
-  heads=2,
-  kv_heads=1,
-  head_size=16,
-  vocabulary=12,
-)
+SIZE = tiny.size(vocabulary=12)
 
 
 def test_equal_to_reading_prompt_and_label_in_full():

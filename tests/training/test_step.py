@@ -10,16 +10,9 @@ import optax
 from restpg_jax.models import decoder
 from restpg_jax.training import batches, meter, optimizer
 from restpg_jax.training import step as steps
+from tests import tiny
 
-SIZE = decoder.Size(
-  layers=2,
-  width=32,
-  hidden=32,
-  heads=2,
-  kv_heads=1,
-  head_size=16,
-  vocabulary=20,
-)
+SIZE = tiny.size(vocabulary=20)
 ROWS = [
   batches.Row.of([2, 5, 6], [7, 8, 9, 1], 1.0),
   batches.Row.of([2, 6], [9, 8, 7, 1], 0.5),

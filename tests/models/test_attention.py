@@ -1,0 +1,115 @@
+"""Facts about restpg_jax/models/attention.py."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from restpg_jax.models import attention
+
+
+def test_rotary_positions_by_hand():
+  x = jnp.array([[[1.0, 0.0, 0.0, 0.0]], [[0.0, 1.0, 0.0, 0.0]]])
+  np.testing.assert_array_equal(
+    attention.rotate(x, jnp.array([0, 0]), attention.speeds(4, 10_000)), x
+  )
+  # Dimension 0 turns with 2 at one radian a token, 1 with 3 at a hundredth.
+  np.testing.assert_allclose(
+    attention.rotate(x, jnp.array([1, 1]), attention.speeds(4, 10_000))[:, 0],
+    [[0.5403023, 0, 0.8414710, 0], [0, 0.99995, 0, 0.0099998]],
+    atol=1e-6,
+  )
+
+
+def test_late_positions_are_told_apart_in_bfloat16():
+  x = jnp.ones((2, 1, 8), jnp.bfloat16)
+  late = attention.rotate(
+    x, jnp.array([8190, 8191]), attention.speeds(8, 10_000)
+  )
+  assert late.dtype == jnp.bfloat16
+  np.testing.assert_allclose(  # cos(a) - sin(a), a = 8190 and 8191
+    np.float32(late[:, 0, 0]),
+    [math.cos(a) - math.sin(a) for a in (8190, 8191)],
+    atol=0.02,
+  )
+  assert abs(late[0, 0, 0] - late[1, 0, 0]) > 0.1
+
+
+@pytest.mark.parametrize('t', [0, 2, 3, 4, 7])
+def test_a_step_has_the_same_window_over_prefix_and_suffix(t):
+  """Positions 0..5 are the prompt, 6..13 the suffix; `t` is fed at 6 + t."""
+  rng = np.random.default_rng(4)
+  k, v = rng.normal(size=(2, 1, 1, 14, 1, 8)).astype(np.float32)
+  q = rng.normal(size=(1, 1, 1, 8)).astype(np.float32)
+  garbage = np.full((1, 3, 1, 8), 9.0, np.float32)  # pads the prompt
+  cache = attention.Cache(
+    np.concatenate([k[0, :, :6], garbage], axis=1),
+    np.concatenate([v[0, :, :6], garbage], axis=1),
+    k[:, :, 6:],
+    v[:, :, 6:],
+  )
+  place = attention.Place(jnp.int32(t), jnp.array([6]))
+  here = 6 + t
+  y, _ = attention.shared(
+    q, k[:, :, here], v[:, :, here], cache, place, window=jnp.int32(4)
+  )
+  inside = slice(here - 3, here + 1)
+  weights = np.exp(k[0, 0, inside, 0] @ q[0, 0, 0])
+  np.testing.assert_allclose(
+    y[0, 0, 0], weights / weights.sum() @ v[0, 0, inside, 0], rtol=1e-5
+  )
+
+
+def test_scores_are_capped_before_they_are_masked():
+  # Scores of the second token: 4 and 2, capped at 2: 2 tanh(2), 2 tanh(1).
+  q = jnp.full((1, 2, 1, 2), 2.0)
+  k = jnp.array([[[[1.0, 1.0]], [[1.0, 0.0]]]])
+  v = jnp.array([[[[1.0, 0.0]], [[0.0, 1.0]]]])
+  y = attention.causal(q, k, v, cap=2.0)[0, :, 0]
+  np.testing.assert_array_equal(y[0], [1, 0])  # a capped mask leaks the future
+  share = 1 / (1 + math.exp(2 * math.tanh(1) - 2 * math.tanh(2)))
+  np.testing.assert_allclose(y[1], [share, 1 - share], rtol=1e-6)
+
+  cache = attention.Cache(
+    jnp.concatenate([k[:, :1], jnp.full((1, 3, 1, 2), 9.0)], axis=1),
+    jnp.concatenate([v[:, :1], jnp.full((1, 3, 1, 2), 9.0)], axis=1),
+    *(jnp.full((1, 1, 2, 1, 2), 9.0),) * 2,
+  )
+  place = attention.Place(jnp.int32(0), jnp.array([1]))
+  y, _ = attention.shared(q[:, 1:], k[:, 1:], v[:, 1:], cache, place, cap=2.0)
+  np.testing.assert_allclose(y[0, 0, 0], [share, 1 - share], rtol=1e-6)
+
+
+def test_scores_are_capped_in_float32():
+  # Scores 44 and 44.25: capped at 50 they are 35.32 and 35.44, which a
+  # bfloat16, with steps of 0.25 there, cannot tell apart as it should.
+  q = jnp.full((1, 2, 1, 2), 4.0, jnp.bfloat16)
+  k = jnp.array([[[[5.5, 5.5]], [[5.5, 5.5625]]]], jnp.bfloat16)
+  v = jnp.array([[[[1.0, 0.0]], [[0.0, 1.0]]]], jnp.bfloat16)
+  y = attention.causal(q, k, v, cap=50.0)
+  assert y.dtype == jnp.bfloat16
+  a, b = (50 * math.tanh(score / 50) for score in (44, 44.25))
+  np.testing.assert_allclose(
+    np.float32(y[0, 1, 0, 1]), 1 / (1 + math.exp(a - b)), atol=0.002
+  )
+
+
+def test_rope_scaling_slows_global_layers():
+  # Twice the scale at twice the position is the same angle.
+  speed = attention.speeds(8, 100.0)
+  np.testing.assert_allclose(speed, [1, 0.316228, 0.1, 0.0316228], rtol=1e-5)
+  np.testing.assert_allclose(
+    attention.speeds(8, 100.0, scale=4.0), speed / 4, rtol=1e-6
+  )
+
+
+def test_llama_3_slows_only_what_turns_slowly():
+  # 40 tokens: 6.37 turns, 2.01, 0.64, 0.20; kept from 4, slowed up to 1.
+  fast = [1, 0.316228, 0.1, 0.0316228]
+  keep = [1, (40 * 0.316228 / (2 * math.pi) - 1) / 3, 0, 0]
+  np.testing.assert_allclose(
+    attention.speeds(8, 100.0, scale=4.0, context=40),
+    [k * f + (1 - k) * f / 4 for k, f in zip(keep, fast, strict=True)],
+    rtol=1e-5,
+  )
