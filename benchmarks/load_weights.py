@@ -30,10 +30,10 @@ KINDS = ('ours', 'hf', 'gemma')
 
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument('--model', default='gemma3_270m', choices=catalog.CATALOG)
+  parser.add_argument('--model', default='gemma3_270m')
   parser.add_argument('--dtype', default='bfloat16', choices=convert.DTYPES)
   flags = parser.parse_args()
-  size = catalog.CATALOG[flags.model]
+  size = catalog.size(flags.model)
   fresh = multiprocessing.get_context('spawn').Pool
   with tempfile.TemporaryDirectory() as folder:
     folder = pathlib.Path(folder)

@@ -77,11 +77,7 @@ class Checkpoint:
   def _written_as(self, leaves, group, dtype):
     values = [self.leaf(path, dtype) for path in leaves]
     for tensor in group:
-      if tensor.layers is None:
-        parts = [formats.resized(x, tensor.shape[0]) for x in values]
-      else:
-        parts = [x[tensor.layers] for x in values]
-      yield tensor.name, tensor.to_theirs(parts)
+      yield tensor.name, tensor.of(values)
 
   def load(self, dtype: Any = np.float32, shardings: Any = None) -> dict:
     """The parameters: NumPy arrays on the host or, with a tree of shardings,

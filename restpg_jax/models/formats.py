@@ -129,9 +129,13 @@ class Tensor:
     order = [lead + self.theirs.index(axis) for axis in self.axes]
     return x.transpose(*range(lead), *order) if order else x
 
-  def to_theirs(self, parts: Sequence[np.ndarray]) -> np.ndarray:
-    """The tensor, of its layers' part of each leaf."""
+  def of(self, leaves: Sequence[np.ndarray]) -> np.ndarray:
+    """The tensor, made from all of each of its leaves."""
     lead = int(isinstance(self.layers, slice))
+    if self.layers is None:
+      parts = [resized(x, self.shape[0]) for x in leaves]
+    else:
+      parts = [x[self.layers] for x in leaves]
     length = dict(zip(self.theirs[::-1], self.shape[::-1], strict=False))
     inner = [length[axis] for axis in self.axes]
     order = [lead + self.axes.index(axis) for axis in self.theirs]

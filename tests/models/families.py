@@ -1,53 +1,43 @@
 """A reduced model of each family, with every odd feature in one of them."""
 
+import dataclasses
 import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from restpg_jax.models import decoder
+from restpg_jax.models import catalog, decoder, formats
 
-_gemma2 = functools.partial(
-  decoder.Size,
-  vocabulary=90,
-  post_norms=True,
-  pattern='lg',
-  # HF and DeepMind both give such scales: (width / heads) ** -0.5
-  query_scale=10**-0.5,
-)
-_gemma3 = functools.partial(
-  decoder.Size,
-  vocabulary=90,
-  post_norms=True,
-  qk_norm=True,
-  pattern='lllllg',
-  rope_base=1_000_000.0,
-  local_rope_base=10_000.0,
-)
-_llama = functools.partial(
-  decoder.Size,
-  vocabulary=90,
-  activation='silu',
-  norm_offset=0.0,
-  norm_eps=1e-5,
-  scaled_embedding=False,
-  rope_base=500_000.0,
-)
 
-GEMMA = {  # layers, width, hidden, heads, kv_heads, head_size
-  'gemma': decoder.Size(2, 40, 56, 4, 1, 16, vocabulary=90),
-  'gemma2': _gemma2(
-    3, 40, 56, 4, 2, 16, attention_softcap=4.0, final_softcap=8.0, window=7
+def reduced(name: str, *shape: int, **changes) -> decoder.Size:
+  """A published size with other numbers and all its habits."""
+  names = ('layers', 'width', 'hidden', 'heads', 'kv_heads', 'head_size')
+  numbers = dict(zip(names, shape, strict=True), vocabulary=90)
+  return dataclasses.replace(catalog.size(name), **numbers, **changes)
+
+
+GEMMA = {
+  'gemma': reduced('gemma_2b', 2, 40, 56, 4, 1, 16),
+  'gemma2': reduced(
+    'gemma2_2b',
+    *(3, 40, 56, 4, 2, 16),
+    attention_softcap=4.0,
+    final_softcap=8.0,
+    window=7,
+    # HF and DeepMind both give such scales: (width / heads) ** -0.5
+    query_scale=10**-0.5,
   ),
-  'gemma3': _gemma3(7, 36, 48, 3, 1, 16, window=9, rope_scale=8.0),
-  'gemma3_full_heads': _gemma3(6, 32, 48, 2, 2, 24, window=100),
+  'gemma3': reduced('gemma3_4b', 7, 36, 48, 3, 1, 16, window=9, rope_scale=8.0),
+  'gemma3_full_heads': reduced('gemma3_1b', 6, 32, 48, 2, 2, 24, window=100),
 }
 LLAMA = {
-  'llama': _llama(
-    2, 48, 56, 4, 2, 16, tied=False, rope_scale=32.0, rope_context=64
+  'llama': reduced(
+    'llama32_1b', 2, 48, 56, 4, 2, 16, tied=False, rope_context=64
   ),
-  'llama_full_heads': _llama(2, 40, 56, 4, 4, 8, rope_scale=4.0),
+  'llama_full_heads': reduced(
+    'llama32_1b', 2, 40, 56, 4, 4, 8, rope_scale=4.0, rope_context=0
+  ),
 }
 ALL = GEMMA | LLAMA
 
@@ -91,6 +81,12 @@ def parameters(size: decoder.Size) -> dict:
     return np.float32(x)
 
   return jax.tree_util.tree_map_with_path(draw, shapes)
+
+
+def written(tree, tensors) -> dict[str, np.ndarray]:
+  """A tree like the parameters as tensors of another format, by name."""
+  ours = {path: np.asarray(x) for path, x in formats.flat(tree).items()}
+  return {t.name: t.of([ours[path] for path in t.leaves]) for t in tensors}
 
 
 def rows(prompts, length: int, *, left: bool = False) -> np.ndarray:

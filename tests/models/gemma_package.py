@@ -20,6 +20,7 @@ if not hasattr(checkpoints, 'AbstractPartialLoader'):
 
 from gemma import gm  # noqa: E402
 
+from restpg_jax.models import formats  # noqa: E402
 from tests.models import families  # noqa: E402
 
 config = gm.nn.config
@@ -59,7 +60,9 @@ def logits(size):
   # Gemma 2 2B lays its gates out as Gemma 1 does, Gemma 3 transposed.
   transposed = size.qk_norm
   model = gm.nn.Transformer(config=reduced(size, transposed), dtype=np.float32)
-  params = nested(size, families.parameters(size), transposed)
+  tensors = formats.gemma(size, size.vocabulary, transposed=transposed)
+  params = families.written(families.parameters(size), tensors)
+  params = formats.nested(params)
   tokens_BL = families.rows(families.TOKENS, max(families.LENGTHS))
   return np.asarray(model.apply({'params': params}, tokens_BL).logits)
 
@@ -92,54 +95,6 @@ def reduced(size, transposed):
     global_base_frequency=size.rope_base,
     global_scale_factor=size.rope_scale,
   )
-
-
-def nested(size, params, transposed):
-  """Our parameters in the names and shapes of the package."""
-  tree = {
-    'embedder': {'input_embedding': params['embedding']},
-    'final_norm': params['final_norm'],
-  }
-  for n in range(size.layers):
-    tree[f'layer_{n}'] = layer(size, params['layers'], n, transposed)
-  return tree
-
-
-def layer(size, layers, n, transposed):
-  N, K, H = size.heads, size.kv_heads, size.head_size
-  attention = layers['attention']
-
-  def heads(name, count):  # [count, D, H]
-    w = attention[name][n].reshape(size.width, count, H)
-    return w.transpose(1, 0, 2)
-
-  def norm(tree):
-    return {'scale': tree['scale'][n]}
-
-  q, k, v = heads('q', N), heads('k', K), heads('v', K)
-  attn = {'attn_vec_einsum': {'w': attention['out'][n].reshape(N, H, -1)}}
-  if N == K:
-    attn['qkv_einsum'] = {'w': np.stack([q, k, v])}
-  else:
-    attn['q_einsum'] = {'w': q}
-    attn['kv_einsum'] = {'w': np.stack([k, v])}
-  if size.qk_norm:
-    attn['_query_norm'] = norm(attention['q_norm'])
-    attn['_key_norm'] = norm(attention['k_norm'])
-  forward = {name: w[n] for name, w in layers['feed_forward'].items()}
-  gates = np.stack([forward['gate'], forward['up']])
-  if transposed:
-    gates = gates.transpose(0, 2, 1)
-  out = {
-    'attn': attn,
-    'mlp': {'gating_einsum': gates, 'linear': forward['down']},
-    'pre_attention_norm': norm(layers['attention_norm']),
-    'pre_ffw_norm': norm(layers['feed_forward_norm']),
-  }
-  if size.post_norms:
-    out['post_attention_norm'] = norm(layers['attention_post_norm'])
-    out['post_ffw_norm'] = norm(layers['feed_forward_post_norm'])
-  return out
 
 
 if __name__ == '__main__':

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from restpg_jax.models import decoder
+from restpg_jax.models import decoder, formats
 from tests.models import families
 
 torch = pytest.importorskip('torch')
@@ -74,7 +74,7 @@ def test_gradients_equal_those_of_autograd(name):
   expected.backward()
   np.testing.assert_allclose(value, expected.item(), rtol=1e-5)
   theirs = {name: p.grad.numpy() for name, p in model.named_parameters()}
-  ours = dict(tensors(size, grads))
+  ours = families.written(grads, formats.hf(size, size.vocabulary))
   assert set(ours) == set(theirs)
   for key, grad in theirs.items():
     error = np.linalg.norm(ours[key] - grad) / np.linalg.norm(grad)
@@ -140,7 +140,9 @@ def reference(name):
   model = BUILD[family](size, **common(size)).eval()
   model.generation_config.eos_token_id = None  # nothing ends a text
   model.generation_config.pad_token_id = 0
-  state = dict(tensors(size, families.parameters(size)))
+  state = families.written(
+    families.parameters(size), formats.hf(size, size.vocabulary)
+  )
   if size.tied:
     state['lm_head.weight'] = state['model.embed_tokens.weight']
   model.load_state_dict({k: torch.tensor(v) for k, v in state.items()})
@@ -228,41 +230,3 @@ def alternating(size):
       for local in size.local_layers()
     ],
   }
-
-
-def tensors(size, tree):
-  """(name in transformers, array) of all of a tree like the parameters."""
-  yield 'model.embed_tokens.weight', np.asarray(tree['embedding'])
-  yield 'model.norm.weight', np.asarray(tree['final_norm']['scale'])
-  if not size.tied:
-    yield 'lm_head.weight', np.asarray(tree['head'])
-  for name, path in layer_names(size).items():
-    stacked = functools.reduce(dict.get, path.split('.'), tree['layers'])
-    for n, x in enumerate(np.asarray(stacked)):
-      yield f'model.layers.{n}.{name}.weight', x.T  # torch: [out, in]
-
-
-def layer_names(size):
-  names = {
-    'input_layernorm': 'attention_norm.scale',
-    'post_attention_layernorm': 'feed_forward_norm.scale',
-    'self_attn.q_proj': 'attention.q',
-    'self_attn.k_proj': 'attention.k',
-    'self_attn.v_proj': 'attention.v',
-    'self_attn.o_proj': 'attention.out',
-    'mlp.gate_proj': 'feed_forward.gate',
-    'mlp.up_proj': 'feed_forward.up',
-    'mlp.down_proj': 'feed_forward.down',
-  }
-  if size.post_norms:
-    names |= {
-      'post_attention_layernorm': 'attention_post_norm.scale',
-      'pre_feedforward_layernorm': 'feed_forward_norm.scale',
-      'post_feedforward_layernorm': 'feed_forward_post_norm.scale',
-    }
-  if size.qk_norm:
-    names |= {
-      'self_attn.q_norm': 'attention.q_norm.scale',
-      'self_attn.k_norm': 'attention.k_norm.scale',
-    }
-  return names

@@ -117,7 +117,7 @@ def test_axes_go_where_the_decoder_has_them():
   assert v[4, 2, 6] == x[1, 2, 4, 6]
   k = tensor.to_ours(x, 'k').reshape(5, 21)
   np.testing.assert_array_equal(
-    tensor.to_theirs([k, v.reshape(5, 21)]), x, strict=True
+    tensor.of([k[None], v.reshape(1, 5, 21)]), x, strict=True
   )
 
 
