@@ -36,3 +36,15 @@ def parameters(of: decoder.Size, scale: float) -> dict:
   return jax.tree.map(
     lambda x: jnp.asarray(rng.normal(0, scale, x.shape), jnp.float32), shapes
   )
+
+
+def cache(call, kv, *, samples: int, suffix: int, chunk: int) -> list:
+  """Room behind prefilled prompts; `call` is an unstacked decoder's apply."""
+  prompts, length = kv[0][0].shape[:2]
+  found = call(prompts, samples, length, suffix, chunk, method='room')
+  for a in range(prompts):
+    found = [
+      layer.with_prompt(k[a : a + 1], v[a : a + 1], a)
+      for layer, (k, v) in zip(found, kv, strict=True)
+    ]
+  return found

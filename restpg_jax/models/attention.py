@@ -7,6 +7,7 @@ included. All scores, angles and softmaxes are float32.
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -16,19 +17,82 @@ MASKED = -2.0e38  # finite: a fully masked row must not become NaN
 
 
 class Cache(NamedTuple):
-  """Keys and values of all layers (leading axis) for P prompts, G samples."""
+  """Keys and values of a layer for A prompts and G samples of each.
 
-  prefix_k: jax.Array  # [layers, P, S, K, H]
-  prefix_v: jax.Array
-  suffix_k: jax.Array  # [layers, P, G, O, K, H]
-  suffix_v: jax.Array
+  What a loop of steps only reads, and the little that it writes, stand apart:
+  carried through the loop, the large arrays would be copied. Their keys lie
+  the way a query is multiplied with them.
+  """
+
+  prefix_k: jax.Array  # [A, K, H, S]: the prompts
+  prefix_v: jax.Array  # [A, K, S, H]
+  suffix_k: jax.Array  # [A, G, K, H, O]: each sample's whole chunks
+  suffix_v: jax.Array  # [A, G, K, O, H]
+  chunk_k: jax.Array  # [A, G, K, C, H]: each sample's tokens since
+  chunk_v: jax.Array
+
+  def with_token(self, k, v, c) -> 'Cache':
+    """With keys and values [A, G, K, 1, H] at place c of the chunk."""
+    start = (0, 0, 0, c, 0)
+    return self._replace(
+      chunk_k=jax.lax.dynamic_update_slice(self.chunk_k, k, start),
+      chunk_v=jax.lax.dynamic_update_slice(self.chunk_v, v, start),
+    )
+
+  def with_prompt(self, k, v, a) -> 'Cache':
+    """With keys and values [1, S', K, H] of a prompt at place a; A: as is."""
+
+    k, v = k[0].transpose(1, 2, 0), v[0].swapaxes(0, 1)
+    length = v.shape[1]
+    return self._replace(
+      prefix_k=self.prefix_k.at[a, :, :, :length].set(k, mode='drop'),
+      prefix_v=self.prefix_v.at[a, :, :length].set(v, mode='drop'),
+    )
+
+  def with_chunk(self, begin_AG) -> 'Cache':
+    """With each sample's chunk in its suffix, from token `begin` on."""
+    A, G = begin_AG.shape
+    chunk_k = self.chunk_k.swapaxes(-1, -2)
+
+    def one(n, suffix):
+      a, g = n // G, n % G
+
+      def moved(suffix, chunk, place):
+        new = jax.lax.dynamic_slice(
+          chunk, (a, g, 0, 0, 0), (1, 1, *chunk.shape[2:])
+        )
+        return jax.lax.dynamic_update_slice(suffix, new, (a, g, 0, *place))
+
+      begin = begin_AG[a, g]
+      return (
+        moved(suffix[0], chunk_k, (0, begin)),
+        moved(suffix[1], self.chunk_v, (begin, 0)),
+      )
+
+    # One after the other: a scatter would copy the whole suffix to turn it.
+    suffix = self.suffix_k, self.suffix_v
+    k, v = jax.lax.fori_loop(0, A * G, one, suffix)
+    return self._replace(suffix_k=k, suffix_v=v)
 
 
 class Place(NamedTuple):
   """Where the tokens of one `step` stand."""
 
-  t: jax.Array  # scalar: index in the suffix, the same for all samples
-  prompt_length_P: jax.Array
+  length_A: jax.Array  # of the prompts
+  begun_AG: jax.Array  # tokens in the suffix, before this chunk
+  c: jax.Array  # scalar: tokens in this chunk so far, the same for all
+
+  def position(self):
+    """Of each sample's next token, [A, G]."""
+    return self.length_A[:, None] + self.begun_AG + self.c
+
+
+class Part(NamedTuple):
+  """Attention over some of the keys, to be merged with that over others."""
+
+  top: jax.Array  # [..]: the largest score
+  mass: jax.Array  # [..]: sum of exp(score - top)
+  y: jax.Array  # [.., H]: sum of exp(score - top) v
 
 
 def causal(q_BLNH, k_BLKH, v_BLKH, *, window=None, cap: float = 0.0):
@@ -53,46 +117,85 @@ def causal(q_BLNH, k_BLKH, v_BLKH, *, window=None, cap: float = 0.0):
 
 
 def shared(
-  q_PGNH,
-  k_PGKH,
-  v_PGKH,
+  q_AGNH,
+  k_AGKH,
+  v_AGKH,
   cache: Cache,
   place: Place,
   *,
   window=None,
   cap: float = 0.0,
 ):
-  """One query a sample over its prompt's prefix and its own suffix.
+  """One query a sample over its prompt, its own tokens so far and itself.
 
-  The prefix is stored once a prompt and read once for its G samples. Returns
-  [P, G, N, H] and this token's keys and values, shaped for the suffix.
+  The prompt is stored once and read once for its G samples. Returns
+  [A, G, N, H] and this token's keys and values, [A, G, K, 1, H].
   """
-  P, G, N, H = q_PGNH.shape
-  K = k_PGKH.shape[2]
-  q = q_PGNH.reshape(P, G, K, N // K, H)
+  A, G, N, H = q_AGNH.shape
+  K = k_AGKH.shape[2]
+  r = N // K
+  q_AGKrH = q_AGNH.reshape(A, G, K, r, H)
+  S, O, C = (x.shape[-2] for x in cache[1::2])  # noqa: E741
+  position_AG = place.position()
+
+  def seen(index, valid, offset_AG):
+    """Which keys count: [A, G, 1, 1, keys]; key n stands at offset + n."""
+    if window is not None:
+      valid &= offset_AG[..., None] + index > position_AG[..., None] - window
+    return valid[:, :, None, None]
+
+  index = jnp.arange(S)
+  in_prompt = seen(
+    index,
+    jnp.broadcast_to(index < place.length_A[:, None, None], (A, G, S)),
+    jnp.zeros((A, G), jnp.int32),
+  )
+  # All samples of a prompt are one matrix against its keys.
+  grouped = q_AGKrH.transpose(0, 2, 1, 3, 4).reshape(A, K, G * r, H)
+  in_prompt = jnp.broadcast_to(in_prompt, (A, G, 1, r, S))
+  in_prompt = in_prompt.transpose(0, 2, 1, 3, 4).reshape(A, 1, G * r, S)
+  prompt = part(grouped, cache.prefix_k, cache.prefix_v, in_prompt, cap)
+
+  def ungroup(x):
+    return jnp.moveaxis(x.reshape(A, K, G, r, *x.shape[3:]), 2, 1)
+
+  parts = [Part(*map(ungroup, prompt))]
+  if O:
+    index = jnp.arange(O)
+    begin_AG = jnp.broadcast_to(place.length_A[:, None], (A, G))
+    earlier = seen(index, index < place.begun_AG[..., None], begin_AG)
+    parts.append(part(q_AGKrH, cache.suffix_k, cache.suffix_v, earlier, cap))
+  index = jnp.arange(C)
+  begin_AG = place.length_A[:, None] + place.begun_AG
+  valid = jnp.broadcast_to(index < place.c, (A, G, C))
+  now = seen(index, valid, begin_AG)
+  chunk_k = cache.chunk_k.swapaxes(-1, -2)
+  parts.append(part(q_AGKrH, chunk_k, cache.chunk_v, now, cap))
+  k, v = k_AGKH[:, :, :, None], v_AGKH[:, :, :, None]
+  itself = k_AGKH[..., None], v, jnp.bool(True)
+  parts.append(part(q_AGKrH, *itself, cap))
+  return merged(parts).reshape(A, G, N, H).astype(q_AGNH.dtype), (k, v)
+
+
+def part(q, k, v, seen, cap: float) -> Part:
+  """q [.., Q, H] over k [.., H, M], v [.., M, H] where `seen` [.., Q, M]."""
   product = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
-  S, O = cache.prefix_k.shape[1], cache.suffix_k.shape[2]  # noqa: E741
-  in_prompt_PS = jnp.arange(S) < place.prompt_length_P[:, None]
-  in_suffix_O = jnp.arange(O) < place.t
-  if window is not None:  # the query stands at prompt_length + t
-    first_P = place.prompt_length_P + place.t - window + 1
-    in_prompt_PS &= jnp.arange(S) >= first_P[:, None]
-    in_suffix_O &= jnp.arange(O) > place.t - window
-  prefix = soft_cap(product('pgkrh,pskh->pgkrs', q, cache.prefix_k), cap)
-  suffix = soft_cap(product('pgkrh,pgokh->pgkro', q, cache.suffix_k), cap)
-  own = soft_cap(product('pgkrh,pgkh->pgkr', q, k_PGKH), cap)
-  scores = [
-    jnp.where(in_prompt_PS[:, None, None, None], prefix, MASKED),
-    jnp.where(in_suffix_O, suffix, MASKED),
-    own[..., None],
-  ]
-  probs = jax.nn.softmax(jnp.concatenate(scores, -1), axis=-1)
-  probs = probs.astype(v_PGKH.dtype)
-  y = product('pgkrs,pskh->pgkrh', probs[..., :S], cache.prefix_v)
-  y += product('pgkro,pgokh->pgkrh', probs[..., S:-1], cache.suffix_v)
-  y += probs[..., -1:] * v_PGKH[:, :, :, None]
-  new = k_PGKH[:, :, None], v_PGKH[:, :, None]
-  return y.reshape(P, G, N, H).astype(q_PGNH.dtype), new
+  scores = soft_cap(product('...qh,...hm->...qm', q, k), cap)
+  scores = jnp.where(seen, scores, MASKED)
+  top = jnp.max(scores, axis=-1)
+  weights = jnp.exp(scores - top[..., None])
+  y = product('...qm,...mh->...qh', weights.astype(v.dtype), v)
+  return Part(top, jnp.sum(weights, axis=-1), y)
+
+
+def merged(parts: Sequence[Part]):
+  """Attention over the keys of all parts, at least one of which is seen."""
+  top = functools.reduce(jnp.maximum, [p.top for p in parts])
+  # A part of which nothing is seen has the top MASKED: its weight is 0.
+  weights = [jnp.exp(p.top - top) for p in parts]
+  mass = sum(w * p.mass for w, p in zip(weights, parts, strict=True))
+  y = sum(w[..., None] * p.y for w, p in zip(weights, parts, strict=True))
+  return y / mass[..., None]
 
 
 def soft_cap(x, cap: float):

@@ -3,13 +3,14 @@
 Pre-norm blocks (Gemma 2 and 3 also norm what a block adds), rotary positions,
 shared key heads and a gated feed-forward; from Gemma 2 on, layers that see a
 window alternate with layers that see all. Layers are stacked on a leading axis
-and scanned, also where they differ: which of them are local is scanned too.
+and scanned, also where they differ: which of them are local is scanned too; for
+sampling they are taken apart (`unstacked`).
 Gemma 1: arXiv 2403.08295, 2: 2408.00118, 3: 2503.19786; Llama 3: 2407.21783.
 
 Three ways through the same weights, equal up to rounding:
   hidden    whole rows at once: training
   prefill   the same, and keeps each layer's keys and values
-  step      one token for each of P x G samples, G of which share a prompt:
+  step      one token for each of A x G samples, G of which share a prompt:
             prompts' keys and values are stored and read once for the group
 """
 
@@ -87,6 +88,7 @@ class Decoder(nn.Module):
 
   size: Size
   dtype: jnp.dtype = jnp.float32  # of matrix products; weights stay float32
+  stacked: bool = True  # False: for parameters that `unstacked` took apart
   unroll: int = 1  # layers compiled in one piece; more is faster on a CPU
   remat: bool = False  # gradients recompute each layer: less memory, more work
 
@@ -95,6 +97,10 @@ class Decoder(nn.Module):
     table = nn.initializers.normal(0.02), (s.vocabulary, s.width)
     self.embedding = self.param('embedding', *table)
     self.head = self.embedding if s.tied else self.param('head', *table)
+    self.final_norm = RMSNorm(s.norm_offset, s.norm_eps)
+    if not self.stacked:
+      self.layers = [Block(s, self.dtype) for _ in range(s.layers)]
+      return
     block = Block
     if self.remat:  # 5: mode; a scan needs no guard against common expressions
       block = nn.remat(Block, static_argnums=5, prevent_cse=False)
@@ -107,7 +113,6 @@ class Decoder(nn.Module):
       unroll=self.unroll,
     )
     self.layers = stack(s, self.dtype)
-    self.final_norm = RMSNorm(s.norm_offset, s.norm_eps)
 
   def __call__(self, tokens_BL):
     """Logits of whole rows, [B, L, V]."""
@@ -121,28 +126,40 @@ class Decoder(nn.Module):
     """Hidden states [P, S, D] and the (keys, values) of all layers."""
     return self._rows(tokens_PS, 'prefill')
 
-  def cache(self, kv, samples: int, length: int) -> attention.Cache:
-    """Room for `length` tokens of each of `samples` behind prefilled prompts.
+  def room(
+    self, prompts: int, samples: int, prompt: int, suffix: int, chunk: int
+  ) -> list[attention.Cache]:
+    """For so many prompts, samples of each, and tokens of their parts."""
+    s = self.size
+    A, G, K, H = prompts, samples, s.kv_heads, s.head_size
 
-    Made inside the compiled program: a cache handed into a loop from outside
-    is copied (DESIGN section 7).
+    def zeros(*shape):
+      return jnp.zeros((A, *shape), self.dtype)
+
+    return [
+      attention.Cache(
+        *(zeros(K, H, prompt), zeros(K, prompt, H)),
+        *(zeros(G, K, H, suffix), zeros(G, K, suffix, H)),
+        *(zeros(G, K, chunk, H), zeros(G, K, chunk, H)),
+      )
+      for _ in range(s.layers)
+    ]
+
+  def step(
+    self, tokens_AG, cache: list[attention.Cache], length_A, begun_AG, c
+  ):
+    """Feeds each sample's next token: logits [A, G, V], the cache with it.
+
+    The prompts have `length`, the samples `begun` tokens in their suffix and
+    `c` in their chunk. For unstacked parameters only.
     """
-    k, v = kv
-    shape = (*k.shape[:2], samples, length, *k.shape[3:])
-    return attention.Cache(
-      k, v, jnp.zeros(shape, k.dtype), jnp.zeros(shape, v.dtype)
-    )
-
-  def step(self, tokens_PG, cache: attention.Cache, prompt_length_P, t):
-    """Feeds token t of each sample: logits [P, G, V] of the next, new cache."""
-    place = attention.Place(jnp.asarray(t), prompt_length_P)
-    x_PGD, new = self._stack(tokens_PG, cache, place, 'step')
-    start = (0, 0, 0, place.t, 0, 0)
-    cache = cache._replace(
-      suffix_k=jax.lax.dynamic_update_slice(cache.suffix_k, new[0], start),
-      suffix_v=jax.lax.dynamic_update_slice(cache.suffix_v, new[1], start),
-    )
-    return self.logits(x_PGD), cache
+    place = attention.Place(length_A, begun_AG, jnp.asarray(c))
+    x_AGD, new = self._stack(tokens_AG, cache, place, 'step')
+    cache = [
+      layer.with_token(*kv, place.c)
+      for layer, kv in zip(cache, new, strict=True)
+    ]
+    return self.logits(x_AGD), cache
 
   def embed(self, tokens):
     x = self.embedding.astype(self.dtype)[tokens]
@@ -168,11 +185,38 @@ class Decoder(nn.Module):
     return self._stack(tokens_BL, None, positions_BL, mode)
 
   def _stack(self, tokens, cache, place, mode: str | None):
-    """Through all layers: normed hidden states, what the layers keep."""
+    """Through all layers: normed hidden states, what the layers keep.
+
+    `cache` and what is kept are stacked, or lists, as the parameters are.
+    """
     local = self.size.local_layers()
-    local = jnp.array(local) if any(local) else None
-    x, kept = self.layers(self.embed(tokens), cache, local, place, mode)
+    x = self.embed(tokens)
+    if self.stacked:
+      local = jnp.array(local) if any(local) else None
+      x, kept = self.layers(x, cache, local, place, mode)
+      return self.final_norm(x), kept
+    kept = []
+    for n, layer in enumerate(self.layers):
+      of_layer = cache and cache[n]
+      near = local[n] if any(local) else None
+      x, kv = layer(x, of_layer, near, place, mode)
+      kept.append(kv)
     return self.final_norm(x), kept
+
+
+def unstacked(params: dict) -> dict:
+  """The same parameters, a tree for each layer.
+
+  For loops of steps: what is stacked is copied out, layer by layer, at every
+  step.
+  """
+  layers = params['layers']
+  count = len(jax.tree.leaves(layers)[0])
+  rest = {name: leaf for name, leaf in params.items() if name != 'layers'}
+  return rest | {
+    f'layers_{n}': jax.tree.map(lambda leaf, n=n: leaf[n], layers)
+    for n in range(count)
+  }
 
 
 class Block(nn.Module):
@@ -209,12 +253,7 @@ class Attention(nn.Module):
     if s.qk_norm:
       q = RMSNorm(s.norm_offset, s.norm_eps, name='q_norm')(q)
       k = RMSNorm(s.norm_offset, s.norm_eps, name='k_norm')(k)
-    if mode == 'step':
-      positions = jnp.broadcast_to(
-        place.prompt_length_P[:, None] + place.t, x.shape[:2]
-      )
-    else:
-      positions = place
+    positions = place.position() if mode == 'step' else place
     speed = self._speed(local)
     q = attention.rotate(q, positions, speed)
     q *= s.query_scale or s.head_size**-0.5

@@ -8,7 +8,7 @@ each_device  "pmap": the same program on every device by itself, weights on
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
@@ -87,9 +87,15 @@ class Layout:
       tree,
     )
 
-  def each_device(self, program: Callable) -> Callable:
-    """program(params, *arrays) on every device; arrays lead with its axis."""
-    return jax.pmap(program, devices=list(self.mesh.devices.flat))
+  def each_device(
+    self, program: Callable, *, donate: Sequence[int] = ()
+  ) -> Callable:
+    """program(params, *arrays) on every device; arrays lead with its axis.
+
+    The arguments named in `donate` are overwritten.
+    """
+    devices = list(self.mesh.devices.flat)
+    return jax.pmap(program, devices=devices, donate_argnums=donate)
 
   def _shardings(self, tree):
     def one(path, x):

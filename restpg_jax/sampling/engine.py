@@ -1,144 +1,212 @@
-"""Draws samples: a prompt is read once for all samples of its input."""
+"""Draws samples: hands requests to slots on the devices, harvests what ends."""
 
+import collections
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from restpg_jax.sampling import nucleus
-
-
-@dataclasses.dataclass(frozen=True)
-class Shape:
-  """The one compiled shape of a stage, on each device."""
-
-  prompts: int  # P, side by side
-  samples: int  # G of each prompt, side by side
-  prompt_length: int  # S
-  output_length: int  # O
+from restpg_jax.sampling import slots
 
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-  """A prompt and the keys of the samples wanted of it (at most G)."""
+  """A prompt and the keys of the samples wanted of it."""
 
   prompt: Sequence[int]
   keys: Sequence[np.ndarray]
+  limits: Sequence[int] = ()  # tokens of each sample; none: the shape's
 
 
 @dataclasses.dataclass(frozen=True)
 class Drawn:
   """One sample: its tokens, without the stop token."""
 
+  request: int  # its place in the order of the requests
+  sample: int  # the place of its key in the request
   tokens: list[int]
   ended: bool  # False: the limit came first
+  logp: float  # of the tokens, and of the stop token if it ended
 
 
-def build(
-  model,
-  shape: Shape,
-  *,
-  stop: int,
-  temperature: float,
-  top_p: float,
-  words: int | None = None,
-):
-  """draw(params, tokens_PS, length_P, keys_PG2) -> tokens_PGO, count_PG, ended.
+class Harvest(NamedTuple):
+  """Samples that have ended since the last one, in no order that matters."""
 
-  `model` has the methods prefill, logits, cache and step of
-  models.decoder.Decoder. A prompt of length 0 pads the batch. `count` is the
-  number of tokens before the stop token, O if there was none. Ids from `words`
-  on are never drawn: Gemma's embedding has rows that no piece belongs to.
-  """
-  P, G, O = shape.prompts, shape.samples, shape.output_length  # noqa: E741
-
-  def draw(params, tokens_PS, length_P, keys_PG2):
-    def call(*args, method):
-      return model.apply({'params': params}, *args, method=method)
-
-    keys_PG = jax.random.wrap_key_data(keys_PG2, impl='threefry2x32')
-
-    def choose(logits_PGV, t):
-      if words is not None and words < logits_PGV.shape[-1]:
-        spoken_V = jnp.arange(logits_PGV.shape[-1]) < words
-        logits_PGV = jnp.where(spoken_V, logits_PGV, -jnp.inf)
-      keys = jax.vmap(lambda k: jax.random.fold_in(k, t))(keys_PG.reshape(-1))
-      return nucleus.sample(
-        keys.reshape(P, G), logits_PGV, temperature=temperature, top_p=top_p
-      )
-
-    hidden_PSD, kv = call(tokens_PS, method='prefill')
-    last_PD = hidden_PSD[jnp.arange(P), jnp.maximum(length_P - 1, 0)]
-    logits_PV = call(last_PD, method='logits')
-    first_PG = choose(logits_PV[:, None].repeat(G, axis=1), 0)
-
-    def going(carry):
-      t, _, _, done_PG, _, _ = carry
-      return (t < O) & ~jnp.all(done_PG)
-
-    def body(carry):
-      t, token_PG, out_PGO, done_PG, count_PG, cache = carry
-      done_PG = done_PG | (token_PG == stop)
-      count_PG = count_PG + ~done_PG
-      token_PG = jnp.where(done_PG, 0, token_PG)
-      out_PGO = out_PGO.at[:, :, t].set(token_PG)
-      logits_PGV, cache = call(token_PG, cache, length_P, t, method='step')
-      return t + 1, choose(logits_PGV, t + 1), out_PGO, done_PG, count_PG, cache
-
-    start = (
-      jnp.int32(0),
-      first_PG,
-      jnp.zeros((P, G, O), jnp.int32),
-      jnp.broadcast_to(length_P[:, None] == 0, (P, G)),
-      jnp.zeros((P, G), jnp.int32),
-      call(kv, G, O, method='cache'),
-    )
-    _, _, out_PGO, done_PG, count_PG, _ = jax.lax.while_loop(going, body, start)
-    return out_PGO, count_PG, done_PG
-
-  return draw
+  drawn: list[Drawn]
+  busy: int  # steps of slots that made a token
+  slots: int  # steps of all slots
 
 
 def run(
-  draw: Callable[..., Any],
+  programs: slots.Programs,
   params,
-  requests: Sequence[Request],
-  shape: Shape,
+  requests: Iterable[Request],
+  shape: slots.Shape,
   devices: int,
-) -> Iterator[list[list[Drawn]]]:
-  """Feeds requests in order; yields the samples of each, batch by batch.
+) -> Iterator[Harvest]:
+  """All samples of all requests, as they end.
 
-  `draw` takes arrays with a leading axis of `devices` (layout.each_device).
+  The programs take arrays with a leading axis of `devices`
+  (layout.each_device). Requests are read when a group is free for one. What
+  ended in one chunk is handed out while the devices compute the next.
   """
-  size = devices * shape.prompts
-  for start in range(0, len(requests), size):
-    batch = requests[start : start + size]
-    tokens, length, keys = arrays(batch, shape, size)
-    fold = lambda x: x.reshape(devices, shape.prompts, *x.shape[1:])  # noqa: E731
-    out = draw(params, fold(tokens), fold(length), fold(keys))
-    out, count, ended = (
-      np.asarray(x).reshape(size, *x.shape[2:]) for x in jax.device_get(out)
+  board = Board(shape, devices)
+  waiting = enumerate(requests)
+  state, harvest = None, None
+  while True:
+    free = board.free()
+    new = list(itertools.islice(waiting, len(free)))
+    if new and state is None:
+      state = programs.empty(params)
+    for work in calls(free, new, shape, devices):
+      state, started = programs.start(params, state, *arrays(work, shape))
+      board.began(work, started)
+    if not board.busy():
+      break
+    state, chunk = programs.advance(params, state)
+    if harvest:
+      yield harvest
+    harvest = board.collect(jax.device_get(chunk))
+  if harvest:
+    yield harvest
+
+
+class Spot(NamedTuple):
+  """A group of slots."""
+
+  device: int
+  group: int
+
+
+# One call of `start`: for each device a group and its new request, or None.
+Work = list[tuple[Spot, int, Request] | None]
+
+
+def calls(
+  free: Sequence[Spot],
+  new: Sequence[tuple[int, Request]],
+  shape: slots.Shape,
+  devices: int,
+) -> Iterator[Work]:
+  """New requests on free groups, in calls of one compiled shape each.
+
+  The shape depends on the prompt alone, never on what else is waiting: the
+  same prompt is always read by the same program.
+  """
+  queues = collections.defaultdict(lambda: [[] for _ in range(devices)])
+  for spot, (number, request) in zip(free, new, strict=False):
+    of_length = queues[bucket(len(request.prompt), shape.prompt_length)]
+    of_length[spot.device].append((spot, number, request))
+  for queue in queues.values():
+    yield from map(list, itertools.zip_longest(*queue))
+
+
+def bucket(length: int, most: int) -> int:
+  """The compiled length for a prompt: some quarters of the longest.
+
+  most 5120: 100 -> 1280, 1281 -> 2560, 5000 -> 5120
+  """
+  if length > most:
+    raise ValueError(f'a prompt of {length} tokens, but the longest is {most}')
+  quarter = -(-most // 4)
+  return min(max(1, -(-length // quarter)) * quarter, most)
+
+
+def arrays(work: Work, shape: slots.Shape):
+  """The arguments of `start` behind the state, each with a leading axis."""
+  lengths = [len(item[2].prompt) for item in work if item]
+  D, M = len(work), shape.samples
+  S = bucket(lengths[0], shape.prompt_length)
+  group_D = np.full(D, shape.groups, np.int32)  # does nothing
+  tokens_DS = np.zeros((D, S), np.int32)
+  length_D = np.zeros(D, np.int32)
+  keys_DM2 = np.zeros((D, M, 2), np.uint32)
+  limit_DM = np.full((D, M), shape.output_length, np.int32)
+  count_D = np.zeros(D, np.int32)
+  for d, item in enumerate(work):
+    if item:
+      spot, _, request = item
+      group_D[d] = spot.group
+      length_D[d] = len(request.prompt)
+      tokens_DS[d, : length_D[d]] = request.prompt
+      count_D[d] = len(request.keys)
+      keys_DM2[d, : count_D[d]] = request.keys
+      limit_DM[d, : len(request.limits)] = request.limits
+  return group_D, tokens_DS, length_D, keys_DM2, limit_DM, count_D
+
+
+class Board:
+  """Which request each group works on, and what its samples have so far."""
+
+  def __init__(self, shape: slots.Shape, devices: int):
+    self._shape = shape
+    self._groups = {
+      Spot(d, a): None for a in range(shape.groups) for d in range(devices)
+    }
+    self._started = []  # (work, what start found): read with the next chunk
+
+  def free(self) -> list[Spot]:
+    return [spot for spot, group in self._groups.items() if group is None]
+
+  def busy(self) -> bool:
+    return any(group is not None for group in self._groups.values())
+
+  def began(self, work: Work, started: slots.Started) -> None:
+    self._started.append((work, started))
+    for item in filter(None, work):
+      spot, number, request = item
+      self._groups[spot] = Group(number, len(request.keys))
+
+  def collect(self, chunk: slots.Chunk) -> Harvest:
+    """Takes in what a chunk brought, [D, A, ..] each."""
+    drawn = []
+    for work, started in self._started:
+      empty_DM, logp_DM = jax.device_get(started)
+      for item in filter(None, work):
+        d, group = item[0].device, self._groups[item[0]]
+        drawn += group.empty(np.flatnonzero(empty_DM[d]), logp_DM[d])
+    self._started = []
+    worked = np.argwhere(chunk.count_AG)
+    for d, a, g in worked:
+      place = d, a, g
+      drawn += self._groups[Spot(d, a)].grown(
+        int(chunk.sample_AG[place]),
+        chunk.tokens_AGC[place][: chunk.count_AG[place]].tolist(),
+        over=bool(chunk.over_AG[place]),
+        ended=bool(chunk.stopped_AG[place]),
+        logp=float(chunk.logp_AG[place]),
+      )
+    for spot, group in self._groups.items():
+      if group is not None and not group.left:
+        self._groups[spot] = None
+    steps = chunk.count_AG.max(initial=0, axis=(1, 2))
+    of_device = self._shape.groups * self._shape.slots
+    return Harvest(
+      drawn, int(chunk.count_AG.sum()), int(steps.sum()) * of_device
     )
-    yield [
-      [
-        Drawn(out[n, g, : count[n, g]].tolist(), bool(ended[n, g]))
-        for g in range(len(request.keys))
-      ]
-      for n, request in enumerate(batch)
-    ]
 
 
-def arrays(requests: Sequence[Request], shape: Shape, size: int):
-  """Right-padded prompts [size, S], lengths [size], keys [size, G, 2]."""
-  tokens = np.zeros((size, shape.prompt_length), np.int32)
-  length = np.zeros(size, np.int32)
-  keys = np.zeros((size, shape.samples, 2), np.uint32)
-  for n, request in enumerate(requests):
-    length[n] = len(request.prompt)
-    tokens[n, : length[n]] = request.prompt
-    for g, key in enumerate(request.keys):
-      keys[n, g] = key
-  return tokens, length, keys
+class Group:
+  """A request in work."""
+
+  def __init__(self, number: int, samples: int):
+    self._number = number
+    self._tokens = collections.defaultdict(list)
+    self.left = samples
+
+  def empty(self, samples, logp_M) -> Iterator[Drawn]:
+    """Samples whose first token was a stop token."""
+    for n in samples.tolist():
+      self.left -= 1
+      yield Drawn(self._number, n, [], True, float(logp_M[n]))
+
+  def grown(self, sample, tokens, *, over, ended, logp) -> Iterator[Drawn]:
+    """A sample has these tokens more; it is handed out if it is over."""
+    self._tokens[sample] += tokens
+    if over:
+      self.left -= 1
+      tokens = self._tokens.pop(sample)
+      yield Drawn(self._number, sample, tokens, ended, logp)

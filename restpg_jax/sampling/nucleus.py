@@ -1,52 +1,107 @@
-"""From logits to a token: temperature, then nucleus (arXiv 1904.09751)."""
+"""From logits to a token: temperature, top-k, nucleus (arXiv 1904.09751).
+
+Nothing is sorted. A token is drawn from all of the vocabulary and kept if it
+belongs to the wanted set, which one sum over the vocabulary tells: tokens above
+it must hold less than `top_p` of the mass and be fewer than `top_k`. If it does
+not belong, neither does anything below it, so the next draw is from those above
+it alone. What is drawn so has exactly the probabilities of the wanted set; two
+or three draws are enough for a batch.
+"""
+
+import math
 
 import jax
 import jax.numpy as jnp
 
-ONE = 0x3F800000  # the bits of float32 1.0
 
-
-def sample(keys, logits, *, temperature: float, top_p: float):
+def sample(keys, logits, *, temperature: float, top_p: float, top_k: int = 0):
   """One token a row: keys [..] and float32 logits [.., V] -> int32 [..].
 
-  temperature 0 takes the likeliest token.
+  temperature 0 takes the likeliest token; top_p 1 and top_k 0 keep all. Both
+  are measured on the whole distribution (at that temperature).
   """
   if temperature == 0:
     return jnp.argmax(logits, axis=-1).astype(jnp.int32)
-  logp = jax.nn.log_softmax(logits / temperature)
-  if top_p < 1:
-    logp = jnp.where(in_nucleus(jnp.exp(logp), top_p), logp, -jnp.inf)
-  noise = jax.vmap(lambda key: jax.random.gumbel(key, logits.shape[-1:]))(
-    keys.reshape(-1)
-  ).reshape(logits.shape)
-  return jnp.argmax(logp + noise, axis=-1).astype(jnp.int32)
+  V = logits.shape[-1]
+  probs_NV = jax.nn.softmax(logits / temperature).reshape(-1, V)
+  keys_N = keys.reshape(-1)
+
+  def attempt(state):
+    n, least_N, token_N, done_N = state
+    folded = jax.vmap(lambda key: jax.random.fold_in(key, n))(keys_N)
+    uniform_N = jax.vmap(jax.random.uniform)(folded)
+    above = jnp.where(probs_NV > least_N[:, None], probs_NV, 0)
+    drawn_N = invert(above, uniform_N)
+    token_N = jnp.where(done_N, token_N, drawn_N)
+    p_N = jnp.take_along_axis(probs_NV, token_N[:, None], -1)[:, 0]
+    done_N = ~(p_N <= least_N)  # rounding; a row of NaN is done
+    if top_p < 1:
+      done_N &= belongs(probs_NV, p_N, top_p)
+    if top_k:
+      done_N &= jnp.sum(probs_NV > p_N[:, None], axis=-1) < top_k
+    least_N = jnp.where(done_N, least_N, jnp.maximum(least_N, p_N))
+    return n + 1, least_N, token_N, done_N
+
+  # Each attempt raises `least` or ends; the likeliest token always belongs.
+  N = len(probs_NV)
+  start = (
+    jnp.int32(0),
+    jnp.zeros(N, probs_NV.dtype),
+    jnp.zeros(N, jnp.int32),
+    jnp.zeros(N, bool),
+  )
+  end = jax.lax.while_loop(lambda state: ~jnp.all(state[-1]), attempt, start)
+  return end[2].reshape(logits.shape[:-1])
 
 
-def in_nucleus(probs, top_p: float):
-  """Marks the smallest set of likeliest tokens whose mass reaches top_p.
+def belongs(probs_NV, p_N, top_p: float):
+  """Whether tokens of probability p are in the nucleus of their row.
 
-  probs .5 .3 .15 .05, top_p 0.7 -> yes yes no no
-
-  No sort: the least probability that belongs to the set is found by bisection
-  on its bits (non-negative floats are ordered as their bits are), which is
-  exact after 31 halvings. Tokens that tie with it all belong.
+  probs .5 .3 .15 .05, top_p .7: .5 and .3 are, since 0 and .5 are above them.
+  Tokens that tie with the last one belong.
   """
-  bits = jax.lax.bitcast_convert_type(probs, jnp.int32)
+  above_NV = jnp.where(probs_NV > p_N[:, None], probs_NV, 0)
+  return jnp.sum(above_NV, axis=-1) < top_p
 
-  def halve(_, bounds):
-    low, high = bounds  # mass(>= low) reaches top_p, mass(>= high) does not
-    middle = low + (high - low) // 2
-    mass = jnp.sum(jnp.where(bits >= middle[..., None], probs, 0), axis=-1)
-    reaches = mass >= top_p
-    return jnp.where(reaches, middle, low), jnp.where(reaches, high, middle)
 
-  low = jnp.zeros(probs.shape[:-1], jnp.int32)
-  low, _ = jax.lax.fori_loop(0, 31, halve, (low, jnp.full_like(low, ONE + 1)))
-  return bits >= low[..., None]
+def invert(mass_NV, uniform_N):
+  """The token at which a row's running mass passes `uniform` of its total.
+
+  mass .5 .3 .2, uniform .6  ->  1
+
+  Two sums of about sqrt(V) terms, over blocks and inside one; never a token
+  without mass.
+  """
+  N, V = mass_NV.shape
+  width = 2 ** math.ceil(math.log2(V) / 2)
+  blocks = -(-V // width)
+  padded = jnp.pad(mass_NV, ((0, 0), (0, blocks * width - V)))
+  mass_NBW = padded.reshape(N, blocks, width)
+  of_block_NB = jnp.sum(mass_NBW, axis=-1)
+  total_N = jnp.sum(of_block_NB, axis=-1)
+  block_N, rest_N = _passed(of_block_NB, uniform_N * total_N)
+  inside_NW = jnp.take_along_axis(mass_NBW, block_N[:, None, None], 1)[:, 0]
+  token_N, _ = _passed(inside_NW, rest_N)
+  return (block_N * width + token_N).astype(jnp.int32)
+
+
+def _passed(mass_NM, target_N):
+  """Where the running sum passes the target, and what of it was left there."""
+  M = mass_NM.shape[-1]
+  running_NM = jnp.matmul(
+    mass_NM, jnp.triu(jnp.ones((M, M))), precision=jax.lax.Precision.HIGHEST
+  )
+  # Rounding may put the target at the very end, where nothing passes it.
+  below_N = jnp.nextafter(running_NM[:, -1], jnp.float32(0))
+  target_N = jnp.minimum(target_N, below_N)
+  n_N = jnp.sum(running_NM <= target_N[:, None], axis=-1)
+  before_NM = running_NM - mass_NM
+  left_N = target_N - jnp.take_along_axis(before_NM, n_N[:, None], -1)[:, 0]
+  return n_N, jnp.maximum(left_N, 0)
 
 
 def sorted_nucleus(probs, top_p: float):
-  """The textbook definition, by sorting: the reference for `in_nucleus`."""
+  """The textbook definition, by sorting: the reference for `belongs`."""
   ordered = jnp.sort(probs, axis=-1, descending=True)
   before = jnp.cumsum(ordered, axis=-1) - ordered
   least = jnp.min(jnp.where(before < top_p, ordered, jnp.inf), axis=-1)

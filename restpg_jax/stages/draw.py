@@ -64,13 +64,13 @@ def missing(
     for e, p in zip(examples, asked, strict=True)
     if (js := [j for j in range(cfg.sample.m) if (e.id, j) not in done])
   ]
-  for batch in language.sample(
+  for harvest in language.sample(
     writer,
     wanted,
     prompt_length=max(len(p.ids) for p in asked),
     m=cfg.sample.m,
     max_output=cfg.prompt.max_output,
-    stop=writer.tokenizer.eos,
+    stop=(writer.tokenizer.eos,),
     temperature=cfg.sample.temperature,
     top_p=cfg.sample.top_p,
     seed=cfg.seed,
@@ -79,7 +79,7 @@ def missing(
   ):
     yield [
       types.Trajectory(s.example_id, s.j, s.text, s.ended, s.tokens)
-      for s in batch
+      for s in harvest.samples
     ]
 
 

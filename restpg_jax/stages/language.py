@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -12,7 +13,7 @@ from restpg_jax import assets, config, errors
 from restpg_jax.io import weights
 from restpg_jax.models import decoder
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.sampling import engine, keys
+from restpg_jax.sampling import engine, keys, slots
 from restpg_jax.sampling import labels as label_scores
 from restpg_jax.text import templates
 from restpg_jax.text import tokenizer as tokenizers
@@ -46,13 +47,23 @@ class Sampled:
   text: str
   ended: bool
   tokens: int  # the stop token included
+  logp: float  # of the tokens, under the model at temperature 1
+
+
+class Harvest(NamedTuple):
+  """Samples as they end; of all `slots` steps so many were `busy`."""
+
+  samples: list[Sampled]
+  busy: int
+  slots: int
 
 
 def load(checkpoint: epath.PathLike, tokenizer: str, layout) -> Language:
   """From a folder of weights; `tokenizer` is a path or a bundled name."""
   found, words = find(checkpoint, tokenizer)
-  params = layout.on_each(found.load())
-  return Language(of_size(found.size, layout), params, words, layout)
+  params = layout.on_each(decoder.unstacked(found.load()))
+  model = decoder.Decoder(found.size, stacked=False)
+  return Language(model, params, words, layout)
 
 
 def load_named(model: config.Model, layout) -> Language:
@@ -123,69 +134,74 @@ def of_size(size: decoder.Size, layout, dtype=np.float32) -> decoder.Decoder:
 
 def sample(
   language: Language,
-  wanted: Sequence[Wanted],
+  wanted: Iterable[Wanted],
   *,
   prompt_length: int,
   m: int,
   max_output: int,
-  stop: int,
+  stop: Sequence[int],
   temperature: float,
   top_p: float,
+  top_k: int = 0,
   seed: int,
   purpose: str,
   iteration: int = 0,
-) -> Iterator[list[Sampled]]:
-  """Draws all that is wanted, a batch at a time, in order.
+) -> Iterator[Harvest]:
+  """Draws all that is wanted, in no order that matters.
 
   `prompt_length` and `m` belong to the whole stage, not to what is left of
   it: they fix the compiled shape, and with it every bit of the result.
   """
-  layout = language.layout
-  G = min(m, layout.compute.samples)
-  slots = layout.compute.prompts * layout.compute.samples
-  shape = engine.Shape(max(1, slots // G), G, _up(prompt_length), max_output)
-  groups = [
-    (w, w.js[n : n + G]) for w in wanted for n in range(0, len(w.js), G)
-  ]
-
-  def key(example_id, j):
-    return keys.row_key(
-      seed=seed,
-      purpose=purpose,
-      iteration=iteration,
-      example_id=example_id,
-      j=j,
-    )
-
-  requests = [
-    engine.Request(w.prompt, [key(w.example_id, j) for j in js])
-    for w, js in groups
-  ]
-  draw = draw_program(
+  shape = shape_of(
+    language.layout.compute, m=m, prompt=prompt_length, output=max_output
+  )
+  programs = draw_programs(
     language.model,
-    layout,
+    language.layout,
     shape,
-    stop=stop,
+    stop=tuple(stop),
     temperature=temperature,
     top_p=top_p,
+    top_k=top_k,
     words=language.tokenizer.vocab_size,
   )
-  left = iter(groups)
-  for batch in engine.run(
-    draw, language.params, requests, shape, layout.devices
-  ):
-    yield [
-      Sampled(
-        w.example_id,
-        j,
-        language.tokenizer.decode(drawn.tokens),
-        drawn.ended,
-        len(drawn.tokens) + drawn.ended,
+  asked = {}  # place in the order of the requests -> what is wanted
+
+  def requests():
+    for n, w in enumerate(wanted):
+      asked[n] = w, len(w.js)
+      name = dict(seed=seed, purpose=purpose, iteration=iteration)
+      yield engine.Request(
+        w.prompt,
+        [keys.row_key(**name, example_id=w.example_id, j=j) for j in w.js],
       )
-      for row in batch
-      for w, js in [next(left)]
-      for j, drawn in zip(js, row, strict=True)
-    ]
+
+  def sampled(drawn: engine.Drawn) -> Sampled:
+    w, left = asked.pop(drawn.request)
+    if left > 1:
+      asked[drawn.request] = w, left - 1
+    return Sampled(
+      w.example_id,
+      w.js[drawn.sample],
+      language.tokenizer.decode(drawn.tokens),
+      drawn.ended,
+      len(drawn.tokens) + drawn.ended,
+      drawn.logp,
+    )
+
+  for harvest in engine.run(
+    programs, language.params, requests(), shape, language.layout.devices
+  ):
+    yield Harvest([sampled(d) for d in harvest.drawn], *harvest[1:])
+
+
+def shape_of(
+  compute: config.Compute, *, m: int, prompt: int, output: int
+) -> slots.Shape:
+  """What is drawn side by side on a device."""
+  G = min(m, compute.samples)
+  groups = max(1, compute.prompts * compute.samples // G)
+  return slots.Shape(groups, G, m, _up(prompt), output)
 
 
 def label_logp(
@@ -213,9 +229,14 @@ def label_logp(
 
 
 @functools.cache
-def draw_program(model, layout, shape, **how):
+def draw_programs(model, layout, shape, **how) -> slots.Programs:
   """Compiled once in a process, whatever stage asks for it."""
-  return layout.each_device(engine.build(model, shape, **how))
+  empty, start, advance = slots.build(model, shape, **how)
+  return slots.Programs(
+    layout.each_device(empty),
+    layout.each_device(start, donate=[1]),
+    layout.each_device(advance, donate=[1]),
+  )
 
 
 @functools.cache

@@ -38,13 +38,13 @@ def reason(examples, *, out, cfg: Settings, layout) -> dict:
         for e, p in zip(examples, asked, strict=True)
         if e.id not in good and (e.id, j) not in tried
       ]
-      for batch in language.sample(
+      for harvest in language.sample(
         writer,
         wanted,
         prompt_length=max(len(p.ids) for p in asked),
         m=1,
         max_output=settings.max_output,
-        stop=writer.tokenizer.end_of_turn,
+        stop=(writer.tokenizer.end_of_turn, writer.tokenizer.eos),
         temperature=settings.temperature,
         top_p=settings.top_p,
         seed=cfg.seed,
@@ -52,7 +52,7 @@ def reason(examples, *, out, cfg: Settings, layout) -> dict:
       ):
         drawn = [
           types.Trajectory(s.example_id, s.j, s.text, s.ended, s.tokens)
-          for s in batch
+          for s in harvest.samples
         ]
         log.append(drawn)
         new = [t for t in drawn if usable(t.text, output)]

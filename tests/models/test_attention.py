@@ -37,27 +37,41 @@ def test_late_positions_are_told_apart_in_bfloat16():
 
 
 @pytest.mark.parametrize('t', [0, 2, 3, 4, 7])
-def test_a_step_has_the_same_window_over_prefix_and_suffix(t):
+def test_a_step_has_the_same_window_over_all_parts(t):
   """Positions 0..5 are the prompt, 6..13 the suffix; `t` is fed at 6 + t."""
   rng = np.random.default_rng(4)
-  k, v = rng.normal(size=(2, 1, 1, 14, 1, 8)).astype(np.float32)
+  k, v = rng.normal(size=(2, 14, 8)).astype(np.float32)
   q = rng.normal(size=(1, 1, 1, 8)).astype(np.float32)
-  garbage = np.full((1, 3, 1, 8), 9.0, np.float32)  # pads the prompt
-  cache = attention.Cache(
-    np.concatenate([k[0, :, :6], garbage], axis=1),
-    np.concatenate([v[0, :, :6], garbage], axis=1),
-    k[:, :, 6:],
-    v[:, :, 6:],
-  )
-  place = attention.Place(jnp.int32(t), jnp.array([6]))
+  begun, c = t // 4 * 4, t % 4  # chunks of 4
   here = 6 + t
-  y, _ = attention.shared(
-    q, k[:, :, here], v[:, :, here], cache, place, window=jnp.int32(4)
+  cache = attention.Cache(
+    *cached(k[:6], v[:6], length=9, axes=(1, 1)),
+    *cached(k[6 : 6 + begun], v[6 : 6 + begun], length=8, axes=(1, 1, 1)),
+    *chunk(k[here - c : here], v[here - c : here], length=4),
   )
+  place = attention.Place(np.array([6]), np.array([[begun]]), c)
+  itself = (x[here].reshape(1, 1, 1, 8) for x in (k, v))
+  y, _ = attention.shared(q, *itself, cache, place, window=jnp.int32(4))
   inside = slice(here - 3, here + 1)
-  weights = np.exp(k[0, 0, inside, 0] @ q[0, 0, 0])
+  weights = np.exp(k[inside] @ q[0, 0, 0])
   np.testing.assert_allclose(
-    y[0, 0, 0], weights / weights.sum() @ v[0, 0, inside, 0], rtol=1e-5
+    y[0, 0, 0], weights / weights.sum() @ v[inside], rtol=1e-5
+  )
+
+
+def cached(k, v, *, length, axes):
+  """Keys [.., H, length] and values [.., length, H], garbage behind them."""
+  k, v = (padded(x, length) for x in (k, v))
+  return k.T.reshape(*axes, *k.T.shape), v.reshape(*axes, *v.shape)
+
+
+def chunk(k, v, *, length):
+  return [padded(x, length).reshape(1, 1, 1, length, -1) for x in (k, v)]
+
+
+def padded(x, length):
+  return np.concatenate(
+    [x, np.full((length - len(x), x.shape[1]), 9.0, np.float32)]
   )
 
 
@@ -72,11 +86,10 @@ def test_scores_are_capped_before_they_are_masked():
   np.testing.assert_allclose(y[1], [share, 1 - share], rtol=1e-6)
 
   cache = attention.Cache(
-    jnp.concatenate([k[:, :1], jnp.full((1, 3, 1, 2), 9.0)], axis=1),
-    jnp.concatenate([v[:, :1], jnp.full((1, 3, 1, 2), 9.0)], axis=1),
-    *(jnp.full((1, 1, 2, 1, 2), 9.0),) * 2,
+    *cached(k[0, :1, 0], v[0, :1, 0], length=4, axes=(1, 1)),
+    *(jnp.full((1, 1, 1, 2, 2), 9.0),) * 4,
   )
-  place = attention.Place(jnp.int32(0), jnp.array([1]))
+  place = attention.Place(jnp.array([1]), jnp.array([[0]]), 0)
   y, _ = attention.shared(q[:, 1:], k[:, 1:], v[:, 1:], cache, place, cap=2.0)
   np.testing.assert_allclose(y[0, 0, 0], [share, 1 - share], rtol=1e-6)
 

@@ -100,11 +100,13 @@ def gemma(params, sizes, tokens):
 @KV_HEADS
 def test_cached_steps_equal_the_full_forward(kv_heads):
   sizes = size(kv_heads=kv_heads)
-  apply = jax.jit(
-    decoder.Decoder(sizes).apply,
-    static_argnames=('method', 'samples', 'length'),
-  )
-  call = functools.partial(apply, variables(sizes))
+  model = decoder.Decoder(sizes, stacked=False)
+  params = decoder.unstacked(variables(sizes)['params'])
+
+  @functools.partial(jax.jit, static_argnames='method')
+  def run(*args, method):
+    return model.apply({'params': params}, *args, method=method)
+
   rng = np.random.default_rng(2)
   lengths = np.array([3, 7])  # right-padded to 8
   prompts_PS = rng.integers(4, 40, (2, 8))
@@ -115,16 +117,32 @@ def test_cached_steps_equal_the_full_forward(kv_heads):
     rows[p, :, length : length + 5] = samples_PGO[p]
   full_PGLV = compiled(sizes)(rows.reshape(6, 12)).reshape(2, 3, 12, 40)
 
-  _, kv = call(prompts_PS, method='prefill')
-  cache = call(kv, samples=3, length=5, method='cache')
+  _, kv = run(prompts_PS, method='prefill')
+  call = functools.partial(model.apply, {'params': params})
+  cache = tiny.cache(call, kv, samples=3, suffix=6, chunk=2)
+  begun_PG = np.zeros((2, 3), int)
   for t in range(5):
-    logits_PGV, cache = call(
-      samples_PGO[..., t], cache, lengths, t, method='step'
+    logits_PGV, cache = run(
+      samples_PGO[..., t], cache, lengths, begun_PG, t % 2, method='step'
     )
     for p, length in enumerate(lengths):
       np.testing.assert_allclose(
         logits_PGV[p], full_PGLV[p, :, length + t], rtol=1e-5, atol=1e-5
       )
+    if t % 2:
+      cache = [layer.with_chunk(begun_PG) for layer in cache]
+      begun_PG += 2
+
+
+def test_layers_that_are_taken_apart_compute_the_same():
+  apart = decoder.Decoder(SIZE, stacked=False)
+  params = decoder.unstacked(variables(SIZE)['params'])
+  np.testing.assert_allclose(
+    apart.apply({'params': params}, TOKENS_BL),
+    compiled(SIZE)(TOKENS_BL),
+    rtol=1e-5,
+    atol=1e-5,
+  )
 
 
 def test_what_pads_a_prompt_does_not_matter():

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from restpg_jax.models import decoder, formats
+from tests import tiny
 from tests.models import families
 
 torch = pytest.importorskip('torch')
@@ -84,11 +85,13 @@ def test_gradients_equal_those_of_autograd(name):
 def continuations(size, prompts):
   """Greedy tokens [P, 2, NEW] and the logits behind them: prefill once, then a
   step a token; the second sample of each prompt is made to start elsewhere."""
-  model = decoder.Decoder(size)
+  model = decoder.Decoder(size, stacked=False)
   lengths = np.array([len(prompt) for prompt in prompts])
+  begun_PG = np.zeros((len(prompts), 2), int)
 
   @jax.jit
   def run(params, tokens_PS):
+    params = decoder.unstacked(params)
     call = functools.partial(model.apply, {'params': params})
     hidden_PSD, kv = call(tokens_PS, method='prefill')
     last_PD = hidden_PSD[jnp.arange(len(prompts)), lengths - 1]
@@ -97,10 +100,11 @@ def continuations(size, prompts):
 
     def step(state, t):
       tokens_PG, cache = state
-      logits, cache = call(tokens_PG, cache, lengths, t, method='step')
+      place = lengths, begun_PG, t
+      logits, cache = call(tokens_PG, cache, *place, method='step')
       return (logits.argmax(-1), cache), (tokens_PG, logits)
 
-    cache = call(kv, 2, NEW, method='cache')
+    cache = tiny.cache(call, kv, samples=2, suffix=0, chunk=NEW)
     return jax.lax.scan(step, (start_PG, cache), jnp.arange(NEW))[1]
 
   found = run(families.parameters(size), families.rows(prompts, 80))

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from restpg_jax import config, errors
 from restpg_jax.models import decoder
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.sampling import engine, keys
+from restpg_jax.sampling import engine, keys, slots
 from restpg_jax.training import batches, optimizer
 from restpg_jax.training import step as steps
 
@@ -114,10 +114,23 @@ def shards(params):
 
 
 def sample(params, layout):
-  """Two samples of each of ten prompts, one prompt a device at a time."""
-  shape = engine.Shape(prompts=1, samples=2, prompt_length=6, output_length=8)
-  draw = layout.each_device(
-    engine.build(MODEL, shape, stop=1, temperature=1.0, top_p=0.95)
+  """Two samples of each of ten prompts, two groups of a slot on a device."""
+  shape = slots.Shape(
+    groups=2,
+    slots=1,
+    samples=2,
+    prompt_length=6,
+    output_length=8,
+    steps=4,
+  )
+  model = decoder.Decoder(SIZE, stacked=False)
+  empty, start, advance = slots.build(
+    model, shape, stop=(1,), temperature=1.0, top_p=0.95
+  )
+  programs = slots.Programs(
+    layout.each_device(empty),
+    layout.each_device(start, donate=[1]),
+    layout.each_device(advance, donate=[1]),
   )
   rng = np.random.default_rng(2)
   requests = [
@@ -132,10 +145,13 @@ def sample(params, layout):
     )
     for n in range(10)
   ]
-  found = engine.run(
-    draw, layout.on_each(params), requests, shape, layout.devices
-  )
-  return [samples for batch in found for samples in batch]
+  params = layout.on_each(decoder.unstacked(params))
+  found = [
+    drawn
+    for harvest in engine.run(programs, params, requests, shape, layout.devices)
+    for drawn in harvest.drawn
+  ]
+  return {(d.request, d.sample): (d.tokens, d.ended) for d in found}
 
 
 def message(call):

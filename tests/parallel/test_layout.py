@@ -53,7 +53,7 @@ def test_each_device_holds_its_part_of_the_weights(eight, fsdp):
 
 
 def test_samples_on_eight_devices_are_those_of_one(eight):
-  assert eight['samples'] == 10
+  assert eight['samples'] == 20
   assert eight['alike']
 
 
