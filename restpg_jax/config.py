@@ -142,8 +142,13 @@ class Choose:
 class Compute:
   """Where and in which pieces; never changes results beyond rounding."""
 
-  prompts: int = local(8)  # inputs a device samples side by side
-  samples: int = local(8)  # outputs of an input drawn side by side
+  # Drawing. A group of slots works on one input; 0: as many as the memory
+  # allows (sampling/budget.py).
+  prompts: int = local(0)  # groups on a device
+  samples: int = local(0)  # slots of a group; 0: a quarter of m
+  slots: int = local(512)  # on a device, at most, where prompts is 0
+  memory: float = local(0.0)  # GiB of a device; 0: 90 % of what it has
+  shards: int = local(1)  # devices that share a model too large for one
   judged: int = local(64)  # answers a device scores side by side
   fsdp: int = local(1)  # devices that share one copy of the weights
   log_every: int = local(10)  # optimizer steps between metric lines

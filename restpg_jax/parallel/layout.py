@@ -4,10 +4,12 @@ sharded      "pjit": one program over the whole mesh, weights and optimizer
              state split by `rules`, batches split over rows: training
 each_device  "pmap": the same program on every device by itself, weights on
              each, no collective: sampling and judging, whose loops end at
-             different times on different devices
+             different times on different devices. A model too large for one
+             device is shared by `compute.shards` of them, behind the same call
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 
 import jax
@@ -19,6 +21,7 @@ from restpg_jax import config, errors
 from restpg_jax.parallel import rules
 
 AXES = ('data', 'fsdp')
+UNKNOWN = 2 * 2**30  # bytes, where a device does not say what it has: CPUs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Layout:
 
   mesh: Mesh
   compute: config.Compute = dataclasses.field(compare=False)
+  shards: int = 1  # devices that share one copy of the weights in `on_each`
 
   @classmethod
   def of(cls, compute: config.Compute) -> 'Layout':
@@ -41,7 +45,13 @@ class Layout:
       raise errors.InputError(
         f'compute.fsdp={compute.fsdp} does not divide {len(devices)} devices'
       )
-    return cls(Mesh(devices.reshape(-1, compute.fsdp), AXES), compute)
+    if len(devices) % compute.shards:
+      raise errors.InputError(
+        f'compute.shards={compute.shards} does not divide {len(devices)} '
+        'devices'
+      )
+    mesh = Mesh(devices.reshape(-1, compute.fsdp), AXES)
+    return cls(mesh, compute, compute.shards)
 
   @property
   def devices(self) -> int:
@@ -60,29 +70,45 @@ class Layout:
 
   def place(self, tree):
     """A state on the mesh, each leaf split as `rules` says."""
-    return jax.device_put(tree, self._shardings(tree))
+    return jax.device_put(tree, _split(tree, self.mesh))
 
   def sharded(self, step: Callable, state) -> Callable:
     """Compiles step(state, batch) -> (state, metrics); the state is donated."""
     rows = NamedSharding(self.mesh, Spec(AXES))
     return jax.jit(
       step,
-      in_shardings=(self._shardings(state), rows),
+      in_shardings=(_split(state, self.mesh), rows),
       out_shardings=(
-        self._shardings(state),
+        _split(state, self.mesh),
         NamedSharding(self.mesh, Spec()),
       ),
       donate_argnums=0,
     )
 
+  @property
+  def copies(self) -> int:
+    """Of the weights, in `on_each`."""
+    return self.devices // self.shards
+
+  @property
+  def memory(self) -> int:
+    """Bytes that sampling may use on a device."""
+    if self.compute.memory:
+      return int(self.compute.memory * 2**30)
+    found = self.mesh.devices.flat[0].memory_stats() or {}
+    return int(0.9 * found.get('bytes_limit', UNKNOWN))
+
   def on_each(self, tree):
-    """The tree once on every device, with a leading device axis."""
-    devices = list(self.mesh.devices.flat)
-    one = Mesh(np.array(devices), ('device',))
-    sharding = NamedSharding(one, Spec('device'))
+    """The tree once on every device, with a leading device axis.
+
+    With shards: split over the devices of each copy, without that axis.
+    """
+    if self.shards > 1:
+      return jax.device_put(tree, _split(tree, self._copies))
+    sharding = NamedSharding(self._copies, Spec('data'))
     return jax.tree.map(
       lambda x: jax.device_put(
-        np.broadcast_to(x, (len(devices), *np.shape(x))), sharding
+        np.broadcast_to(x, (self.devices, *np.shape(x))), sharding
       ),
       tree,
     )
@@ -92,14 +118,35 @@ class Layout:
   ) -> Callable:
     """program(params, *arrays) on every device; arrays lead with its axis.
 
-    The arguments named in `donate` are overwritten.
+    With shards the axis is that of the copies. `donate` names the arguments
+    that may be overwritten.
     """
-    devices = list(self.mesh.devices.flat)
-    return jax.pmap(program, devices=devices, donate_argnums=donate)
+    if self.shards == 1:
+      devices = list(self.mesh.devices.flat)
+      return jax.pmap(program, devices=devices, donate_argnums=donate)
 
-  def _shardings(self, tree):
-    def one(path, x):
-      name = jax.tree_util.keystr(path)
-      return NamedSharding(self.mesh, rules.spec(name, x.shape, self.mesh))
+    def on_copies(params, *arrays):
+      one = functools.partial(program, params)
+      return jax.vmap(one, axis_size=self.copies)(*arrays)
 
-    return jax.tree_util.tree_map_with_path(one, tree)
+    return jax.jit(
+      on_copies,
+      out_shardings=NamedSharding(self._copies, Spec('data')),
+      donate_argnums=donate,
+    )
+
+  @property
+  def _copies(self) -> Mesh:
+    """Devices by copy of the weights and shard of it."""
+    shape = self.copies, self.shards
+    return Mesh(self.mesh.devices.reshape(shape), AXES)
+
+
+def _split(tree, mesh: Mesh):
+  """The sharding of each leaf, as `rules` says."""
+
+  def one(path, x):
+    name = jax.tree_util.keystr(path)
+    return NamedSharding(mesh, rules.spec(name, x.shape, mesh))
+
+  return jax.tree_util.tree_map_with_path(one, tree)

@@ -7,10 +7,11 @@ from jax.sharding import PartitionSpec as Spec
 
 # (path, axes of the parameter); the first rule that matches decides. Leaves of
 # the optimizer carry their parameter's path, so the rules hold for them too.
+# Those of layers are a layer's; stacked layers have one axis more in front.
 RULES = (
   (r"'(embedding|head)'", ('fsdp', None)),
-  (r"'(q|k|v|gate|up)'", (None, 'fsdp', None)),
-  (r"'(out|down)'", (None, None, 'fsdp')),
+  (r"'(q|k|v|gate|up)'", ('fsdp', None)),
+  (r"'(out|down)'", (None, 'fsdp')),
   (r"'scale'", ()),
 )
 
@@ -20,6 +21,8 @@ def spec(path: str, shape: tuple[int, ...], mesh: Mesh) -> Spec:
   parameter (factored moments) or does not divide."""
   for pattern, axes in RULES:
     if re.search(pattern, path):
+      if "'layers'" in path and axes:
+        axes = (None, *axes)
       fits = len(axes) == len(shape) and all(
         axis is None or size % mesh.shape[axis] == 0
         for axis, size in zip(axes, shape, strict=True)

@@ -67,6 +67,7 @@ def missing(
   for harvest in language.sample(
     writer,
     wanted,
+    inputs=len(asked),
     prompt_length=max(len(p.ids) for p in asked),
     m=cfg.sample.m,
     max_output=cfg.prompt.max_output,

@@ -13,7 +13,7 @@ from restpg_jax import assets, config, errors
 from restpg_jax.io import weights
 from restpg_jax.models import decoder
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.sampling import engine, keys, slots
+from restpg_jax.sampling import budget, engine, keys, slots
 from restpg_jax.sampling import labels as label_scores
 from restpg_jax.text import templates
 from restpg_jax.text import tokenizer as tokenizers
@@ -136,6 +136,7 @@ def sample(
   language: Language,
   wanted: Iterable[Wanted],
   *,
+  inputs: int,
   prompt_length: int,
   m: int,
   max_output: int,
@@ -149,11 +150,11 @@ def sample(
 ) -> Iterator[Harvest]:
   """Draws all that is wanted, in no order that matters.
 
-  `prompt_length` and `m` belong to the whole stage, not to what is left of
-  it: they fix the compiled shape, and with it every bit of the result.
+  `inputs`, `prompt_length` and `m` are those of the whole stage, not of what
+  is left of it: they fix the compiled shape, and so every bit of the result.
   """
   shape = shape_of(
-    language.layout.compute, m=m, prompt=prompt_length, output=max_output
+    language, m=m, prompt=prompt_length, output=max_output, inputs=inputs
   )
   programs = draw_programs(
     language.model,
@@ -190,18 +191,33 @@ def sample(
     )
 
   for harvest in engine.run(
-    programs, language.params, requests(), shape, language.layout.devices
+    programs, language.params, requests(), shape, language.layout.copies
   ):
     yield Harvest([sampled(d) for d in harvest.drawn], *harvest[1:])
 
 
 def shape_of(
-  compute: config.Compute, *, m: int, prompt: int, output: int
+  language: Language, *, m: int, prompt: int, output: int, inputs: int
 ) -> slots.Shape:
-  """What is drawn side by side on a device."""
-  G = min(m, compute.samples)
-  groups = max(1, compute.prompts * compute.samples // G)
-  return slots.Shape(groups, G, m, _up(prompt), output)
+  """What is drawn side by side on a device; `inputs` is all that is asked.
+
+  Settings decide, or else the memory does (sampling/budget.py).
+  """
+  layout, compute = language.layout, language.layout.compute
+  G = min(m, compute.samples or budget.group_of(m))
+  prompt = _up(prompt)
+  shape = slots.Shape(compute.prompts or 1, G, m, prompt, output)
+  if compute.prompts:
+    return shape
+  leaves = jax.tree.leaves(language.params)
+  need = budget.Bytes.of(
+    language.model.size,
+    weights=sum(x.addressable_shards[0].data.nbytes for x in leaves),
+    itemsize=np.dtype(language.model.dtype).itemsize,
+    prompt=prompt,
+  )
+  most = min(compute.slots, -(-inputs // layout.copies) * G)
+  return budget.fit(shape, need, memory=layout.memory, most=max(most, G))
 
 
 def label_logp(

@@ -41,6 +41,7 @@ def reason(examples, *, out, cfg: Settings, layout) -> dict:
       for harvest in language.sample(
         writer,
         wanted,
+        inputs=len(asked),
         prompt_length=max(len(p.ids) for p in asked),
         m=1,
         max_output=settings.max_output,

@@ -49,6 +49,9 @@ def main():
     'shards': {n: shards(trained[n].params) for n in layout},
     'alike': sample(params, layout[1]) == drawn,
     'samples': len(drawn),
+    'shared': {n: sample(params, sharing(n)) == drawn for n in (2, 8)},
+    'weights': {n: held(params, sharing(n)) for n in (1, 2, 8)},
+    'collectives': {n: collectives(params, sharing(n)) for n in (1, 8)},
     'errors': [
       message(lambda: layouts.Layout.of(config.Compute(fsdp=3))),
       message(lambda: layout[2].check_batch(12)),
@@ -113,25 +116,29 @@ def shards(params):
   return {k: x.addressable_shards[0].data.shape for k, x in arrays.items()}
 
 
-def sample(params, layout):
-  """Two samples of each of ten prompts, two groups of a slot on a device."""
-  shape = slots.Shape(
-    groups=2,
-    slots=1,
-    samples=2,
-    prompt_length=6,
-    output_length=8,
-    steps=4,
-  )
+def sharing(shards):
+  return layouts.Layout.of(config.Compute(shards=shards))
+
+
+SHAPE = slots.Shape(
+  groups=2, slots=1, samples=2, prompt_length=6, output_length=8, steps=4
+)
+
+
+def programs(layout):
   model = decoder.Decoder(SIZE, stacked=False)
   empty, start, advance = slots.build(
-    model, shape, stop=(1,), temperature=1.0, top_p=0.95
+    model, SHAPE, stop=(1,), temperature=1.0, top_p=0.95
   )
-  programs = slots.Programs(
+  return slots.Programs(
     layout.each_device(empty),
     layout.each_device(start, donate=[1]),
     layout.each_device(advance, donate=[1]),
   )
+
+
+def sample(params, layout):
+  """Two samples of each of ten prompts, two groups of a slot on a device."""
   rng = np.random.default_rng(2)
   requests = [
     engine.Request(
@@ -148,10 +155,27 @@ def sample(params, layout):
   params = layout.on_each(decoder.unstacked(params))
   found = [
     drawn
-    for harvest in engine.run(programs, params, requests, shape, layout.devices)
+    for harvest in engine.run(
+      programs(layout), params, requests, SHAPE, layout.copies
+    )
     for drawn in harvest.drawn
   ]
   return {(d.request, d.sample): (d.tokens, d.ended) for d in found}
+
+
+def held(params, layout):
+  """Elements of the embedding on one device."""
+  params = layout.on_each(decoder.unstacked(params))
+  return params['embedding'].addressable_shards[0].data.size
+
+
+def collectives(params, layout):
+  """Kinds of them in the compiled program that draws a chunk."""
+  params = layout.on_each(decoder.unstacked(params))
+  empty, _, advance = programs(layout)
+  text = advance.lower(params, empty(params)).compile().as_text()
+  kinds = 'all-reduce', 'all-gather', 'all-to-all', 'collective-permute'
+  return [kind for kind in kinds if f' {kind}(' in text]
 
 
 def message(call):

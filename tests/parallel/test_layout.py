@@ -57,6 +57,16 @@ def test_samples_on_eight_devices_are_those_of_one(eight):
   assert eight['alike']
 
 
+def test_devices_draw_without_a_word_to_each_other(eight):
+  assert eight['collectives']['1'] == []
+  assert 'all-reduce' in eight['collectives']['8']  # the search does find some
+
+
+def test_a_model_may_be_shared_by_several_devices(eight):
+  assert eight['weights'] == {'1': 128 * 128, '2': 64 * 128, '8': 16 * 128}
+  assert eight['shared'] == {'2': True, '8': True}
+
+
 def test_what_does_not_divide_is_the_users_error(eight):
   assert eight['errors'] == [
     'compute.fsdp=3 does not divide 8 devices',
@@ -75,3 +85,15 @@ def test_more_parts_than_devices_are_refused():
   n = jax.device_count() + 1
   with pytest.raises(errors.InputError, match=f'compute.fsdp={n} does not'):
     layouts.Layout.of(config.Compute(fsdp=n))
+
+
+def test_shards_of_no_number_of_devices_are_refused():
+  n = jax.device_count() + 1
+  with pytest.raises(errors.InputError, match=f'compute.shards={n} does not'):
+    layouts.Layout.of(config.Compute(shards=n))
+
+
+def test_memory_is_what_is_said_or_what_a_cpu_is_taken_to_have():
+  gib = 2**30
+  assert layouts.Layout.of(config.Compute(memory=0.5)).memory == gib // 2
+  assert layouts.Layout.of(config.Compute()).memory == int(1.8 * gib)

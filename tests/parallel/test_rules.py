@@ -22,6 +22,8 @@ MESH = types.SimpleNamespace(shape={'data': 2, 'fsdp': 4})
     ("['layers']['attention']['out']", (3, 5, 8), Spec(None, None, 'fsdp')),
     ("['layers']['feed_forward']['up']", (3, 8, 5), Spec(None, 'fsdp', None)),
     ("['layers']['feed_forward']['down']", (3, 5, 8), Spec(None, None, 'fsdp')),
+    ("['layers_2']['attention']['q']", (8, 5), Spec('fsdp', None)),
+    ("['layers_2']['feed_forward']['down']", (5, 8), Spec(None, 'fsdp')),
     ("['final_norm']['scale']", (8,), Spec()),
     # Adam's moments carry their parameter's path and shape ..
     (".optimizer[1].mu['embedding']", (64, 7), Spec('fsdp', None)),

@@ -1,0 +1,73 @@
+"""How many samples a device can draw side by side in its memory."""
+
+import dataclasses
+
+from restpg_jax import errors
+from restpg_jax.sampling import slots
+
+GROUP = 32  # slots of a group, at most
+
+
+@dataclasses.dataclass(frozen=True)
+class Bytes:
+  """What sampling keeps on a device.
+
+  weights   parameters
+  reading   one prompt being read: its attention scores, twice (float32)
+  token     keys and values of a token in all layers
+  choosing  logits of a slot and their probabilities (float32)
+
+  total = weights + reading + A S token + A G ((O + C) token + choosing)
+  """
+
+  weights: int
+  reading: int
+  token: int
+  choosing: int
+
+  @classmethod
+  def of(cls, size, *, weights: int, itemsize: int, prompt: int) -> 'Bytes':
+    """`size` is a models.decoder.Size; `itemsize` that of keys and values."""
+    return cls(
+      weights=weights,
+      reading=2 * 4 * size.heads * prompt**2,
+      token=2 * size.layers * size.kv_heads * size.head_size * itemsize,
+      choosing=2 * 4 * size.vocabulary,
+    )
+
+  def group(self, shape: slots.Shape) -> int:
+    """Of a group: its prompt, and its slots."""
+    slot = (shape.suffix + shape.steps) * self.token + self.choosing
+    return shape.prompt_length * self.token + shape.slots * slot
+
+  def total(self, shape: slots.Shape) -> int:
+    return self.weights + self.reading + shape.groups * self.group(shape)
+
+
+def group_of(m: int) -> int:
+  """Slots of a group: a quarter of its samples.
+
+  More would share a prompt among more, but wait longer for the last sample.
+  """
+  return max(1, min(m // 4, GROUP))
+
+
+def fit(
+  shape: slots.Shape, need: Bytes, *, memory: int, most: int
+) -> slots.Shape:
+  """The shape with as many groups as fit `memory` bytes and `most` slots.
+
+  Raises InputError where not even one group does.
+  """
+  left = memory - need.weights - need.reading
+  groups = min(left // need.group(shape), most // shape.slots)
+  one = dataclasses.replace(shape, groups=1)
+  if left < need.group(shape):
+    raise errors.InputError(
+      f'sampling needs {need.total(one) / 2**30:.2f} GiB on a device for one '
+      f'prompt of {shape.prompt_length} tokens and {shape.slots} samples of '
+      f'{shape.output_length}; there are {memory / 2**30:.2f} GiB. Lower '
+      'compute.samples, prompt.max_input or prompt.max_output, or raise '
+      'compute.shards or compute.memory'
+    )
+  return dataclasses.replace(shape, groups=max(1, groups))

@@ -1,0 +1,68 @@
+"""Facts about restpg_jax/sampling/budget.py."""
+
+import dataclasses
+
+import pytest
+
+from restpg_jax import errors
+from restpg_jax.models import catalog
+from restpg_jax.sampling import budget, slots
+
+GIB = 2**30
+SHAPE = slots.Shape(1, 8, 32, prompt_length=5120, output_length=1536, steps=16)
+
+
+def gemma_2b(weights=5 * GIB):
+  return budget.Bytes.of(
+    catalog.size('gemma_2b'), weights=weights, itemsize=2, prompt=5120
+  )
+
+
+def test_the_formula_by_hand():
+  need = gemma_2b()
+  assert need.token == 18 * 2 * 256 * 2  # layers, keys and values, bfloat16
+  assert need.reading == 2 * 8 * 5120**2 * 4  # scores of 8 heads
+  assert need.choosing == 2 * 256_128 * 4
+  slot = (1536 + 16) * need.token + need.choosing
+  assert need.group(SHAPE) == 5120 * need.token + 8 * slot
+  two = dataclasses.replace(SHAPE, groups=2)
+  assert need.total(two) == 5 * GIB + need.reading + 2 * need.group(SHAPE)
+
+
+def test_outputs_are_kept_in_whole_chunks():
+  assert slots.Shape(1, 1, 1, 1, output_length=17, steps=16).suffix == 32
+
+
+@pytest.mark.parametrize(
+  ('m', 'group'), [(1, 1), (3, 1), (8, 2), (32, 8), (128, 32), (1000, 32)]
+)
+def test_a_group_has_a_quarter_of_the_samples(m, group):
+  assert budget.group_of(m) == group
+
+
+def test_as_many_groups_as_fit():
+  need = gemma_2b()
+  for groups in (1, 2, 12):
+    memory = need.total(dataclasses.replace(SHAPE, groups=groups))
+    assert budget.fit(SHAPE, need, memory=memory, most=999).groups == groups
+    less = budget.fit(
+      SHAPE, need, memory=memory + need.group(SHAPE) - 1, most=999
+    )
+    assert less.groups == groups
+
+
+def test_not_more_slots_than_allowed():
+  found = budget.fit(SHAPE, gemma_2b(), memory=10**15, most=100)
+  assert found == dataclasses.replace(SHAPE, groups=12)
+
+
+def test_too_little_memory_is_the_users_error():
+  need = gemma_2b()
+  with pytest.raises(errors.InputError, match=r'6.88 GiB.* there are 6.00 GiB'):
+    budget.fit(SHAPE, need, memory=6 * GIB, most=512)
+
+
+def test_a_v4_chip_holds_twelve_prompts_of_32_slots():
+  shape = dataclasses.replace(SHAPE, slots=32)
+  found = budget.fit(shape, gemma_2b(), memory=int(0.9 * 30.75 * GIB), most=999)
+  assert found.groups >= 12
