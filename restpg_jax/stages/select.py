@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from restpg_jax import config, errors, types
 from restpg_jax.io import records
 
+VERSION = 2  # 1 ordered copies by their last occurrence
+
 
 def select(scored, *, out, cfg: config.Select, layout) -> dict:
   """trajectories.jsonl: what is kept, by example and sample index."""
@@ -83,9 +85,19 @@ def choose(
       least = max(floor, max(s.reward for s in group))
     good = [s for s in group if s.reward >= least]
     if distinct:
-      good = list({s.text: s for s in reversed(good)}.values())[::-1]
+      good = first_of_each_text(good)
     kept += good[:limit]
   return kept
+
+
+def first_of_each_text(
+  samples: Sequence[types.Trajectory],
+) -> list[types.Trajectory]:
+  """texts a b a  ->  a b, the first of each in the order given."""
+  found = {}
+  for s in samples:
+    found.setdefault(s.text, s)
+  return list(found.values())
 
 
 def check(cfg: config.Select) -> None:

@@ -54,6 +54,12 @@ def test_distinct_counts_identical_texts_once_and_keeps_the_first():
   assert kept(found, distinct=False) == [('e', 0), ('e', 1), ('e', 2)]
 
 
+def test_a_text_counts_at_its_first_occurrence():
+  found = samples([1.0, 1.0, 1.0], texts=['a', 'b', 'a'])
+  assert kept(found, distinct=True, limit=1) == [('e', 0)]
+  assert kept(found, distinct=True) == [('e', 0), ('e', 1)]
+
+
 def test_distinct_is_applied_before_the_limit():
   found = samples([1.0, 1.0, 1.0], texts=['x', 'x', 'y'])
   assert kept(found, distinct=True, limit=2) == [('e', 0), ('e', 2)]
