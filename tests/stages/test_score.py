@@ -14,7 +14,7 @@ EXAMPLE = types.Example('e', 'topic_writing', 'Say it', 'It is good.')
 
 
 def settings(reasoning, name='rouge'):
-  return score.Settings(config.Reward(name=name), PROMPT, reasoning)
+  return score.Settings(config.Reward(name=name), PROMPT, reasoning, m=8)
 
 
 def asked(text, reasoning=True):
@@ -70,7 +70,7 @@ def test_rewards_of_a_killed_run_are_not_asked_again(tmp_path):
   out = tmp_path / 'out'
   out.mkdir()
   known = score.Question('Say it', 'It is good.', 'It is good.')
-  records.Appender(out / 'rewards.jsonl', score.Scored).append(
+  records.Shards(out / 'rewards', score.Scored, host=0).append(
     [score.Scored(known, 0.25)]  # no reward of ours: proves it is not redone
   )
   _, rewards = scored(tmp_path, texts)
