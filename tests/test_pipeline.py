@@ -118,6 +118,15 @@ def test_another_seed_gives_other_samples(finished, tmp_path):
 def test_a_killed_run_goes_on_to_the_same_numbers(
   finished, tmp_path, monkeypatch, writes
 ):
+  kill_at_write(monkeypatch, writes)
+  with pytest.raises(KeyboardInterrupt):
+    restpg.run(small(), tmp_path)
+  monkeypatch.undo()
+  restpg.run(small(), tmp_path)
+  assert methods(tmp_path) == methods(finished)
+
+
+def kill_at_write(monkeypatch, writes):
   """Interrupted while the n-th piece of a stage is written, half of it lost."""
   append = records.Appender.append
   left = [writes]
@@ -131,21 +140,17 @@ def test_a_killed_run_goes_on_to_the_same_numbers(
     raise KeyboardInterrupt
 
   monkeypatch.setattr(records.Appender, 'append', torn)
-  with pytest.raises(KeyboardInterrupt):
-    restpg.run(small(), tmp_path)
-  monkeypatch.undo()
-  restpg.run(small(), tmp_path)
-  assert methods(tmp_path) == methods(finished)
 
 
-def e_step(workdir, cfg=None, stage='select') -> dict[str, bytes]:
-  """Runs up to that stage; 'draw/trajectories.jsonl' -> bytes, and so on.
+def e_step(workdir, cfg=None) -> dict[str, bytes]:
+  """Runs the first E-step; 'draw/trajectories.jsonl' -> bytes, and so on.
 
-  Of several folders of a name, the last made.
+  Of several folders of a name, the last made. Without reasoning: a policy so
+  little trained has no marker, and all rewards would be 0.
   """
-  cfg = dataclasses.replace(cfg or small(), methods=('rest_pg',))
+  cfg = dataclasses.replace(cfg or small(), methods=('rest_em',))
   with pytest.raises(artifacts.Until):
-    restpg.run(cfg, workdir, until=f'e_step1/{stage}')
+    restpg.run(cfg, workdir, until='e_step1')
   files = sorted(
     workdir.glob('e_step1/*/*.jsonl'), key=lambda p: p.stat().st_mtime_ns
   )
@@ -154,10 +159,17 @@ def e_step(workdir, cfg=None, stage='select') -> dict[str, bytes]:
   }
 
 
-def copied(finished, tmp_path, *without):
-  """The finished workdir, without what these patterns name."""
-  ignored = shutil.ignore_patterns('m_step1', 'eval*', *without)
-  return shutil.copytree(finished, tmp_path / 'copy', ignore=ignored)
+@pytest.fixture(scope='module')
+def sampled(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp('sampled')
+  e_step(workdir)
+  return workdir
+
+
+def copied(workdir, tmp_path, *without):
+  """A workdir beside it, without what these patterns name."""
+  ignored = shutil.ignore_patterns(*without)
+  return shutil.copytree(workdir, tmp_path / 'copy', ignore=ignored)
 
 
 def damage(path, numbers):
@@ -171,11 +183,10 @@ def damage(path, numbers):
 
 
 def test_damage_in_the_middle_of_a_shard_costs_only_what_it_hit(
-  finished, tmp_path
+  sampled, tmp_path
 ):
-  stages = ('DONE.json', 'trajectories.jsonl', 'scored.jsonl')
-  workdir = copied(finished, tmp_path)
-  for name in stages:
+  workdir = copied(sampled, tmp_path)
+  for name in ('DONE.json', 'trajectories.jsonl', 'scored.jsonl'):
     for path in workdir.glob(f'e_step1/*/{name}'):
       path.unlink()
   (drawn,) = workdir.glob('e_step1/draw-*/drawn/00000.jsonl')
@@ -189,7 +200,7 @@ def test_damage_in_the_middle_of_a_shard_costs_only_what_it_hit(
     f'{drawn}, lines 3, 17-18: damaged and dropped; 3 items are made again',
     f'{rewards}, line 5: damaged and dropped; 1 item is made again',
   ]
-  assert found == e_step(finished)
+  assert found == e_step(sampled)
   for path, before in lines.items():  # made again, behind the others
     after = path.read_bytes().splitlines()
     assert sorted(after) == sorted(before)
@@ -207,10 +218,10 @@ def drawing(m, rounds=(), **rule):
 
 
 def test_a_larger_m_draws_only_what_is_missing_and_a_smaller_one_stays(
-  finished, tmp_path, capsys
+  sampled, tmp_path, capsys
 ):
-  whole = e_step(copied(finished, tmp_path / '1', 'e_step1'), drawing(4))
-  workdir = copied(finished, tmp_path / '2', 'e_step1')
+  whole = e_step(copied(sampled, tmp_path / '1', 'e_step1'), drawing(4))
+  workdir = copied(sampled, tmp_path / '2', 'e_step1')
   few = e_step(workdir, drawing(2))
   more = e_step(workdir, drawing(4))
   for name in ('draw/trajectories', 'score/scored', 'select/trajectories'):
@@ -228,22 +239,36 @@ def test_a_larger_m_draws_only_what_is_missing_and_a_smaller_one_stays(
   assert all(' kept ' in line for line in lines[1:])
 
 
-def test_a_smaller_m_of_a_wider_store_keeps_what_it_would_keep_alone(
-  finished, tmp_path
+def test_a_kill_while_extending_keeps_the_earlier_extent_and_is_gone_on_from(
+  sampled, tmp_path, monkeypatch
 ):
-  alone = e_step(copied(finished, tmp_path / '1', 'e_step1'), drawing(2))
-  workdir = copied(finished, tmp_path / '2', 'e_step1')
+  whole = e_step(copied(sampled, tmp_path / '1', 'e_step1'), drawing(4))
+  workdir = copied(sampled, tmp_path / '2', 'e_step1')
+  few = e_step(workdir, drawing(2))
+  kill_at_write(monkeypatch, 3)
+  with pytest.raises(KeyboardInterrupt):
+    e_step(workdir, drawing(4))
+  monkeypatch.undo()
+  assert e_step(workdir, drawing(2)) == few
+  more = e_step(workdir, drawing(4))
+  for name in ('draw/trajectories', 'score/scored', 'select/trajectories'):
+    assert more[f'{name}.jsonl'] == whole[f'{name}.jsonl']
+
+
+def test_a_smaller_m_of_a_wider_store_keeps_what_it_would_keep_alone(
+  sampled, tmp_path
+):
+  alone = e_step(copied(sampled, tmp_path / '1', 'e_step1'), drawing(2))
+  workdir = copied(sampled, tmp_path / '2', 'e_step1')
   e_step(workdir, drawing(4))
   found = e_step(workdir, drawing(2))
   name = 'select/trajectories.jsonl'
   assert found[name] == alone[name]
 
 
-def test_rounds_keep_the_same_bytes_and_save_samples(
-  finished, tmp_path, capsys
-):
+def test_rounds_keep_the_same_bytes_and_save_samples(sampled, tmp_path, capsys):
   rule = {'rule': 'threshold', 'threshold': 0.15, 'limit': 2}
-  workdir = copied(finished, tmp_path, 'e_step1')
+  workdir = copied(sampled, tmp_path, 'e_step1')
   rounds = e_step(workdir, drawing(6, (2, 4, 6), **rule))
   out = capsys.readouterr().out
   whole = e_step(workdir, drawing(6, **rule))
@@ -261,9 +286,9 @@ def test_rounds_keep_the_same_bytes_and_save_samples(
     assert f', {summary["saved"]} saved\n' in out
 
 
-def test_a_round_with_nothing_left_to_draw_is_empty(finished, tmp_path):
+def test_a_round_with_nothing_left_to_draw_is_empty(sampled, tmp_path):
   rule = {'rule': 'threshold', 'threshold': 0.0, 'limit': 2, 'distinct': False}
-  workdir = copied(finished, tmp_path, 'e_step1')
+  workdir = copied(sampled, tmp_path, 'e_step1')
   found = e_step(workdir, drawing(4, (2, 4), **rule))
   assert found['draw_2/trajectories.jsonl'] == b''
   assert found['score_2/scored.jsonl'] == b''

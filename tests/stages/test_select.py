@@ -119,6 +119,11 @@ RULE = st.builds(
   ends={2},
   rule=config.Select(rule='best', limit=2),
 )
+@example(  # a copy does not count, so the third is still to come
+  drawn=[[(1.0, 'a'), (1.0, 'a'), (1.0, 'b'), *[(0.0, 'd')] * 5]],
+  ends={2},
+  rule=config.Select(limit=2),
+)
 def test_rounds_keep_what_the_whole_budget_keeps(drawn, ends, rule):
   store = [
     sample
