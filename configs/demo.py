@@ -19,7 +19,7 @@ def get_config() -> config.Config:
     reason=config.Reason(
       template='prompts/tiny/reasoner.txt', max_input=256, max_output=80
     ),
-    draw=config.Sample(m=8),
+    draw=config.Draw(m=8),
     reward=config.Reward(template='prompts/tiny/judge.txt', max_input=192),
     select=config.Select(rule='best', floor=0.7),
     train=config.Train(

@@ -3,13 +3,15 @@
 Sources are sections of arXiv 2501.04167 or, where the paper is silent, our
 reading (docs/reading_the_paper.md). A field's metadata says how it enters the
 fingerprint of a stage: FILE fields by the content of what they name, LOCAL
-fields (they cannot change results) not at all, all others by value.
+fields (they cannot change results) and EXTENT fields (how far an extensible
+store reaches, see io/artifacts.py) not at all, all others by value.
 """
 
 import dataclasses
 
 FILE = {'fingerprint': 'content'}
 LOCAL = {'fingerprint': 'none'}
+EXTENT = {'fingerprint': 'extent'}
 
 
 def section(cls):
@@ -25,6 +27,11 @@ def file(default: str = ''):
 def local(default):
   """A setting that cannot change results."""
   return dataclasses.field(default=default, metadata=LOCAL)
+
+
+def extent():
+  """Up to which sample index a stage makes its samples (without default)."""
+  return dataclasses.field(metadata=EXTENT)
 
 
 @dataclasses.dataclass
@@ -92,6 +99,18 @@ class Sample:
   m: int = 32  # outputs an input; section 4.1
   temperature: float = 0.7
   top_p: float = 0.95  # nucleus, size not stated
+  top_k: int = 0  # the likeliest tokens only; 0: all
+
+
+@dataclasses.dataclass
+class Draw(Sample):
+  """Section 3.2, expectation step: the outputs of an input.
+
+  With `rounds`, say (16, 32), the first 16 are drawn and scored, and the rest
+  only of inputs whose kept outputs they can still change: the same are kept.
+  """
+
+  rounds: tuple[int, ...] = ()  # rising, the last is m; (): all at once
 
 
 @dataclasses.dataclass
@@ -167,7 +186,7 @@ class Config:
   policy: Model = section(Model)
   prompt: Prompt = section(Prompt)
   reason: Reason = section(Reason)
-  draw: Sample = section(Sample)
+  draw: Draw = section(Draw)
   answer: Sample = section(lambda: Sample(m=1, temperature=0.1))
   reward: Reward = section(Reward)
   select: Select = section(Select)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import time
 from collections.abc import Callable, Iterator
 
@@ -170,38 +171,61 @@ def fit(cfg, method, step, name, start, examples, targets, val):
 
 
 def e_step(cfg, method, step, t, policy, examples):
-  """Draws m outputs an input, scores them, keeps the good ones."""
-  name = f'e_step{t}'
-  drawn = step(
-    f'{name}/draw',
-    draw.draw,
-    policy,
-    examples,
-    cfg=draw_settings(cfg, method, cfg.draw, 'draw', t),
-  )
-  settings = score.Settings(cfg.reward, cfg.prompt, method.reasoning)
-  scored = step(f'{name}/score', score.score, examples, drawn, cfg=settings)
-  return step(f'{name}/select', select.select, scored, cfg=cfg.select)
+  """Draws m outputs an input, scores them, keeps the good ones.
+
+  In one round, or in several, of which the later ones leave out inputs whose
+  kept outputs are certain.
+  """
+  rounds = cfg.draw.rounds or (cfg.draw.m,)
+  scored = []
+  for n, m in enumerate(rounds):
+    end = f'_{n + 1}' if n else ''
+    settings = dataclasses.replace(
+      draw_settings(cfg, method, cfg.draw, 'draw', t),
+      m=m,
+      before=rounds[:n],
+      select=cfg.select if n else None,
+      budget=cfg.draw.m,
+    )
+    drawn = step(
+      f'e_step{t}/draw{end}',
+      draw.draw,
+      policy,
+      examples,
+      *scored,
+      cfg=settings,
+    )
+    settings = score.Settings(cfg.reward, cfg.prompt, method.reasoning, m)
+    scored.append(
+      step(f'e_step{t}/score{end}', score.score, examples, drawn, cfg=settings)
+    )
+  settings = select.Settings(cfg.select, rounds)
+  return step(f'e_step{t}/select', select.select, *scored, cfg=settings)
 
 
 def evaluate(cfg, method, step, t, policy, test) -> Evaluated:
   """One answer to each test input, scored."""
   settings = draw_settings(cfg, method, cfg.answer, 'test', t)
   answers = step(f'eval{t}/answer', draw.draw, policy, test, cfg=settings)
-  settings = score.Settings(cfg.reward, cfg.prompt, method.reasoning)
+  settings = score.Settings(
+    cfg.reward, cfg.prompt, method.reasoning, cfg.answer.m
+  )
   scores = step(f'eval{t}/score', score.score, test, answers, cfg=settings)
   return Evaluated(t, test, answers, scores)
 
 
 def draw_settings(cfg, method, sample, purpose, t) -> draw.Settings:
   return draw.Settings(
-    sample=sample,
+    temperature=sample.temperature,
+    top_p=sample.top_p,
+    top_k=sample.top_k,
     prompt=cfg.prompt,
     tokenizer=tokenizer_of(cfg),
     reasoning=method.reasoning,
     seed=cfg.seed,
     purpose=purpose,
     iteration=t,
+    m=sample.m,
   )
 
 
@@ -264,6 +288,18 @@ def check(cfg: config.Config) -> None:
       raise errors.InputError(f'{name} is {value}; it must be at least 1')
   if cfg.iterations < 0:
     raise errors.InputError(f'iterations is {cfg.iterations}; 0 or more')
+  check_rounds(cfg.draw)
   select.check(cfg.select)
   if cfg.data.path:
     longlamp.tasks_found(cfg.data.path, setting=cfg.data.setting)
+
+
+def check_rounds(draw: config.Draw) -> None:
+  if not draw.rounds:
+    return
+  rising = all(a < b for a, b in itertools.pairwise((0, *draw.rounds)))
+  if not rising or draw.rounds[-1] != draw.m:
+    raise errors.InputError(
+      f'draw.rounds is {",".join(map(str, draw.rounds))}; it must rise from '
+      f'1 or more and end with draw.m={draw.m}'
+    )

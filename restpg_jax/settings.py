@@ -67,6 +67,8 @@ def parse(argv: Sequence[str], verbs: Sequence[str]) -> Command:
     raise errors.InputError(
       f'{" ".join(words)}: the verbs are {", ".join(verbs)}'
     )
+  for message in _mistakes(values.config, '') if given else ():
+    raise errors.InputError(f'--{message}')
   return Command(
     verb=words[0] if words else verbs[0],
     workdir=values.workdir,
@@ -143,14 +145,24 @@ def _check_overrides(argv: Sequence[str], given: bool) -> None:
 
 
 def _tuples(argument: str) -> str:
-  """--config.methods=sft,rest_pg  ->  --config.methods=('sft', 'rest_pg')."""
+  """--config.methods=sft,rest_pg  ->  --config.methods=('sft', 'rest_pg').
+
+  --config.draw.rounds=16,32  ->  --config.draw.rounds=(16, 32)
+  """
   match = OVERRIDE.match(argument)
   if not match or match['text'] is None or match['text'].startswith(('(', '[')):
     return argument
-  if typing.get_origin(keys(config.Config).get(match['key'])) is not tuple:
+  kind = keys(config.Config).get(match['key'])
+  if typing.get_origin(kind) is not tuple:
     return argument
-  words = tuple(w.strip(' \'"') for w in match['text'].split(',') if w.strip())
-  return f'--config.{match["key"]}={words!r}'
+  words = [w.strip(' \'"') for w in match['text'].split(',') if w.strip()]
+  try:
+    values = tuple(map(typing.get_args(kind)[0], words))
+  except ValueError as error:
+    raise errors.InputError(
+      f'{argument}: the value must be {_name(kind)}'
+    ) from error
+  return f'--config.{match["key"]}={values!r}'
 
 
 def _mistakes(section: Any, prefix: str) -> Iterator[str]:

@@ -77,6 +77,27 @@ def test_until_takes_a_stage_or_the_first_part_of_its_name(
   assert whole == (until == 'eval1')
 
 
+def test_a_round_of_the_e_step_is_two_stages_more(made, tmp_path):
+  cfg = config.Config(
+    methods=('rest_pg',), iterations=1, draw=config.Draw(m=32, rounds=(16, 32))
+  )
+  restpg.run(cfg, tmp_path)
+  at = made.index('e_step1/draw')
+  assert made[at : at + 5] == [
+    'e_step1/draw', 'e_step1/score', 'e_step1/draw_2', 'e_step1/score_2',
+    'e_step1/select',
+  ]  # fmt: skip
+  with pytest.raises(artifacts.Until):
+    restpg.run(cfg, tmp_path, until='e_step1/score')
+  assert made[-1] == 'e_step1/score'
+
+
+@pytest.mark.parametrize('rounds', [(16,), (16, 16, 32), (0, 32), (33, 32)])
+def test_rounds_rise_to_m(rounds):
+  with pytest.raises(errors.InputError, match=r'must rise .* draw\.m=32$'):
+    restpg.check(config.Config(draw=config.Draw(m=32, rounds=rounds)))
+
+
 @pytest.mark.parametrize('until', ['sf', 'sft/tr', 'sft/train/x', 'e_step2'])
 def test_until_a_name_that_no_stage_has_is_refused_at_once(
   made, tmp_path, until

@@ -76,6 +76,9 @@ def test_a_whole_command(file):
     ('--config.methods=sft,rest_pg', 'methods', ('sft', 'rest_pg')),
     ("--config.methods=('sft','rest_pg')", 'methods', ('sft', 'rest_pg')),
     ('--config.methods=', 'methods', ()),
+    ('--config.draw.rounds=16,32', 'draw.rounds', (16, 32)),
+    ('--config.draw.rounds=(16, 32)', 'draw.rounds', (16, 32)),
+    ('--config.draw.rounds=16', 'draw.rounds', (16,)),
   ],
 )
 def test_an_override_has_the_type_of_its_setting(file, flag, key, value):
@@ -133,6 +136,7 @@ def test_a_section_names_its_settings(file):
     ('--config.train.steps=', 'int'),
     ('--config.select.threshold=high', 'float'),
     ('--config.fresh_start=maybe', 'bool'),
+    ('--config.draw.rounds=16,many', 'tuple[int, ...]'),
   ],
 )
 def test_a_value_of_the_wrong_type(file, flag, kind):
@@ -151,6 +155,12 @@ def test_a_value_of_the_wrong_type(file, flag, kind):
 )
 def test_bad_flags_and_verbs(file, flags, words):
   assert words in refused(file, *flags)
+
+
+def test_a_value_inside_a_tuple_of_the_wrong_type(file):
+  assert refused(file, "--config.draw.rounds=(16, 'x')") == (
+    "--config.draw.rounds=(16, 'x'): the value must be tuple[int, ...]"
+  )
 
 
 def test_overrides_need_a_config():
@@ -191,10 +201,11 @@ def test_a_config_file_that_does_not_load(file, tmp_path):
 def test_every_setting_can_be_overridden(file):
   samples = {int: '3', float: '0.25', str: 'x', bool: 'false'}
   for key, kind in settings.keys(config.Config).items():
-    value = samples.get(kind, 'a,b')
+    value = samples.get(kind, '1,2')
     found = getattr_in(parse(file, f'--config.{key}={value}').cfg, key)
     wanted = {int: 3, float: 0.25, str: 'x', bool: False}
-    assert found == wanted.get(kind, ('a', 'b')), key
+    wanted |= {tuple[int, ...]: (1, 2), tuple[str, ...]: ('1', '2')}
+    assert found == wanted[kind], key
 
 
 @pytest.mark.parametrize('flag', ['--help', '-h', '-help', '--helpfull'])

@@ -3,6 +3,11 @@
 A stage's folder is `workdir/<name>-<fingerprint>/`. Its DONE.json is written
 last: with it the stage is skipped, without it the stage runs in that folder
 and goes on from what it finds there.
+
+A stage whose settings have an EXTENT field (draw and score: m) keeps an
+extensible store: the extent is not in the fingerprint, DONE.json says how far
+the store reaches, and asking for more makes what is missing in that folder.
+Who reads such a store says how far (stages/samples.py), in its own settings.
 """
 
 import dataclasses
@@ -49,7 +54,7 @@ class Store:
   def __init__(self, workdir: epath.PathLike, *, layout: Any):
     self.workdir = epath.Path(workdir)
     self._layout = layout
-    self._told = set()  # fingerprints that have had their line
+    self._told = set()  # (fingerprint, extent) that have had their line
 
   def step(
     self,
@@ -61,17 +66,21 @@ class Store:
     """The artifact of `fn` on these inputs and settings, made if missing.
 
     fn(*paths, out=folder, cfg=cfg, layout=layout) -> summary, which counts
-    the items it `expected` and those it `made`.
+    the items it `expected` and those it `made`. An extensible store that
+    reaches less far than cfg asks is made further.
     """
     mark = fingerprint(name, fn, inputs, cfg)
     folder = self.workdir / f'{name}-{mark[:12]}'
-    if (folder / DONE).exists():
-      summary = records.read_json(folder / DONE)['summary']
-      self._tell(mark, f'{name:<20} {"kept":>9}   ({line(summary)})')
+    done = _done(folder)
+    if done and done.get('extent', 0) >= extent(cfg):
+      summary = done['summary']
+      told = f'{"kept":>9}   ({line(summary)})'
     else:
-      seconds = self._make(name, fn, inputs, cfg, folder, mark)
-      summary = records.read_json(folder / DONE)['summary']
-      self._tell(mark, f'{name:<20} {seconds:7.1f} s   {line(summary)}')
+      before = done.get('seconds', 0.0)
+      seconds = self._make(name, fn, inputs, cfg, folder, mark, before)
+      summary = _done(folder)['summary']
+      told = f'{seconds:7.1f} s   {line(summary)}'
+    self._tell((mark, extent(cfg)), f'{name:<20} {told}')
     return Artifact(folder, mark, summary)
 
   def _make(
@@ -82,8 +91,12 @@ class Store:
     cfg: Any,
     folder: epath.Path,
     mark: str,
+    before: float,
   ) -> float:
-    """Runs the stage, DONE.json written last; returns its seconds."""
+    """Runs the stage, DONE.json written last; returns its seconds.
+
+    `before` are those of the smaller extent that it goes on from.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     paths = [artifact.path for artifact in inputs]
@@ -104,16 +117,17 @@ class Store:
           for a in inputs
         ],
         'summary': summary,
-        'seconds': seconds,
+        'seconds': before + seconds,
         'versions': versions(),
-      },
+      }
+      | ({'extent': extent(cfg)} if extent(cfg) else {}),
     )
     return seconds
 
-  def _tell(self, mark: str, text: str) -> None:
-    if mark not in self._told:
+  def _tell(self, of: tuple[str, int], text: str) -> None:
+    if of not in self._told:
       print(text, flush=True)
-    self._told.add(mark)
+    self._told.add(of)
 
 
 def fingerprint(
@@ -131,17 +145,31 @@ def fingerprint(
   )
 
 
+def extent(cfg: Any) -> int:
+  """How far a stage with these settings is to go; 0 without EXTENT field."""
+  if not dataclasses.is_dataclass(cfg):
+    return 0
+  return max(
+    (
+      getattr(cfg, field.name)
+      for field in dataclasses.fields(cfg)
+      if field.metadata == config.EXTENT
+    ),
+    default=0,
+  )
+
+
 def meaning(value: Any) -> Any:
   """What of a setting can change results, as JSON.
 
   Train(steps=10, clip=1.0)  ->  {'steps': 10, 'clip': 1, ...}
-  config.FILE  ->  the content of the file; config.LOCAL  ->  left out
+  config.FILE  ->  the content of the file; LOCAL, EXTENT  ->  left out
   """
   if dataclasses.is_dataclass(value):
     return {
       field.name: _field_meaning(field, getattr(value, field.name))
       for field in dataclasses.fields(value)
-      if field.metadata != config.LOCAL
+      if field.metadata not in (config.LOCAL, config.EXTENT)
     }
   if isinstance(value, dict):
     return {str(key): meaning(v) for key, v in value.items()}
@@ -182,6 +210,12 @@ def _version(path: epath.Path) -> tuple[int, int]:
     return found.length, found.mtime
   found = os.stat(path)
   return found.st_size, found.st_mtime_ns
+
+
+def _done(folder: epath.Path) -> dict[str, Any]:
+  """What the marker says; {} where there is none."""
+  marker = folder / DONE
+  return records.read_json(marker) if marker.exists() else {}
 
 
 def _digest(value: Any) -> str:

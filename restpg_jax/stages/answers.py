@@ -9,6 +9,7 @@ from restpg_jax import types
 from restpg_jax.data import world
 from restpg_jax.io import records
 from restpg_jax.rewards import rouge
+from restpg_jax.stages import samples
 from restpg_jax.text import templates
 
 
@@ -45,14 +46,16 @@ def read(workdir: epath.Path, methods: list[dict]) -> list[Evaluation]:
   seen = {}
   evaluations = []
   for method in methods:
+    m = method['config']['answer']['m']
     output = method['output'] and templates.Output(**method['output'])
     for run in method['iterations']:
-      key = run['examples'], run['scores'], output
+      key = run['examples'], run['scores'], m, output
       if key not in seen:
         seen[key] = tuple(
           _scored(
             workdir / run['examples'] / 'examples.jsonl',
             workdir / run['scores'] / 'scored.jsonl',
+            m=m,
             output=output,
           )
         )
@@ -66,11 +69,15 @@ def last(evaluations: list[Evaluation]) -> dict[str, Evaluation]:
 
 
 def _scored(
-  examples: epath.Path, scored: epath.Path, *, output: templates.Output | None
+  examples: epath.Path,
+  scored: epath.Path,
+  *,
+  m: int,
+  output: templates.Output | None,
 ) -> Iterator[Answer]:
   by_id = {e.id: e for e in records.read(examples, types.Example)}
   missing = set(by_id)
-  for trajectory in records.read(scored, types.Trajectory):
+  for trajectory in samples.read(scored, m):
     if trajectory.reward is None or trajectory.example_id not in by_id:
       raise ValueError(
         f'{scored}: {trajectory.example_id} has no reward or is not in '

@@ -90,23 +90,28 @@ def judge(
   """Macro-mean reward of a checkpoint's answers."""
   writer = language.load(model, cfg.tokenizer.tokenizer, layout)
   settings = draw.Settings(
-    sample=cfg.answer,
+    temperature=cfg.answer.temperature,
+    top_p=cfg.answer.top_p,
+    top_k=cfg.answer.top_k,
     prompt=cfg.prompt,
     tokenizer=cfg.tokenizer,
     reasoning=cfg.reasoning,
     seed=cfg.seed,
     purpose='validate',
     iteration=0,
+    m=cfg.answer.m,
   )
   asked = draw.policy_prompts(examples, writer.tokenizer, settings)
   drawn = [
     t
-    for batch in draw.missing(writer, examples, asked, settings, done=())
+    for batch in draw.missing(writer, examples, asked, settings)
     for t in batch
   ]
   by_id = {e.id: e for e in examples}
   questions = score.questions(
-    drawn, by_id, score.Settings(cfg.reward, cfg.prompt, cfg.reasoning)
+    drawn,
+    by_id,
+    score.Settings(cfg.reward, cfg.prompt, cfg.reasoning, cfg.answer.m),
   )
   new = [q for q in dict.fromkeys(questions) if q]
   values = [r for part in reward(new) for r in part]

@@ -3,9 +3,11 @@
 import dataclasses
 from collections.abc import Iterator
 
+import jax
+
 from restpg_jax import config, types
 from restpg_jax.io import progress, records
-from restpg_jax.stages import language
+from restpg_jax.stages import language, samples, select
 from restpg_jax.text import prompts
 
 
@@ -13,41 +15,60 @@ from restpg_jax.text import prompts
 class Settings:
   """What decides the samples."""
 
-  sample: config.Sample
+  temperature: float
+  top_p: float
+  top_k: int
   prompt: config.Prompt
   tokenizer: config.Model  # the policy's; its weights come as an input
   reasoning: bool
   seed: int
   purpose: str  # 'draw' or 'test': no two purposes share a random key
   iteration: int
+  m: int = config.extent()  # outputs of an input: j < m
+  before: tuple[int, ...] = ()  # m of the rounds before this one
+  select: config.Select | None = None  # what will be kept; for rounds only
+  # m of all rounds, which all draw with the same compiled shapes; 0: this m
+  budget: int = config.local(0)
 
 
-def draw(policy, examples, *, out, cfg: Settings, layout) -> dict:
-  """trajectories.jsonl: m outputs for each example, by example and j.
+def draw(policy, examples, *scored, out, cfg: Settings, layout) -> dict:
+  """trajectories.jsonl: the outputs of each example, by example and j.
 
-  Finished batches stand in drawn.jsonl; a run that was killed goes on behind.
+  Finished samples stand in drawn/; a run that was killed, or made fewer, goes
+  on behind them. With `scored`, the rounds before this one, only inputs whose
+  kept outputs can still change are drawn, and the samples saved are counted.
   """
   writer = language.load(policy / 'model', cfg.tokenizer.tokenizer, layout)
   examples = list(records.read(examples / 'examples.jsonl', types.Example))
   asked = policy_prompts(examples, writer.tokenizer, cfg)
-  log = records.Appender(out / 'drawn.jsonl', types.Trajectory)
-  drawn = {(t.example_id, t.j): t for t in log.done}
-  total = len(examples) * cfg.sample.m
+  log = records.Shards(
+    out / 'drawn', types.Trajectory, host=jax.process_index()
+  )
+  drawn = {(t.example_id, t.j): t for t in reversed(log.done)}
+  before = samples.scored(scored, cfg.before)
+  full = select.full(before, cfg.select) if before else frozenset()
+  keys = [(e.id, j) for e in examples if e.id not in full for j in indices(cfg)]
   name = f'{cfg.purpose}{cfg.iteration}'
-  with progress.bar(total, 'samples', name, len(drawn)) as shown:
-    for batch in missing(writer, examples, asked, cfg, done=drawn):
+  known = sum(key in drawn for key in keys)
+  with progress.bar(len(keys), 'samples', name, known) as shown:
+    for batch in missing(writer, examples, asked, cfg, done=drawn, full=full):
       log.append(batch)
       drawn |= {(t.example_id, t.j): t for t in batch}
       shown.update(len(batch))
-  in_order = [drawn[e.id, j] for e in examples for j in range(cfg.sample.m)]
+  in_order = [drawn[key] for key in keys]
   made = records.write(out / 'trajectories.jsonl', in_order)
   return {
-    'expected': total,
+    'expected': len(keys),
     'made': made,
     'tokens': sum(t.tokens for t in in_order),
     'cut_prompts': sum(bool(p.cut) for p in asked),
     'cut_outputs': sum(not t.ended for t in in_order),
-  }
+  } | ({'saved': len(full) * len(indices(cfg))} if cfg.before else {})
+
+
+def indices(cfg: Settings) -> range:
+  """The j of this round."""
+  return range(max(cfg.before, default=0), cfg.m)
 
 
 def missing(
@@ -56,30 +77,35 @@ def missing(
   asked: list[prompts.Prompt],
   cfg: Settings,
   *,
-  done,
+  done=(),
+  full=(),
 ) -> Iterator[list[types.Trajectory]]:
-  """The samples whose (example, j) is not in `done`, batch by batch."""
+  """The samples (example, j) not in `done`, of examples not in `full`."""
   wanted = [
     language.Wanted(e.id, p.ids, js)
     for e, p in zip(examples, asked, strict=True)
-    if (js := [j for j in range(cfg.sample.m) if (e.id, j) not in done])
+    if e.id not in full
+    and (js := [j for j in indices(cfg) if (e.id, j) not in done])
   ]
   for harvest in language.sample(
     writer,
     wanted,
     inputs=len(asked),
     prompt_length=max(len(p.ids) for p in asked),
-    m=cfg.sample.m,
+    m=cfg.budget or cfg.m,
     max_output=cfg.prompt.max_output,
     stop=(writer.tokenizer.eos,),
-    temperature=cfg.sample.temperature,
-    top_p=cfg.sample.top_p,
+    temperature=cfg.temperature,
+    top_p=cfg.top_p,
+    top_k=cfg.top_k,
     seed=cfg.seed,
     purpose=cfg.purpose,
     iteration=cfg.iteration,
   ):
     yield [
-      types.Trajectory(s.example_id, s.j, s.text, s.ended, s.tokens)
+      types.Trajectory(
+        s.example_id, s.j, s.text, s.ended, s.tokens, logp=s.logp
+      )
       for s in harvest.samples
     ]
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import jax
+
 from restpg_jax import config, errors, types
 from restpg_jax.io import progress, records
 from restpg_jax.stages import language
@@ -28,8 +30,10 @@ def reason(examples, *, out, cfg: Settings, layout) -> dict:
   writer = language.load_named(settings.model, layout)
   examples = list(records.read(examples / 'examples.jsonl', types.Example))
   asked = prompts_of(examples, writer, settings)
-  log = records.Appender(out / 'drawn.jsonl', types.Trajectory)
-  good = {t.example_id: t for t in log.done if usable(t.text, output)}
+  log = records.Shards(
+    out / 'drawn', types.Trajectory, host=jax.process_index()
+  )
+  good = {t.example_id: t for t in reversed(log.done) if usable(t.text, output)}
   tried = {(t.example_id, t.j) for t in log.done}
   with progress.bar(len(examples), 'examples', 'reason', len(good)) as shown:
     for j in range(settings.tries):

@@ -4,10 +4,12 @@ import dataclasses
 import importlib
 from collections.abc import Callable, Iterator, Sequence
 
+import jax
+
 from restpg_jax import config, errors, types
 from restpg_jax.io import progress, records
 from restpg_jax.rewards import judge, rouge
-from restpg_jax.stages import language
+from restpg_jax.stages import language, samples
 from restpg_jax.text import prompts, templates
 
 
@@ -27,6 +29,7 @@ class Settings:
   reward: config.Reward
   prompt: config.Prompt  # says where the answer begins
   reasoning: bool
+  m: int = config.extent()  # samples of an example: j < m
 
 
 # Rewards of questions, in order, in any number of pieces.
@@ -37,16 +40,14 @@ def score(examples, trajectories, *, out, cfg: Settings, layout) -> dict:
   """scored.jsonl: the same trajectories, each with its reward.
 
   An output without the answer marker gets 0 and is counted; equal questions
-  are asked once.
+  are asked once. A later round may have drawn nothing.
   """
   examples = records.read(examples / 'examples.jsonl', types.Example)
   by_id = {e.id: e for e in examples}
-  samples = list(
-    records.read(trajectories / 'trajectories.jsonl', types.Trajectory)
-  )
-  asked = questions(samples, by_id, cfg)
-  log = records.Appender(out / 'rewards.jsonl', Scored)
-  known = {s.question: s.reward for s in log.done}
+  drawn = list(samples.read(trajectories / 'trajectories.jsonl', cfg.m))
+  asked = questions(drawn, by_id, cfg)
+  log = records.Shards(out / 'rewards', Scored, host=jax.process_index())
+  known = {s.question: s.reward for s in reversed(log.done)}
   new = [q for q in dict.fromkeys(asked) if q and q not in known]
   reward = build(cfg.reward, layout)
   with progress.bar(len(new), 'answers', 'score') as shown:
@@ -59,17 +60,21 @@ def score(examples, trajectories, *, out, cfg: Settings, layout) -> dict:
       shown.update(len(part))
   scored = [
     dataclasses.replace(s, reward=known[q] if q else 0.0)
-    for s, q in zip(samples, asked, strict=True)
+    for s, q in zip(drawn, asked, strict=True)
   ]
   made = records.write(out / 'scored.jsonl', scored)
   return {
-    'expected': len(samples),
+    'expected': len(drawn),
     'made': made,
     'distinct': len(set(asked) - {None}),
     'without_answer': asked.count(None),
     'cut_prompts': getattr(reward, 'cut', 0),
-    'mean_reward': sum(s.reward for s in scored) / len(scored),
+    'mean_reward': mean([s.reward for s in scored]),
   }
+
+
+def mean(rewards: Sequence[float]) -> float | None:
+  return sum(rewards) / len(rewards) if rewards else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,14 +86,14 @@ class Scored:
 
 
 def questions(
-  samples: Sequence[types.Trajectory],
+  drawn: Sequence[types.Trajectory],
   examples: dict[str, types.Example],
   cfg: Settings,
 ) -> list[Question | None]:
   """What each sample's reward depends on; None where there is no answer."""
   output = templates.Output.of(language.load_template(cfg.prompt.template))
   found = []
-  for sample in samples:
+  for sample in drawn:
     example = examples[sample.example_id]
     answer = sample.text.strip()
     if cfg.reasoning:

@@ -1,39 +1,53 @@
 """Line 9: the outputs of an E-step that are good enough to learn from."""
 
 import collections
+import dataclasses
 import warnings
 from collections.abc import Sequence
 
 from restpg_jax import config, errors, types
 from restpg_jax.io import records
+from restpg_jax.stages import samples
+
+HIGHEST = 1.0  # of all rewards, see types.Trajectory
+VERSION = 2  # 1 ordered copies by their last occurrence
 
 
-def select(scored, *, out, cfg: config.Select, layout) -> dict:
-  """trajectories.jsonl: what is kept, by example and sample index."""
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """What decides which samples are kept."""
+
+  select: config.Select
+  rounds: tuple[int, ...]  # m of each round; of the only one: (m,)
+
+
+def select(*scored, out, cfg: Settings, layout) -> dict:
+  """trajectories.jsonl: what is kept of all rounds, by example and j."""
   del layout
-  samples = list(records.read(scored / 'scored.jsonl', types.Trajectory))
-  check(cfg)
-  best = max(s.reward for s in samples)
+  rule = cfg.select
+  check(rule)
+  found = samples.scored(scored, cfg.rounds)
+  best = max(s.reward for s in found)
   kept = choose(
-    samples,
-    rule=cfg.rule,
-    threshold=cfg.threshold,
-    floor=lowered(cfg, best),
-    limit=cfg.limit,
-    distinct=cfg.distinct,
+    found,
+    rule=rule.rule,
+    threshold=rule.threshold,
+    floor=lowered(rule, best),
+    limit=rule.limit,
+    distinct=rule.distinct,
   )
   if not kept:
-    least = 'floor' if cfg.rule == 'best' else 'threshold'
+    least = 'floor' if rule.rule == 'best' else 'threshold'
     raise errors.InputError(
-      f'no output reached select.{least}={getattr(cfg, least):g}; the best '
+      f'no output reached select.{least}={getattr(rule, least):g}; the best '
       f'reward was {best:g}. Lower it, draw more (draw.m) or train longer'
     )
   records.write(out / 'trajectories.jsonl', kept)
-  inputs = len({s.example_id for s in samples})
+  inputs = len({s.example_id for s in found})
   return {
     'expected': len(kept),
     'made': len(kept),
-    'of_samples': len(samples),
+    'of_samples': len(found),
     'inputs_kept': len({s.example_id for s in kept}),
     'inputs_dropped': inputs - len({s.example_id for s in kept}),
     'mean_reward': sum(s.reward for s in kept) / len(kept),
@@ -57,7 +71,7 @@ def lowered(cfg: config.Select, best: float) -> float:
 
 
 def choose(
-  samples: Sequence[types.Trajectory],
+  found: Sequence[types.Trajectory],
   *,
   rule: str,
   threshold: float,
@@ -73,7 +87,7 @@ def choose(
     -> j = 2
   """
   of_example = collections.defaultdict(list)
-  for s in samples:
+  for s in found:
     of_example[s.example_id].append(s)
   kept = []
   for group in of_example.values():
@@ -83,9 +97,42 @@ def choose(
       least = max(floor, max(s.reward for s in group))
     good = [s for s in group if s.reward >= least]
     if distinct:
-      good = list({s.text: s for s in reversed(good)}.values())[::-1]
+      good = first_of_each_text(good)
     kept += good[:limit]
   return kept
+
+
+def full(
+  found: Sequence[types.Trajectory], cfg: config.Select
+) -> frozenset[str]:
+  """The examples of which later samples cannot change what `choose` keeps.
+
+  They have `limit` outputs that will stay: good ones by 'threshold'; by 'best'
+  only those of the highest reward there is, as a better one raises the bar.
+
+  rewards of j = 0..2: .4 1. .9, limit 2  ->  by 'threshold' .9, not by 'best'
+  and a j = 3 with 1.                     ->  by either
+  """
+  kept = choose(
+    found,
+    rule='threshold',
+    threshold=HIGHEST if cfg.rule == 'best' else cfg.threshold,
+    floor=cfg.floor,
+    limit=cfg.limit,
+    distinct=cfg.distinct,
+  )
+  count = collections.Counter(s.example_id for s in kept)
+  return frozenset(e for e, n in count.items() if n == cfg.limit)
+
+
+def first_of_each_text(
+  found: Sequence[types.Trajectory],
+) -> list[types.Trajectory]:
+  """texts a b a  ->  a b, the first of each in the order given."""
+  of_text = {}
+  for s in found:
+    of_text.setdefault(s.text, s)
+  return list(of_text.values())
 
 
 def check(cfg: config.Select) -> None:

@@ -130,6 +130,82 @@ def test_the_fingerprint_follows_what_can_change_results(monkeypatch):
   assert len({plain, *others}) == 9
 
 
+@dataclasses.dataclass(frozen=True)
+class Extensible:
+  m: int = config.extent()
+  temperature: float = 0.7
+
+
+def extensible(out, cfg, layout):
+  """Makes lines 0 .. m-1 of a file; those that are there stay."""
+  path = out / 'made.txt'
+  lines = path.read_text().split() if path.exists() else []
+  new = [f'{cfg.m}:{n}' for n in range(len(lines), cfg.m)]
+  path.write_text(' '.join([*lines, *new]))
+  return {'expected': cfg.m, 'made': cfg.m, 'new': len(new)}
+
+
+def test_a_larger_extent_makes_only_what_is_missing_in_the_same_folder(
+  tmp_path, capsys
+):
+  made = []
+  for m in (2, 4, 2, 3, 4):  # runs of the program
+    store = artifacts.Store(tmp_path, layout=None)
+    made.append(store.step('draw', extensible, cfg=Extensible(m)))
+  assert len({a.path for a in made}) == len({a.fingerprint for a in made}) == 1
+  assert (made[0].path / 'made.txt').read_text() == '2:0 2:1 4:2 4:3'
+  assert records.read_json(made[0].path / 'DONE.json')['extent'] == 4
+  assert [a.summary['made'] for a in made] == [2, 4, 4, 4, 4]
+  lines = capsys.readouterr().out.splitlines()
+  assert [' kept ' in line for line in lines] == [
+    False, False, True, True, True
+  ]  # fmt: skip
+
+
+def test_two_extents_in_one_run_have_a_line_each(tmp_path, capsys):
+  store = artifacts.Store(tmp_path, layout=None)
+  for m in (2, 4, 4):
+    store.step('draw', extensible, cfg=Extensible(m))
+  assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_a_store_counts_the_seconds_of_all_its_extents(tmp_path, monkeypatch):
+  clock = iter([0.0, 3.0, 10.0, 14.0])
+  monkeypatch.setattr(artifacts.time, 'monotonic', lambda: next(clock))
+  store = artifacts.Store(tmp_path, layout=None)
+  for m in (2, 4):
+    path = store.step('draw', extensible, cfg=Extensible(m)).path
+  assert records.read_json(path / 'DONE.json')['seconds'] == 7.0
+
+
+def test_a_kill_while_extending_leaves_the_earlier_extent(
+  tmp_path, monkeypatch
+):
+  store = artifacts.Store(tmp_path, layout=None)
+  path = store.step('draw', extensible, cfg=Extensible(2)).path
+  before = (path / 'DONE.json').read_bytes()
+  monkeypatch.setattr(artifacts, '_check', interrupt)
+  with pytest.raises(KeyboardInterrupt):
+    store.step('draw', extensible, cfg=Extensible(4))
+  monkeypatch.undo()
+  assert (path / 'DONE.json').read_bytes() == before
+  again = artifacts.Store(tmp_path, layout=None)
+  assert again.step('draw', extensible, cfg=Extensible(2)).summary['made'] == 2
+  assert again.step('draw', extensible, cfg=Extensible(4)).summary == {
+    'expected': 4, 'made': 4, 'new': 0
+  }  # fmt: skip
+
+
+def interrupt(*_):
+  raise KeyboardInterrupt
+
+
+def test_only_the_extent_is_left_out_of_the_fingerprint():
+  assert artifacts.meaning(Extensible(2)) == {'temperature': 0.7}
+  assert mark(Extensible(2)) == mark(Extensible(4))
+  assert mark(Extensible(2)) != mark(Extensible(2, temperature=0.1))
+
+
 def test_one_and_one_point_zero_are_the_same_setting():
   assert mark(Settings(rate=1)) == mark(Settings(rate=1.0))
   assert mark(Settings(rate=1)) != mark(Settings(rate=1.5))

@@ -62,6 +62,8 @@ def evaluate(workdir, method: str, t: int, examples, scored) -> dict:
 def finish(workdir, method: str, runs: list, *, output=OUTPUT, **changes):
   """A finished method; runs: (examples, scored) of iterations 0, 1, .."""
   settings = dataclasses.asdict(config.Config())
+  drawn = [a.j for _, scored in runs for a in scored]
+  settings['answer']['m'] = 1 + max(drawn, default=0)
   records.write_json(
     workdir / 'methods' / f'{method}.json',
     {

@@ -169,6 +169,15 @@ def test_one_method_one_example_unknown_truth(tmp_path):
   assert '0.700' in text and 'true' not in text and 'Letters' not in text
 
 
+def test_answers_that_another_run_drew_further_do_not_count(tmp_path):
+  one = runs.example(runs.EMAIL, 0)
+  scored = [runs.answer(one, 1.0), runs.answer(one, 0.0, j=1)]
+  answer = {'m': 1, 'temperature': 0.1, 'top_p': 0.95}
+  runs.finish(tmp_path, 'sft', [([one], scored)], answer=answer)
+  task = report.build(tmp_path)['methods']['sft']['tasks'][runs.EMAIL]
+  assert task['reward'] == 1.0
+
+
 def test_several_draws_of_an_example_count_once(tmp_path):
   one, two = runs.example(runs.EMAIL, 0), runs.example(runs.EMAIL, 1)
   scored = [

@@ -14,7 +14,7 @@ EXAMPLE = types.Example('e', 'topic_writing', 'Say it', 'It is good.')
 
 
 def settings(reasoning, name='rouge'):
-  return score.Settings(config.Reward(name=name), PROMPT, reasoning)
+  return score.Settings(config.Reward(name=name), PROMPT, reasoning, m=8)
 
 
 def asked(text, reasoning=True):
@@ -70,11 +70,31 @@ def test_rewards_of_a_killed_run_are_not_asked_again(tmp_path):
   out = tmp_path / 'out'
   out.mkdir()
   known = score.Question('Say it', 'It is good.', 'It is good.')
-  records.Appender(out / 'rewards.jsonl', score.Scored).append(
+  records.Shards(out / 'rewards', score.Scored, host=0).append(
     [score.Scored(known, 0.25)]  # no reward of ours: proves it is not redone
   )
   _, rewards = scored(tmp_path, texts)
   assert rewards == [0.25, 0.0]
+
+
+def test_of_two_rewards_of_a_question_the_first_counts(tmp_path):
+  known = score.Question('Say it', 'It is good.', 'It is good.')
+  records.Shards(tmp_path / 'out/rewards', score.Scored, host=0).append(
+    [score.Scored(known, 0.25), score.Scored(known, 0.5)]
+  )
+  _, rewards = scored(tmp_path, ['x\nAnswer:\nIt is good.'])
+  assert rewards == [0.25]
+
+
+def test_samples_beyond_m_of_a_wider_store_are_not_scored(tmp_path):
+  summary, rewards = scored(tmp_path, ['x\nAnswer:\ny'] * 11)
+  assert len(rewards) == summary['expected'] == 8
+
+
+def test_a_round_without_samples_has_no_mean(tmp_path):
+  summary, rewards = scored(tmp_path, [])
+  assert rewards == [] and summary['made'] == 0
+  assert summary['mean_reward'] is None
 
 
 def test_an_unknown_reward_names_the_known_ones():
