@@ -179,7 +179,9 @@ def e_step(cfg, method, step, t, policy, examples):
     examples,
     cfg=draw_settings(cfg, method, cfg.draw, 'draw', t),
   )
-  settings = score.Settings(cfg.reward, cfg.prompt, method.reasoning)
+  settings = score.Settings(
+    cfg.reward, cfg.prompt, method.reasoning, select.least(cfg.select)
+  )
   scored = step(f'{name}/score', score.score, examples, drawn, cfg=settings)
   return step(f'{name}/select', select.select, scored, cfg=cfg.select)
 

@@ -34,11 +34,13 @@ def draw(policy, examples, *, out, cfg: Settings, layout) -> dict:
   drawn = {(t.example_id, t.j): t for t in log.done}
   total = len(examples) * cfg.sample.m
   name = f'{cfg.purpose}{cfg.iteration}'
-  with progress.bar(total, 'samples', name, len(drawn)) as shown:
+  with progress.bar(
+    total, 'samples', name, len(drawn), log=out / 'metrics.jsonl'
+  ) as shown:
     for batch in missing(writer, examples, asked, cfg, done=drawn):
-      log.append(batch)
-      drawn |= {(t.example_id, t.j): t for t in batch}
-      shown.update(len(batch))
+      log.append(batch.samples)
+      drawn |= {(t.example_id, t.j): t for t in batch.samples}
+      shown.update(len(batch.samples), **batch.counts)
   in_order = [drawn[e.id, j] for e in examples for j in range(cfg.sample.m)]
   made = records.write(out / 'trajectories.jsonl', in_order)
   return {
@@ -47,7 +49,22 @@ def draw(policy, examples, *, out, cfg: Settings, layout) -> dict:
     'tokens': sum(t.tokens for t in in_order),
     'cut_prompts': sum(bool(p.cut) for p in asked),
     'cut_outputs': sum(not t.ended for t in in_order),
-  }
+  } | shown.totals()
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+  """Samples that ended, and what the engine counted meanwhile."""
+
+  samples: list[types.Trajectory]
+  busy: int | None = None  # slot-steps in use; None: not counted
+  slots: int | None = None  # slot-steps in all
+
+  @property
+  def counts(self) -> dict[str, int | None]:
+    """For progress.Shown.update."""
+    tokens = sum(t.tokens for t in self.samples)
+    return {'tokens': tokens, 'busy': self.busy, 'slots': self.slots}
 
 
 def missing(
@@ -57,7 +74,7 @@ def missing(
   cfg: Settings,
   *,
   done,
-) -> Iterator[list[types.Trajectory]]:
+) -> Iterator[Batch]:
   """The samples whose (example, j) is not in `done`, batch by batch."""
   wanted = [
     language.Wanted(e.id, p.ids, js)
@@ -77,10 +94,12 @@ def missing(
     purpose=cfg.purpose,
     iteration=cfg.iteration,
   ):
-    yield [
-      types.Trajectory(s.example_id, s.j, s.text, s.ended, s.tokens)
-      for s in batch
-    ]
+    yield Batch(
+      [
+        types.Trajectory(s.example_id, s.j, s.text, s.ended, s.tokens)
+        for s in batch
+      ]
+    )
 
 
 def policy_prompts(examples, tokenizer, cfg) -> list[prompts.Prompt]:

@@ -88,6 +88,11 @@ def choose(
   return kept
 
 
+def least(cfg: config.Select) -> float:
+  """The reward below which nothing is kept."""
+  return cfg.floor if cfg.rule == 'best' else cfg.threshold
+
+
 def check(cfg: config.Select) -> None:
   if cfg.rule not in ('threshold', 'best'):
     raise errors.InputError(
