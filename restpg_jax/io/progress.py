@@ -109,11 +109,12 @@ class Terminal(Shown):
   def _begin(self, pace: speed.Pace) -> None:
     self._bar = tqdm.tqdm(
       total=pace.total,
-      unit=f' {self._unit}',
       desc=self._name,
       initial=pace.done,
       leave=False,
       dynamic_ncols=True,
+      bar_format='{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}'
+      '{postfix}]',
     )
 
   def end(self) -> None:
@@ -121,7 +122,7 @@ class Terminal(Shown):
     super().end()
 
   def _show(self, n: int, pace: speed.Pace) -> None:
-    self._bar.set_postfix_str(', '.join(speed.rates(pace)), refresh=False)
+    self._bar.set_postfix_str(_rates(pace, self._unit), refresh=False)
     self._bar.update(n)
 
 
@@ -137,11 +138,9 @@ class Heartbeat(Shown):
     if pace.seconds - self._told < PERIOD:
       return
     self._told = pace.seconds
-    rate = f'{speed.short(pace.items_per_s)} {self._unit}/s'
-    left = _clock_face(pace.left or 0.0)
     print(
       f'{self._name}: {pace.done:,} of {pace.total:,} {self._unit}, '
-      f'{", ".join([rate, *speed.rates(pace)])}, {left} left',
+      f'{_rates(pace, self._unit)}, {_clock_face(pace.left or 0.0)} left',
       file=sys.stderr,
       flush=True,
     )
@@ -152,6 +151,11 @@ def _has_terminal() -> bool:
   if not sys.stderr.isatty():
     return False
   return os.get_terminal_size(sys.stderr.fileno()).columns > 0
+
+
+def _rates(pace: speed.Pace, unit: str) -> str:
+  rate = f'{speed.short(pace.items_per_s or 0.0)} {unit}/s'
+  return ', '.join([rate, *speed.rates(pace)])
 
 
 def _clock_face(seconds: float) -> str:

@@ -26,7 +26,7 @@ def write(path: epath.PathLike, items: Iterable[Any]) -> int:
   count = 0
   with _replacing(path) as file:
     for item in items:
-      file.write(_line(item))
+      file.write(encoded(item))
       count += 1
   return count
 
@@ -76,7 +76,7 @@ class Appender:
 
   def append(self, items: Sequence[Any]) -> None:
     """Adds a line for each item; on disk when this returns."""
-    lines = b''.join(_line(item) for item in items)
+    lines = b''.join(encoded(item) for item in items)
     with self._path.open('ab') as file:
       file.write(lines)
       _flush(file, self._path)
@@ -108,7 +108,8 @@ def _json(value: Any, indent: int | None = None) -> bytes:
     return dumps(ensure_ascii=True).encode()
 
 
-def _line(item: Any) -> bytes:
+def encoded(item: Any) -> bytes:
+  """The line of an item, its end included."""
   return _json(item) + b'\n'
 
 

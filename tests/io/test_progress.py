@@ -54,12 +54,21 @@ END = '[end]'
 
 def show(monkeypatch, columns):
   """What a bar of 2 to 3 of 4 prints on a terminal so wide."""
+
+  def work():
+    with progress.bar(4, 'examples', 'draw/1', done=2) as bar:
+      bar.update(1)
+
+  return on_terminal(monkeypatch, columns, work)
+
+
+def on_terminal(monkeypatch, columns, work):
+  """What `work` prints on a terminal so wide."""
   outside, inside = pty.openpty()
   termios.tcsetwinsize(inside, (24, columns))
   with open(inside, 'w') as terminal:
     monkeypatch.setattr(sys, 'stderr', terminal)
-    with progress.bar(4, 'examples', 'draw/1', done=2) as bar:
-      bar.update(1)
+    work()
     terminal.write(END)
     terminal.flush()
     shown = ''
@@ -96,18 +105,16 @@ def test_the_line_of_a_drawing_and_of_a_scoring_stage(capsys):
 
 
 def test_a_bar_says_the_same(monkeypatch):
-  outside, inside = pty.openpty()
-  termios.tcsetwinsize(inside, (24, 120))
-  with open(inside, 'w') as terminal:
-    monkeypatch.setattr(sys, 'stderr', terminal)
+  def work():
     with progress.bar(4, 'answers', 'score', accept=0.7) as shown:
       time.sleep(0.2)  # tqdm draws at most ten times a second
       shown.update(2, busy=3, slots=4, rewards=[1.0, 0.0])
-    terminal.flush()
-    text = os.read(outside, 10_000).decode()
-  os.close(outside)
+
+  text = on_terminal(monkeypatch, 120, work)
   assert '2/4' in text
-  assert '75% of slots busy, mean reward 0.500, 50% accepted]' in text
+  assert (
+    ' answers/s, 75% of slots busy, mean reward 0.500, 50% accepted]' in text
+  )
 
 
 def test_metrics_every_ten_seconds_and_at_the_end(tmp_path):
