@@ -67,6 +67,7 @@ def choose(trained, examples, *, out, cfg: Settings, layout) -> dict:
     'expected': len(candidates),
     'made': len(known),
     'validation_examples': len(examples),
+    'answers': len(candidates) * answers,
     'best_step': best.step,
     'reward': best.reward,
   } | shown.totals()

@@ -1,6 +1,14 @@
 """How long the stages of each method took, and how fast they worked."""
 
-KINDS = ('reason', 'draw', 'answer', 'score', 'train', 'choose')
+# Stages by the end of their name, and what of their summary they work on.
+ITEMS = {
+  'reason': 'made',
+  'draw': 'made',
+  'answer': 'made',
+  'score': 'distinct',
+  'train': 'made',
+  'choose': 'answers',
+}
 # What is taken over from a stage's summary, where it is there.
 TAKEN = ('tokens_per_s', 'occupancy', 'accepted', 'saved')
 
@@ -17,15 +25,21 @@ def speeds(methods: list[dict], stages: list[dict]) -> list[dict]:
     needed = _needed(method, stages)
     for stage in stages:
       mark = stage['fingerprint']
-      if mark in needed - seen and stage['name'].split('/')[-1] in KINDS:
+      if mark in needed - seen and _kind(stage):
         rows.append({'method': method['method'], **_row(stage)})
     seen |= needed
   return rows
 
 
+def _kind(stage: dict) -> str | None:
+  """'e_step1/draw' -> 'draw'; None for what only reads and sorts."""
+  *folder, kind = stage['name'].split('/')
+  return kind if kind in ITEMS and folder != ['retrieve'] else None
+
+
 def _row(stage: dict) -> dict:
   summary, seconds = stage['summary'], stage['seconds']
-  items = summary['made']
+  items = summary.get(ITEMS[_kind(stage)], summary['made'])
   return {
     'stage': stage['name'],
     'items': items,

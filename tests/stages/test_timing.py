@@ -28,12 +28,19 @@ def method(name, *scores):
 
 DRAWN = dict(items_per_s=16.0, tokens_per_s=1234.5, occupancy=0.875)
 STAGES = [
+  stage('retrieve/train'),
   stage('retrieve/test'),
-  stage('sft/train', seconds=32.0),
+  stage('sft/train', 'retrieve/train', seconds=32.0),
   stage('eval0/answer', 'sft/train', 'retrieve/test', **DRAWN),
   stage('eval0/score', 'retrieve/test', 'eval0/answer', accepted=None),
   stage('e_step1/draw', 'sft/train', made=128, saved=96, **DRAWN),
-  stage('e_step1/score', 'e_step1/draw', cfg={'accept': 0.7}, accepted=0.31),
+  stage(
+    'e_step1/score',
+    'e_step1/draw',
+    cfg={'accept': 0.7},
+    accepted=0.31,
+    distinct=60,
+  ),
   stage('e_step1/select', 'e_step1/score'),
   stage('m_step1/train', 'e_step1/select', tokens_per_s=99.6),
   stage('eval1/answer', 'm_step1/train', 'retrieve/test'),
@@ -85,6 +92,7 @@ def test_what_people_see_of_it():
   assert shown['rows'][3]['cells'] == [
     *('128', '8.0 s', '16', '1,234', '88%', '-', '96')
   ]
+  assert shown['rows'][4]['cells'][0] == '60'  # equal answers are scored once
   assert shown['rows'][4]['cells'][5] == '31%'
   assert 'a reward of at least 0.7, as' in shown['said']
 
