@@ -205,3 +205,13 @@ class Export:
   dtype: str = 'float32'
   method: str = ''
   tokenizer: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class Writing:
+  """What `generate` is asked for; each is a flag."""
+
+  input: str = ''  # JSON lines in LongLaMP's schema without `output`, or plain
+  output: str = ''
+  method: str = ''  # '': the one that was finished last
+  task: str = ''  # of rows that do not tell it

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from etils import epath
 
-from restpg_jax import config, errors, settings
+from restpg_jax import errors, settings
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 75  # exit codes
 
@@ -40,6 +40,14 @@ Flags of convert:
   --dtype=TYPE           float32 (default), bfloat16 or float16
   --tokenizer=FILE       where the run does not say which
 
+Flags of generate, beside --workdir=DIR of a run with a finished method:
+  --input=FILE           a JSON object a line: input, profile and, if you like,
+                         id and task; LongLaMP's rows, or texts as profile
+  --output=FILE          a new file, a line a row: id, task, reasoning, answer,
+                         ended; it appears when it is whole
+  --method=NAME          instead of the one that was finished last
+  --task=NAME            of rows that do not tell it
+
 Exit codes: 0 done, 2 bad input, flag or config, 75 interrupted (run the same
 command again), 1 anything else.
 """
@@ -65,8 +73,7 @@ def report(command: settings.Command) -> None:
   """Rebuilds WORKDIR/report from all methods that are finished there."""
   from restpg_jax.stages import report as report_stage
 
-  if not epath.Path(command.workdir).is_dir():
-    raise errors.InputError(f'--workdir={command.workdir}: no such folder')
+  _check_exists(command.workdir)
   results = report_stage.build(command.workdir)
   print(report_stage.table(results))
   print(f'report: {epath.Path(command.workdir) / "report" / "index.html"}')
@@ -76,12 +83,26 @@ def convert(command: settings.Command) -> None:
   """Writes a trained policy as a folder that other tools open."""
   from restpg_jax.stages import convert as convert_stage
 
-  export = command.export or config.Export()
+  export = command.export
   origin, to = convert_stage.convert(export)
   print(f'{to}: {export.format}, {export.dtype}, of {origin.weights}')
 
 
-VERBS = {'run': run, 'report': report, 'convert': convert}
+def generate(command: settings.Command) -> None:
+  """Writes for users with a trained policy: --input to --output."""
+  from restpg_jax.stages import generate as generate_stage
+
+  _check_exists(command.workdir)
+  done = generate_stage.generate(command.workdir, command.writing)
+  by = f'{done.origin.method["method"]}, iteration {done.origin.t}'
+  print(
+    f'{command.writing.output}: {done.texts:,} texts by {by}; {done.made:,} '
+    f'made now, of them {done.no_answer:,} without an answer, {done.cut:,} cut '
+    'at the output limit'
+  )
+
+
+VERBS = {'run': run, 'report': report, 'convert': convert, 'generate': generate}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -122,14 +143,8 @@ def usage() -> str:
 
 
 def _check_flags(command: settings.Command) -> None:
-  if command.verb == 'convert':
-    return
-  if command.export:
-    raise errors.InputError(
-      '--from, --to, --format, --dtype, --method and --tokenizer belong to '
-      'the verb convert'
-    )
-  _check_workdir(command.workdir)
+  if command.verb != 'convert':
+    _check_workdir(command.workdir)
 
 
 def _check_workdir(workdir: str) -> None:
@@ -138,6 +153,11 @@ def _check_workdir(workdir: str) -> None:
   path = epath.Path(workdir)
   if path.exists() and not path.is_dir():
     raise errors.InputError(f'--workdir={workdir} is no folder')
+
+
+def _check_exists(workdir: str) -> None:
+  if not epath.Path(workdir).is_dir():
+    raise errors.InputError(f'--workdir={workdir}: no such folder')
 
 
 @contextlib.contextmanager

@@ -195,7 +195,9 @@ def e_step(cfg, method, step, t, policy, examples):
       *scored,
       cfg=settings,
     )
-    settings = score.Settings(cfg.reward, cfg.prompt, method.reasoning, m)
+    settings = score.Settings(
+      cfg.reward, cfg.prompt, method.reasoning, m, select.least(cfg.select)
+    )
     scored.append(
       step(f'e_step{t}/score{end}', score.score, examples, drawn, cfg=settings)
     )

@@ -23,6 +23,9 @@ HELP = re.compile(r'--?(h|help|helpfull|helpshort)$')
 CONFIG = re.compile(r'--?config(=|$)')
 OVERRIDE = re.compile(r'--?(?P<no>no)?config\.(?P<key>[^=]+)(=(?P<text>.*))?$')
 
+# Flags that belong to one verb: the fields of these.
+OWN = {'convert': config.Export, 'generate': config.Writing}
+
 
 @dataclasses.dataclass(frozen=True)
 class Command:
@@ -32,7 +35,8 @@ class Command:
   workdir: str
   cfg: config.Config | None  # None: no --config was given
   until: str = ''
-  export: config.Export | None = None  # None: no flag of convert was given
+  export: config.Export = config.Export()  # for the verb convert
+  writing: config.Writing = config.Writing()  # for the verb generate
 
 
 def wants_help(argv: Sequence[str]) -> bool:
@@ -45,9 +49,8 @@ def parse(argv: Sequence[str], verbs: Sequence[str]) -> Command:
   values.set_gnu_getopt(True)  # flags may stand on either side of the verb
   flags.DEFINE_string('workdir', '', 'results', flag_values=values)
   flags.DEFINE_string('until', '', 'last stage', flag_values=values)
-  for field in dataclasses.fields(config.Export):
-    name = _flag(field.name)
-    flags.DEFINE_string(name, field.default, 'export', flag_values=values)
+  for name in dict.fromkeys(name for verb in OWN for name in own(verb)):
+    flags.DEFINE_string(name, '', 'of a verb', flag_values=values)
   argv = ['restpg', *(_tuples(argument) for argument in argv)]
   given = any(CONFIG.match(argument) for argument in argv)
   if given or any(OVERRIDE.match(argument) for argument in argv):
@@ -69,12 +72,15 @@ def parse(argv: Sequence[str], verbs: Sequence[str]) -> Command:
     )
   for message in _mistakes(values.config, '') if given else ():
     raise errors.InputError(f'--{message}')
+  verb = words[0] if words else verbs[0]
+  _check_own(verb, values)
   return Command(
-    verb=words[0] if words else verbs[0],
+    verb=verb,
     workdir=values.workdir,
     cfg=values.config if given else None,
     until=values.until,
-    export=_export(values),
+    export=_asked(config.Export, values),
+    writing=_asked(config.Writing, values),
   )
 
 
@@ -125,11 +131,28 @@ def _flag(field: str) -> str:
   return 'from' if field == 'source' else field
 
 
-def _export(values: flags.FlagValues) -> config.Export | None:
-  names = [field.name for field in dataclasses.fields(config.Export)]
-  if not any(values[_flag(name)].present for name in names):
-    return None
-  return config.Export(**{name: values[_flag(name)].value for name in names})
+def own(verb: str) -> list[str]:
+  """The flags of a verb that has some of its own."""
+  if verb not in OWN:
+    return []
+  return [_flag(field.name) for field in dataclasses.fields(OWN[verb])]
+
+
+def _check_own(verb: str, values: flags.FlagValues) -> None:
+  for other in OWN:
+    names = own(other)
+    if any(values[n].present for n in names if n not in own(verb)):
+      *most, last = (f'--{name}' for name in names)
+      raise errors.InputError(
+        f'{", ".join(most)} and {last} belong to the verb {other}'
+      )
+
+
+def _asked(cls: type, values: flags.FlagValues):
+  """`cls` with those of its flags that were given."""
+  names = [field.name for field in dataclasses.fields(cls)]
+  given = {n: values[_flag(n)] for n in names if values[_flag(n)].present}
+  return cls(**{name: flag.value for name, flag in given.items()})
 
 
 def _check_overrides(argv: Sequence[str], given: bool) -> None:

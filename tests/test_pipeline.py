@@ -103,6 +103,14 @@ def test_the_same_seed_in_another_workdir_gives_the_same_numbers(
 ):
   restpg.run(small(), tmp_path)
   assert methods(tmp_path) == methods(finished)
+  for name in ('trajectories', 'scored'):  # no timing is in these
+    files = list(finished.rglob(f'{name}.jsonl'))
+    assert files
+    for file in files:
+      assert (
+        file.read_bytes()
+        == (tmp_path / file.relative_to(finished)).read_bytes()
+      )
 
 
 def test_another_seed_gives_other_samples(finished, tmp_path):

@@ -64,7 +64,7 @@ def rows(
       for path in paths:
         yield from parquet.rows(path, fields=fields, items=items)
     elif form == LINES:
-      yield from _json_lines(paths[0])
+      yield from json_lines(paths[0])
     elif form == LIST:
       yield from _json_list(paths[0])
     else:
@@ -133,7 +133,8 @@ def _check_shards(
       )
 
 
-def _json_lines(path: epath.Path) -> Rows:
+def json_lines(path: epath.Path) -> Rows:
+  """Each (place, row) of a file with an object a line; blank ones are none."""
   number = 0
   with path.open('rb') as f:
     for line, data in enumerate(f, 1):

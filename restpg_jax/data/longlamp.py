@@ -186,8 +186,8 @@ def _example(
   return types.Example(
     id=id,
     task=task,
-    input=_mend(files.required(row, 'input', place), counts),
-    output=_mend(files.required(row, 'output', place), counts),
+    input=mend(files.required(row, 'input', place), counts),
+    output=mend(files.required(row, 'output', place), counts),
     profile=profile,
     truth=_truth(row.get('truth')),
   )
@@ -196,24 +196,29 @@ def _example(
 def _profile(
   value: object, task: str, *, place: str, counts: dict[str, int]
 ) -> tuple[types.Document, ...]:
+  documents = (
+    document(item, task, place=f'{place}: profile item {n}', counts=counts)
+    for n, item in enumerate(items(value, place), 1)
+  )
+  return tuple(d for d in documents if d)
+
+
+def items(value: object, place: str) -> list:
+  """Of a profile, which may be null or come as the text of a JSON list."""
   if isinstance(value, str):
     blank = not value.strip()
     value = None if blank else files.parse(value, f'{place}: profile')
   if files.missing(value):
-    return ()
+    return []
   if not isinstance(value, list):
     raise errors.InputError(
       f'{place}: profile is a {type(value).__name__}; it must be a list of '
       'items, or null'
     )
-  documents = (
-    _document(item, task, place=f'{place}: profile item {n}', counts=counts)
-    for n, item in enumerate(value, 1)
-  )
-  return tuple(document for document in documents if document)
+  return value
 
 
-def _document(
+def document(
   item: object, task: str, *, place: str, counts: dict[str, int]
 ) -> types.Document | None:
   """The Document of a profile item, None if the item has no text."""
@@ -247,11 +252,11 @@ def _filled(
     text = str(value)
     if text.strip():
       counts['cut_texts'] += len(text) > MAX_TEXT
-      return _mend(text[:MAX_TEXT], counts)
+      return mend(text[:MAX_TEXT], counts)
   return ''
 
 
-def _mend(text: str, counts: dict[str, int]) -> str:
+def mend(text: str, counts: dict[str, int]) -> str:
   """Half a surrogate pair (JSON can hold one) cannot be written as UTF-8."""
   try:
     text.encode()

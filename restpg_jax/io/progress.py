@@ -4,46 +4,18 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
 
 import tqdm
+from etils import epath
+
+from restpg_jax.io import records, speed
 
 PERIOD = 10.0  # seconds between two lines, at least
 
 
-class Bar(Protocol):
-  """What `bar` hands out."""
-
-  def update(self, n: int = 1) -> None:
-    """`n` more are done."""
-
-
-@contextlib.contextmanager
-def bar(total: int, unit: str, name: str, done: int = 0) -> Iterator[Bar]:
-  """Shows progress on stderr; `done` of `total` were there before.
-
-  with progress.bar(1000, 'examples', 'draw/1') as shown: shown.update(8)
-  """
-  if not _has_terminal():
-    yield Heartbeat(total, unit, name, done)
-    return
-  with tqdm.tqdm(
-    total=total,
-    unit=f' {unit}',
-    desc=name,
-    initial=done,
-    leave=False,
-    dynamic_ncols=True,
-  ) as shown:
-    yield shown
-
-
-class Heartbeat:
-  """Prints a line at most every PERIOD seconds, none for what is quick.
-
-  draw/1: 120 of 1,000 examples, 3.4 examples/s, 0:04:19 left
-  """
+class Shown:
+  """What `bar` hands out; a subclass says how it looks."""
 
   def __init__(
     self,
@@ -52,23 +24,123 @@ class Heartbeat:
     name: str,
     done: int = 0,
     clock: Callable[[], float] = time.monotonic,
+    *,
+    accept: float | None = None,
+    log: epath.Path | None = None,
   ):
-    self._total, self._unit, self._name = total, unit, name
-    self._before = self._done = done
-    self._clock = clock
-    self._start = self._last = clock()
+    self._unit, self._name = unit, name
+    self._log = records.Appender(log, speed.Pace) if log else None
+    self._lines = list(self._log.done) if self._log else []
+    sitting = self._lines[-1].sitting + 1 if self._lines else 0
+    self._meter = speed.Meter(
+      total, done, accept=accept, sitting=sitting, clock=clock
+    )
+    self._logged = self._meter.now()
+    self._begin(self._logged)
 
-  def update(self, n: int = 1) -> None:
-    self._done += n
-    now = self._clock()
-    if now - self._last < PERIOD:
+  def update(
+    self,
+    n: int = 1,
+    *,
+    tokens: int | None = None,
+    busy: int | None = None,
+    slots: int | None = None,
+    rewards: Sequence[float] = (),
+  ) -> None:
+    """`n` more are done, with what speed.Meter counts of them."""
+    self._meter.add(n, tokens=tokens, busy=busy, slots=slots, rewards=rewards)
+    pace = self._meter.now()
+    self._show(n, pace)
+    if pace.seconds - self._logged.seconds >= PERIOD:
+      self._write(pace)
+
+  def totals(self) -> dict[str, float]:
+    """For a stage's summary: rates over all processes, once this one ended."""
+    return speed.overall(self._lines)
+
+  def end(self) -> None:
+    """Adds a last line, if anything was made since the one before."""
+    pace = self._meter.now()
+    if pace.made > self._logged.made:
+      self._write(pace)
+
+  def _begin(self, pace: speed.Pace) -> None:
+    pass
+
+  def _show(self, n: int, pace: speed.Pace) -> None:
+    raise NotImplementedError
+
+  def _write(self, pace: speed.Pace) -> None:
+    self._logged = pace
+    self._lines.append(pace)
+    if self._log:
+      self._log.append([pace])
+
+
+@contextlib.contextmanager
+def bar(
+  total: int,
+  unit: str,
+  name: str,
+  done: int = 0,
+  *,
+  accept: float | None = None,
+  log: epath.Path | None = None,
+) -> Iterator[Shown]:
+  """Shows progress on stderr; `done` of `total` were there before.
+
+  with progress.bar(1000, 'examples', 'draw/1') as shown: shown.update(8)
+
+  accept: the reward from which an answer counts as accepted
+  log:    a metrics.jsonl of speed.Pace, to which a line goes every PERIOD
+          seconds and one at the end
+  """
+  kind = Terminal if _has_terminal() else Heartbeat
+  shown = kind(total, unit, name, done, accept=accept, log=log)
+  try:
+    yield shown
+  finally:
+    shown.end()
+
+
+class Terminal(Shown):
+  """A bar of tqdm's; it goes when the work is done."""
+
+  def _begin(self, pace: speed.Pace) -> None:
+    self._bar = tqdm.tqdm(
+      total=pace.total,
+      desc=self._name,
+      initial=pace.done,
+      leave=False,
+      dynamic_ncols=True,
+      bar_format='{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}'
+      '{postfix}]',
+    )
+
+  def end(self) -> None:
+    self._bar.close()
+    super().end()
+
+  def _show(self, n: int, pace: speed.Pace) -> None:
+    self._bar.set_postfix_str(_rates(pace, self._unit), refresh=False)
+    self._bar.update(n)
+
+
+class Heartbeat(Shown):
+  """Prints a line at most every PERIOD seconds, none for what is quick.
+
+  draw/1: 120 of 1,000 samples, 3.4 samples/s, 210 tokens/s, 0:04:19 left
+  """
+
+  _told = 0.0  # seconds at the last line
+
+  def _show(self, n: int, pace: speed.Pace) -> None:
+    if pace.seconds - self._told < PERIOD:
       return
-    self._last = now
-    rate = (self._done - self._before) / (now - self._start)
-    left = (self._total - self._done) / rate if rate else 0.0
+    self._told = pace.seconds
     print(
-      f'{self._name}: {self._done:,} of {self._total:,} {self._unit}, '
-      f'{rate:.3g} {self._unit}/s, {_clock_face(left)} left',
+      f'{self._name}: {pace.done:,} of {pace.total:,} {self._unit}, '
+      f'{_rates(pace, self._unit)}, {_clock_face(pace.left or 0.0)} left',
       file=sys.stderr,
       flush=True,
     )
@@ -79,6 +151,11 @@ def _has_terminal() -> bool:
   if not sys.stderr.isatty():
     return False
   return os.get_terminal_size(sys.stderr.fileno()).columns > 0
+
+
+def _rates(pace: speed.Pace, unit: str) -> str:
+  rate = f'{speed.short(pace.items_per_s or 0.0)} {unit}/s'
+  return ', '.join([rate, *speed.rates(pace)])
 
 
 def _clock_face(seconds: float) -> str:

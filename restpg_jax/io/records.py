@@ -32,7 +32,7 @@ def write(path: epath.PathLike, items: Iterable[Any]) -> int:
   count = 0
   with _replacing(path) as file:
     for item in items:
-      file.write(_line(item))
+      file.write(encoded(item))
       count += 1
   return count
 
@@ -87,7 +87,7 @@ class Appender:
       _flush(file, self._path)
 
   def _form(self, item: Any) -> bytes:
-    return _line(item)
+    return encoded(item)
 
 
 class Shards(Appender):
@@ -143,7 +143,8 @@ def _json(value: Any, indent: int | None = None) -> bytes:
     return dumps(ensure_ascii=True).encode()
 
 
-def _line(item: Any) -> bytes:
+def encoded(item: Any) -> bytes:
+  """The line of an item, its end included."""
   return _json(item) + b'\n'
 
 

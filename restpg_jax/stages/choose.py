@@ -45,16 +45,20 @@ def choose(trained, examples, *, out, cfg: Settings, layout) -> dict:
   log = records.Appender(out / 'validation.jsonl', Judged)
   known = {j.step: j for j in log.done}
   candidates = train.finished(trained)
+  answers = len(examples) * cfg.answer.m
   with progress.bar(
-    len(candidates), 'checkpoints', 'choose', len(known)
-  ) as bar:
+    len(candidates) * answers,
+    'answers',
+    'choose',
+    len(known) * answers,
+    log=out / 'metrics.jsonl',
+  ) as shown:
     for n in candidates:
       if n not in known:
         model = trained / 'checkpoints' / f'step_{n}' / 'model'
-        value = judge(model, examples, reward, cfg, layout)
+        value = judge(model, examples, reward, cfg, layout, shown)
         known[n] = Judged(n, value)
         log.append([known[n]])
-        bar.update(1)
   best = max((known[n] for n in candidates), key=lambda j: (j.reward, -j.step))
   folder = trained / 'checkpoints' / f'step_{best.step}' / 'model'
   params, size = checkpoints.load_model(folder)
@@ -63,9 +67,10 @@ def choose(trained, examples, *, out, cfg: Settings, layout) -> dict:
     'expected': len(candidates),
     'made': len(known),
     'validation_examples': len(examples),
+    'answers': len(candidates) * answers,
     'best_step': best.step,
     'reward': best.reward,
-  }
+  } | shown.totals()
 
 
 def subset(
@@ -85,7 +90,12 @@ def subset(
 
 
 def judge(
-  model, examples, reward: score.Reward, cfg: Settings, layout
+  model,
+  examples,
+  reward: score.Reward,
+  cfg: Settings,
+  layout,
+  shown: progress.Shown,
 ) -> float:
   """Macro-mean reward of a checkpoint's answers."""
   writer = language.load(model, cfg.tokenizer.tokenizer, layout)
@@ -102,11 +112,10 @@ def judge(
     m=cfg.answer.m,
   )
   asked = draw.policy_prompts(examples, writer.tokenizer, settings)
-  drawn = [
-    t
-    for batch in draw.missing(writer, examples, asked, settings)
-    for t in batch
-  ]
+  drawn = []
+  for batch in draw.missing(writer, examples, asked, settings):
+    drawn += batch.samples
+    shown.update(len(batch.samples), **batch.counts)
   by_id = {e.id: e for e in examples}
   questions = score.questions(
     drawn,

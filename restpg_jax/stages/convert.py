@@ -55,7 +55,7 @@ def find(source: str, method: str = '') -> card.Origin:
   """A model folder, a stage's folder or a workdir, and what is known of it."""
   path = assets.path(source)
   if (path / 'methods').is_dir():
-    return _of_workdir(path, method)
+    return of_workdir(path, method)
   if method:
     raise errors.InputError(
       f'--method={method}: {path} is no workdir with methods/*.json'
@@ -94,7 +94,7 @@ class Policy:
   folder: epath.Path  # of the stage that chose it
 
 
-def _of_workdir(workdir: epath.Path, method: str) -> card.Origin:
+def of_workdir(workdir: epath.Path, method: str) -> card.Origin:
   """The last iteration of the method that was finished last."""
   policies = list(_policies(workdir))
   names = list(dict.fromkeys(p.method['method'] for p in policies))

@@ -50,25 +50,51 @@ def draw(policy, examples, *scored, out, cfg: Settings, layout) -> dict:
   keys = [(e.id, j) for e in examples if e.id not in full for j in indices(cfg)]
   name = f'{cfg.purpose}{cfg.iteration}'
   known = sum(key in drawn for key in keys)
-  with progress.bar(len(keys), 'samples', name, known) as shown:
+  with progress.bar(
+    len(keys), 'samples', name, known, log=out / 'metrics.jsonl'
+  ) as shown:
     for batch in missing(writer, examples, asked, cfg, done=drawn, full=full):
-      log.append(batch)
-      drawn |= {(t.example_id, t.j): t for t in batch}
-      shown.update(len(batch))
+      log.append(batch.samples)
+      drawn |= {(t.example_id, t.j): t for t in batch.samples}
+      shown.update(len(batch.samples), **batch.counts)
   in_order = [drawn[key] for key in keys]
   made = records.write(out / 'trajectories.jsonl', in_order)
-  return {
-    'expected': len(keys),
-    'made': made,
-    'tokens': sum(t.tokens for t in in_order),
-    'cut_prompts': sum(bool(p.cut) for p in asked),
-    'cut_outputs': sum(not t.ended for t in in_order),
-  } | ({'saved': len(full) * len(indices(cfg))} if cfg.before else {})
+  return (
+    {
+      'expected': len(keys),
+      'made': made,
+      'tokens': sum(t.tokens for t in in_order),
+      'cut_prompts': sum(bool(p.cut) for p in asked),
+      'cut_outputs': sum(not t.ended for t in in_order),
+    }
+    | saved(cfg, len(full))
+    | shown.totals()
+  )
+
+
+def saved(cfg: Settings, full: int) -> dict[str, int]:
+  """Samples that a later round left out."""
+  return {'saved': full * len(indices(cfg))} if cfg.before else {}
 
 
 def indices(cfg: Settings) -> range:
   """The j of this round."""
   return range(max(cfg.before, default=0), cfg.m)
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+  """Samples that ended, and what the engine counted meanwhile."""
+
+  samples: list[types.Trajectory]
+  busy: int  # slot-steps in use
+  slots: int  # slot-steps in all
+
+  @property
+  def counts(self) -> dict[str, int]:
+    """For progress.Shown.update."""
+    tokens = sum(t.tokens for t in self.samples)
+    return {'tokens': tokens, 'busy': self.busy, 'slots': self.slots}
 
 
 def missing(
@@ -79,7 +105,7 @@ def missing(
   *,
   done=(),
   full=(),
-) -> Iterator[list[types.Trajectory]]:
+) -> Iterator[Batch]:
   """The samples (example, j) not in `done`, of examples not in `full`."""
   wanted = [
     language.Wanted(e.id, p.ids, js)
@@ -102,24 +128,26 @@ def missing(
     purpose=cfg.purpose,
     iteration=cfg.iteration,
   ):
-    yield [
+    drawn = [
       types.Trajectory(
         s.example_id, s.j, s.text, s.ended, s.tokens, logp=s.logp
       )
       for s in harvest.samples
     ]
+    yield Batch(drawn, harvest.busy, harvest.slots)
 
 
 def policy_prompts(examples, tokenizer, cfg) -> list[prompts.Prompt]:
   """Of each example; cfg has `prompt` and `reasoning`."""
   template = language.load_template(cfg.prompt.template)
-  return [
-    prompts.policy(
-      template,
-      tokenizer,
-      e,
-      reasoning=cfg.reasoning,
-      limit=cfg.prompt.max_input,
-    )
-    for e in examples
-  ]
+  return [policy_prompt(template, e, tokenizer, cfg) for e in examples]
+
+
+def policy_prompt(template, example, tokenizer, cfg) -> prompts.Prompt:
+  return prompts.policy(
+    template,
+    tokenizer,
+    example,
+    reasoning=cfg.reasoning,
+    limit=cfg.prompt.max_input,
+  )

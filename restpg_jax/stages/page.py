@@ -206,6 +206,7 @@ def _render(name: str, results: dict, *, escape: bool, **more) -> str:
     rows=tables.rows(results),
     columns=tables.columns(results),
     gains=tables.gains(results),
+    speed=tables.speeds(results),
     titles=tables.TITLES,
     tasks=[*tables.TASK_TITLES.items(), ('macro', 'macro')],
     config=json.dumps(results['config'], indent=2, ensure_ascii=False),

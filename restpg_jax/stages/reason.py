@@ -35,7 +35,9 @@ def reason(examples, *, out, cfg: Settings, layout) -> dict:
   )
   good = {t.example_id: t for t in reversed(log.done) if usable(t.text, output)}
   tried = {(t.example_id, t.j) for t in log.done}
-  with progress.bar(len(examples), 'examples', 'reason', len(good)) as shown:
+  with progress.bar(
+    len(examples), 'examples', 'reason', len(good), log=out / 'metrics.jsonl'
+  ) as shown:
     for j in range(settings.tries):
       wanted = [
         language.Wanted(e.id, p.ids, (j,))
@@ -62,7 +64,12 @@ def reason(examples, *, out, cfg: Settings, layout) -> dict:
         log.append(drawn)
         new = [t for t in drawn if usable(t.text, output)]
         good |= {t.example_id: t for t in new}
-        shown.update(len(new))
+        shown.update(
+          len(new),
+          tokens=sum(t.tokens for t in drawn),
+          busy=harvest.busy,
+          slots=harvest.slots,
+        )
   kept = [e for e in examples if e.id in good]
   if not kept:
     raise errors.InputError(
@@ -80,7 +87,7 @@ def reason(examples, *, out, cfg: Settings, layout) -> dict:
     'dropped': len(examples) - len(kept),
     'cut_prompts': sum(bool(p.cut) for p in asked),
     'tokens': sum(t.tokens for t in good.values()),
-  }
+  } | shown.totals()
 
 
 def copy_targets(examples, *, out, cfg: None, layout) -> dict:

@@ -8,10 +8,12 @@ from etils import epath
 from restpg_jax import errors
 from restpg_jax.io import records
 from restpg_jax.rewards import significance
-from restpg_jax.stages import answers, compare, page, tables
+from restpg_jax.stages import answers, compare, page, tables, timing
 
 # What a summary may count; its rate is the count by the stage's seconds.
 COUNTED = ('made', 'tokens', 'steps')
+# What is told of every stage.
+STAGE = ('name', 'seconds', 'rates', 'summary')
 # Settings that may differ between methods without a note.
 OWN = ('methods', 'compute')
 
@@ -96,7 +98,8 @@ def _results(
     },
     'paper': compare.PAPER,
     'seconds': {m['method']: m['seconds'] for m in methods},
-    'stages': [{k: v for k, v in s.items() if k != 'versions'} for s in stages],
+    'stages': [{k: s[k] for k in STAGE} for s in stages],
+    'speed': timing.speeds(methods, stages),
     'versions': _versions(stages),
     'config': {m['method']: m['config'] for m in methods},
   }
@@ -207,8 +210,12 @@ def _differing(configs: list[dict], name: str = '') -> Iterator[str]:
 
 
 def _stages(workdir: epath.Path) -> list[dict]:
-  """Every finished stage of the workdir, each after what it was made from."""
-  done = [records.read_json(path) for path in _markers(workdir)]
+  """Every finished stage of the workdir, each after what it was made from:
+  its DONE.json with its `folder` and `rates`."""
+  done = [
+    records.read_json(path) | {'folder': str(path.parent.relative_to(workdir))}
+    for path in _markers(workdir)
+  ]
   inputs = {
     stage['fingerprint']: [made['fingerprint'] for made in stage['inputs']]
     for stage in done
@@ -219,13 +226,7 @@ def _stages(workdir: epath.Path) -> list[dict]:
 
   done.sort(key=lambda s: (depth(s['fingerprint']), s['name']))
   return [
-    {
-      'name': stage['name'],
-      'seconds': stage['seconds'],
-      'rates': _rates(stage['summary'], stage['seconds']),
-      'summary': stage['summary'],
-      'versions': stage['versions'],
-    }
+    stage | {'rates': _rates(stage['summary'], stage['seconds'])}
     for stage in done
   ]
 

@@ -1,5 +1,6 @@
 """Rewards of samples: R(x, y, y_hat) reads the final answer only."""
 
+import collections
 import dataclasses
 import importlib
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,7 @@ class Settings:
   prompt: config.Prompt  # says where the answer begins
   reasoning: bool
   m: int = config.extent()  # samples of an example: j < m
+  accept: float | None = config.local(None)  # shown: who reaches this reward
 
 
 # Rewards of questions, in order, in any number of pieces.
@@ -48,16 +50,32 @@ def score(examples, trajectories, *, out, cfg: Settings, layout) -> dict:
   asked = questions(drawn, by_id, cfg)
   log = records.Shards(out / 'rewards', Scored, host=jax.process_index())
   known = {s.question: s.reward for s in reversed(log.done)}
-  new = [q for q in dict.fromkeys(asked) if q and q not in known]
+  times = collections.Counter(q for q in asked if q)
+  old = [q for q in times if q in known]
+  new = [q for q in times if q not in known]
   reward = build(cfg.reward, layout)
-  with progress.bar(len(new), 'answers', 'score') as shown:
-    place = 0
+
+  def rewards(questions):
+    return [r for q in questions for r in [known[q]] * times[q]]
+
+  with progress.bar(
+    len(times),
+    'answers',
+    'score',
+    len(old),
+    accept=cfg.accept,
+    log=out / 'metrics.jsonl',
+  ) as shown:
+    shown.update(0, rewards=rewards(old))
+    place = read = 0
     for values in reward(new):
       part = new[place : place + len(values)]
       log.append([Scored(q, r) for q, r in zip(part, values, strict=True)])
       known |= zip(part, values, strict=True)
       place += len(part)
-      shown.update(len(part))
+      tokens = getattr(reward, 'tokens', read) - read
+      read += tokens
+      shown.update(len(part), tokens=tokens or None, rewards=rewards(part))
   scored = [
     dataclasses.replace(s, reward=known[q] if q else 0.0)
     for s, q in zip(drawn, asked, strict=True)
@@ -70,7 +88,17 @@ def score(examples, trajectories, *, out, cfg: Settings, layout) -> dict:
     'without_answer': asked.count(None),
     'cut_prompts': getattr(reward, 'cut', 0),
     'mean_reward': mean([s.reward for s in scored]),
-  }
+    'accepted': share(scored, cfg.accept),
+  } | shown.totals()
+
+
+def share(
+  scored: Sequence[types.Trajectory], accept: float | None
+) -> float | None:
+  """Of the samples that reach the reward `accept`; None where it is None."""
+  if accept is None:
+    return None
+  return mean([s.reward >= accept for s in scored])
 
 
 def mean(rewards: Sequence[float]) -> float | None:
@@ -128,6 +156,7 @@ class Judge:
     self._model = language.load_named(cfg.model, layout)
     self._limit = cfg.max_input
     self.cut = 0  # prompts that were over the limit, so far
+    self.tokens = 0  # of all prompts that were read, so far
 
   def __call__(self, asked: Sequence[Question]) -> Iterator[list[float]]:
     turns = [
@@ -138,12 +167,14 @@ class Judge:
     ]
     self.cut += sum(bool(turn.cut) for turn in turns)
     labels = [str(label) for label in judge.LABELS]
+    left = iter(turns)
     for logp in language.label_logp(
       self._model,
       [turn.ids for turn in turns],
       labels,
       prompt_length=max((len(turn.ids) for turn in turns), default=1),
     ):
+      self.tokens += sum(len(next(left).ids) for _ in logp)
       yield judge.rewards(logp)
 
 

@@ -135,6 +135,11 @@ def first_of_each_text(
   return list(of_text.values())
 
 
+def least(cfg: config.Select) -> float:
+  """The reward below which nothing is kept."""
+  return cfg.floor if cfg.rule == 'best' else cfg.threshold
+
+
 def check(cfg: config.Select) -> None:
   if cfg.rule not in ('threshold', 'best'):
     raise errors.InputError(

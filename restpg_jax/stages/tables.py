@@ -3,6 +3,7 @@
 import textwrap
 
 from restpg_jax import types
+from restpg_jax.io import speed
 from restpg_jax.rewards import significance
 
 TITLES = {
@@ -83,6 +84,50 @@ def columns(results: dict) -> list[str]:
   return [*tasks, 'macro', *(MEASURE_TITLES[m] for m in _measures(results))]
 
 
+SPEED = {  # columns of `speeds` and how a number in them is written
+  'items': lambda row: f'{row["items"]:,}',
+  'time': lambda row: seconds(row['seconds']),
+  'items/s': lambda row: rate(row['items_per_s']),
+  'tokens/s': lambda row: rate(row['tokens_per_s']),
+  'slots busy': lambda row: percent(row['occupancy']),
+  'accepted': lambda row: percent(row['accepted']),
+  'saved': lambda row: '-' if row['saved'] is None else f'{row["saved"]:,}',
+}
+
+
+def speeds(results: dict) -> dict:
+  """columns, and rows {method: title or '', stage, cells}; a column in which
+  no row has a number is left out, a method's title stands in its first row."""
+  cells = {
+    name: [write(row) for row in results['speed']]
+    for name, write in SPEED.items()
+  }
+  cells = {name: column for name, column in cells.items() if {*column} - {'-'}}
+  rows, last = [], None
+  for n, row in enumerate(results['speed']):
+    method = row['method'] if row['method'] != last else ''
+    last = row['method']
+    rows.append(
+      {
+        'method': TITLES.get(method, method),
+        'stage': row['stage'],
+        'cells': [column[n] for column in cells.values()],
+      }
+    )
+  return {'columns': list(cells), 'rows': rows, 'said': _bars(results['speed'])}
+
+
+def _bars(rows: list[dict]) -> str:
+  """What `accepted` means in these rows; '' where nobody says so."""
+  bars = sorted({r['accept'] for r in rows if r['accepted'] is not None})
+  if not bars:
+    return ''
+  return (
+    'Accepted: share of samples with a reward of at least '
+    f'{" or ".join(f"{bar:g}" for bar in bars)}, as the E-step asks for.'
+  )
+
+
 def gains(results: dict) -> list[str]:
   """Last iteration against iteration 0: a line a method and measure."""
   found = []
@@ -148,6 +193,16 @@ def _plain(cell: dict) -> str:
 def number(value: float | None, digits: int = 4) -> str:
   """A fixed number of digits; a dash for what is not known."""
   return '-' if value is None else f'{value:.{digits}f}'
+
+
+def rate(value: float | None) -> str:
+  """0.123, 8, 12,346; a dash for what is not known."""
+  return '-' if value is None else speed.short(value)
+
+
+def percent(value: float | None) -> str:
+  """0.314 -> '31%'; a dash for what is not known."""
+  return '-' if value is None else f'{value:.0%}'
 
 
 def seconds(value: float | None) -> str:

@@ -81,7 +81,7 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
         state, batches.pack([rows[i] for i in chosen], shape)
       )
       done = n + 1
-      shown.update(1)
+      shown.update(1, tokens=sum(len(rows[i].tokens) for i in chosen))
       if done % layout.compute.log_every == 0 or done == settings.steps:
         line = measured(done, metrics, rate, out)
         warned = warned or warn_if_lost(line)
@@ -90,14 +90,18 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
       if done % settings.checkpoint_every == 0 or done == settings.steps:
         save(out, done, state, size)
   *_, last = records.read(out / 'metrics.jsonl', Log)
-  return {
-    'expected': settings.steps,
-    'made': int(state.step),
-    'rows': len(rows),
-    'loss': last.loss,
-    'changed': last.changed,
-    'changed_in_bf16': last.changed_in_bf16,
-  } | counts
+  return (
+    {
+      'expected': settings.steps,
+      'made': int(state.step),
+      'rows': len(rows),
+      'loss': last.loss,
+      'changed': last.changed,
+      'changed_in_bf16': last.changed_in_bf16,
+    }
+    | counts
+    | shown.totals()
+  )
 
 
 def check(settings: config.Train, layout) -> config.Train:

@@ -1,10 +1,12 @@
-"""Finished runs for the tests of the report: a workdir as they leave it."""
+"""Finished runs for tests: a workdir as they leave it."""
 
 import dataclasses
+import os
 
 from restpg_jax import config, types
-from restpg_jax.io import records
+from restpg_jax.io import checkpoints, records
 from restpg_jax.stages import report
+from tests import tiny
 
 OUTPUT = {'opening': 'Summary:', 'marker': 'Answer:'}
 EMAIL, TOPIC = 'email_generation', 'topic_writing'
@@ -95,3 +97,61 @@ def two_methods(workdir) -> dict:
   )
   finish(workdir, 'sft', [(examples, scored(0.2, 0.2, 0.2, 0.6))])
   return report.build(workdir)
+
+
+PROMPT = config.Prompt(
+  template='prompts/tiny/policy.txt', max_input=192, max_output=24
+)
+
+
+def chosen(work, scale: float = 0.1):
+  """Policies of two methods: rest_pg has two iterations and shares the first
+  with sft, which was finished last and does not reason."""
+  size = tiny.size(vocabulary=1024)  # as many as the bundled tokenizer's
+  cfg = config.Config(
+    iterations=1,
+    prompt=PROMPT,
+    compute=config.Compute(prompts=2, samples=2),
+  )
+  shared = {
+    'tokenizer': {'checkpoint': '', 'tokenizer': 'tiny.spm.model'},
+    'prompt': {'template': PROMPT.template},
+  }
+  for n, name in enumerate(('sft/choose-a', 'm_step1/choose-b')):
+    params = tiny.parameters(size, scale + n)
+    checkpoints.save_model(work / name / 'model', params, size)
+    records.write_json(
+      work / name / 'DONE.json',
+      {
+        'name': name[:-2],
+        'fingerprint': name,
+        'cfg': shared,
+        'inputs': [],
+        'summary': {'made': 1, 'best_step': 7},
+        'versions': {'jax': '0.0.1'},
+      },
+    )
+    records.write_json(
+      work / f'eval{n}' / 'DONE.json', {'inputs': [{'path': name}]}
+    )
+  for age, (method, evals, output) in enumerate(
+    [('rest_pg', (0, 1), OUTPUT), ('sft', (0,), None)]
+  ):
+    path = work / 'methods' / f'{method}.json'
+    records.write_json(
+      path,
+      {
+        'method': method,
+        'config': dataclasses.asdict(cfg),
+        'output': output,
+        'iterations': [{'t': t, 'answers': f'eval{t}'} for t in evals],
+      },
+    )
+    os.utime(path, (1000 + age, 1000 + age))
+  means = {'reward': 0.5, 'rouge1': 0.25, 'no_answer': 3}
+  iterations = [{'t': 1, 'tasks': {'email': means}, 'macro': means}]
+  records.write_json(
+    work / 'report' / 'results.json',
+    {'methods': {'rest_pg': {'iterations': iterations}}},
+  )
+  return work

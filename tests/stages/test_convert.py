@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import pathlib
 import resource
 import subprocess
@@ -13,12 +12,13 @@ import numpy as np
 import pytest
 
 from restpg_jax import assets, config, errors, main
-from restpg_jax.io import checkpoints, records, weights
+from restpg_jax.io import checkpoints, weights
 from restpg_jax.models import decoder
 from restpg_jax.stages import convert
 from restpg_jax.text import tokenizer as tokenizers
 from tests import tiny
 from tests.models import families
+from tests.stages import runs
 
 ROOT = pathlib.Path(__file__).parents[2]
 SHARED = ROOT.parent / 'shared' / 'tokenizers'
@@ -216,44 +216,7 @@ def test_files_that_came_with_a_tokenizer_are_kept(tmp_path):
 
 @pytest.fixture
 def workdir(tmp_path):
-  """What a run leaves of two methods that share the first policy."""
-  work = tmp_path / 'work'
-  size = dataclasses.replace(tiny.size(), vocabulary=VOCABULARY)
-  cfg = dataclasses.asdict(config.Config(iterations=1))
-  shared = {
-    'tokenizer': {'checkpoint': '', 'tokenizer': 'tiny.spm.model'},
-    'prompt': {'template': 'prompts/policy.txt'},
-  }
-  for n, name in enumerate(('sft/choose-a', 'm_step1/choose-b')):
-    params = tiny.parameters(size, 0.1 + n)
-    checkpoints.save_model(work / name / 'model', params, size)
-    records.write_json(
-      work / name / 'DONE.json',
-      {
-        'name': name[:-2],
-        'cfg': shared,
-        'inputs': [],
-        'summary': {'made': 1, 'best_step': 7},
-        'versions': {'jax': '0.0.1'},
-      },
-    )
-    records.write_json(
-      work / f'eval{n}' / 'DONE.json', {'inputs': [{'path': name}]}
-    )
-  for age, (method, evals) in enumerate([('rest_pg', (0, 1)), ('sft', (0,))]):
-    path = work / 'methods' / f'{method}.json'
-    iterations = [{'t': t, 'answers': f'eval{t}'} for t in evals]
-    records.write_json(
-      path, {'method': method, 'config': cfg, 'iterations': iterations}
-    )
-    os.utime(path, (1000 + age, 1000 + age))
-  means = {'reward': 0.5, 'rouge1': 0.25, 'no_answer': 3}
-  iterations = [{'t': 1, 'tasks': {'email': means}, 'macro': means}]
-  records.write_json(
-    work / 'report' / 'results.json',
-    {'methods': {'rest_pg': {'iterations': iterations}}},
-  )
-  return work
+  return runs.chosen(tmp_path / 'work')
 
 
 def test_of_a_workdir_it_takes_what_was_finished_last(workdir):

@@ -1,10 +1,13 @@
 """What a reward looks at, and the judge beside a naive reading of it."""
 
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 
 from restpg_jax import config, errors, types
-from restpg_jax.io import records
+from restpg_jax.io import artifacts, records
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.stages import language, score
 from restpg_jax.text import prompts
@@ -40,7 +43,7 @@ def test_a_method_without_reasoning_answers_with_the_whole_text():
   )
 
 
-def scored(tmp_path, texts, name='rouge'):
+def scored(tmp_path, texts, name='rouge', accept=None):
   records.write(tmp_path / 'examples.jsonl', [EXAMPLE])
   records.write(
     tmp_path / 'trajectories.jsonl',
@@ -49,7 +52,11 @@ def scored(tmp_path, texts, name='rouge'):
   out = tmp_path / 'out'
   out.mkdir(exist_ok=True)
   summary = score.score(
-    tmp_path, tmp_path, out=out, cfg=settings(True, name), layout=None
+    tmp_path,
+    tmp_path,
+    out=out,
+    cfg=dataclasses.replace(settings(True, name), accept=accept),
+    layout=None,
   )
   found = records.read(out / 'scored.jsonl', types.Trajectory)
   return summary, [t.reward for t in found]
@@ -95,6 +102,24 @@ def test_a_round_without_samples_has_no_mean(tmp_path):
   summary, rewards = scored(tmp_path, [])
   assert rewards == [] and summary['made'] == 0
   assert summary['mean_reward'] is None
+
+
+def test_the_accepted_share_is_shown_and_changes_nothing(tmp_path):
+  texts = ['none', *['x\nAnswer:\nIt is good.'] * 2, 'y\nAnswer:\nelse']
+  summary, rewards = scored(tmp_path, texts, accept=0.7)
+  assert rewards == [0.0, 1.0, 1.0, 0.0]
+  assert summary['accepted'] == 0.5
+  *_, line = (tmp_path / 'out' / 'metrics.jsonl').read_text().splitlines()
+  pace = json.loads(line)  # of answers: an output without one is not scored
+  assert (pace['done'], pace['total']) == (2, 2)
+  assert pace['accepted'] == pace['mean_reward'] == pytest.approx(2 / 3)
+  marks = {
+    artifacts.fingerprint(
+      'score', score.score, (), dataclasses.replace(settings(True), accept=bar)
+    )
+    for bar in (None, 0.7, 1.0)
+  }
+  assert len(marks) == 1
 
 
 def test_an_unknown_reward_names_the_known_ones():

@@ -1,0 +1,133 @@
+"""How fast a piece of work goes: counts and a clock in, rates out."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+
+
+@dataclasses.dataclass(frozen=True)
+class Pace:
+  """A line of metrics.jsonl: where the work stands and how fast it goes."""
+
+  sitting: int  # which of the processes that worked on it, from 0
+  seconds: float  # since that one began
+  done: int  # of `total`, by all sittings
+  total: int
+  made: int  # by this sitting, as are all counts and rates that follow
+  tokens: int | None
+  busy: int | None  # slot-steps in use: slots times decoding steps
+  slots: int | None  # slot-steps in all
+  items_per_s: float | None
+  tokens_per_s: float | None
+  occupancy: float | None  # busy / slots
+  mean_reward: float | None  # of all answers that are scored
+  accepted: float | None  # share of these that reach the bar of acceptance
+  left: float | None  # seconds
+
+
+class Meter:
+  """Adds up one sitting.
+
+  meter = Meter(1000); meter.add(8, tokens=400); meter.now().tokens_per_s
+  """
+
+  def __init__(
+    self,
+    total: int,
+    done: int = 0,
+    *,
+    accept: float | None = None,
+    sitting: int = 0,
+    clock: Callable[[], float] = time.monotonic,
+  ):
+    self._total, self._before, self._accept = total, done, accept
+    self._sitting = sitting
+    self._made, self._counts = 0, {}
+    self._rewards, self._reward, self._accepted = 0, 0.0, 0
+    self._clock = clock
+    self._start = clock()
+
+  def add(
+    self,
+    n: int,
+    *,
+    tokens: int | None = None,
+    busy: int | None = None,
+    slots: int | None = None,
+    rewards: Sequence[float] = (),
+  ) -> None:
+    """`n` more are done; None: not counted in this kind of work."""
+    self._made += n
+    for name, more in (('tokens', tokens), ('busy', busy), ('slots', slots)):
+      if more is not None:
+        self._counts[name] = self._counts.get(name, 0) + more
+    self._rewards += len(rewards)
+    self._reward += sum(rewards)
+    if self._accept is not None:
+      self._accepted += sum(r >= self._accept for r in rewards)
+
+  def now(self) -> Pace:
+    seconds = self._clock() - self._start
+    done = self._before + self._made
+    tokens, busy, slots = map(self._counts.get, ('tokens', 'busy', 'slots'))
+    rate = ratio(self._made, seconds)
+    known = self._rewards if self._accept is not None else 0
+    return Pace(
+      sitting=self._sitting,
+      seconds=seconds,
+      done=done,
+      total=self._total,
+      made=self._made,
+      tokens=tokens,
+      busy=busy,
+      slots=slots,
+      items_per_s=rate,
+      tokens_per_s=ratio(tokens, seconds),
+      occupancy=ratio(busy, slots),
+      mean_reward=ratio(self._reward, self._rewards),
+      accepted=ratio(self._accepted, known),
+      left=ratio(self._total - done, rate),
+    )
+
+
+def overall(lines: Sequence[Pace]) -> dict[str, float]:
+  """Rates over all sittings, from the last line of each; only what is known.
+
+  100 samples in 10 s, killed; then 20 in 2 s  ->  {'items_per_s': 10.0}
+  """
+  last = {pace.sitting: pace for pace in lines if pace.made}.values()
+
+  def total(count: str) -> float | None:
+    known = [n for pace in last if (n := getattr(pace, count)) is not None]
+    return sum(known) if known else None
+
+  found = {
+    'items_per_s': ratio(total('made'), total('seconds')),
+    'tokens_per_s': ratio(total('tokens'), total('seconds')),
+    'occupancy': ratio(total('busy'), total('slots')),
+  }
+  return {name: value for name, value in found.items() if value is not None}
+
+
+def ratio(part: float | None, whole: float | None) -> float | None:
+  """None where it is not known or would divide by nothing."""
+  return part / whole if part is not None and whole else None
+
+
+def rates(pace: Pace) -> list[str]:
+  """['210 tokens/s', '87% of slots busy', ..]: what is known beside items/s."""
+  said = []
+  if pace.tokens_per_s is not None:
+    said.append(f'{short(pace.tokens_per_s)} tokens/s')
+  if pace.occupancy is not None:
+    said.append(f'{pace.occupancy:.0%} of slots busy')
+  if pace.mean_reward is not None:
+    said.append(f'mean reward {pace.mean_reward:.3f}')
+  if pace.accepted is not None:
+    said.append(f'{pace.accepted:.0%} accepted')
+  return said
+
+
+def short(value: float) -> str:
+  """0.1234 -> '0.123', 12345.6 -> '12,346'."""
+  return f'{value:,.0f}' if value >= 100 else f'{value:.3g}'
