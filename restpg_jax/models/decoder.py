@@ -6,11 +6,12 @@ window alternate with layers that see all. Layers are stacked on a leading axis
 and scanned, also where they differ: which of them are local is scanned too.
 Gemma 1: arXiv 2403.08295, 2: 2408.00118, 3: 2503.19786; Llama 3: 2407.21783.
 
-Three ways through the same weights, equal up to rounding:
+Four ways through the same weights, equal up to rounding:
   hidden    whole rows at once: training
   prefill   the same, and keeps each layer's keys and values
   step      one token for each of P x G samples, G of which share a prompt:
             prompts' keys and values are stored and read once for the group
+  extend    whole rows behind prefilled prefixes that they share: judging
 """
 
 import dataclasses
@@ -144,6 +145,17 @@ class Decoder(nn.Module):
     )
     return self.logits(x_PGD), cache
 
+  def extend(
+    self, tokens_CR, kv, prefix_C, prefix_length_C, position_CR, seen_CRR
+  ):
+    """Last hidden states [C, R, D] of rows that go on where prefixes ended.
+
+    kv: what `prefill` kept of the prefixes, [layers, P, S, K, H] each. The
+    others: see attention.Behind.
+    """
+    behind = attention.Behind(prefix_C, prefix_length_C, position_CR, seen_CRR)
+    return self._stack(tokens_CR, kv, behind, 'extend')[0]
+
   def embed(self, tokens):
     x = self.embedding.astype(self.dtype)[tokens]
     if not self.size.scaled_embedding:
@@ -213,6 +225,8 @@ class Attention(nn.Module):
       positions = jnp.broadcast_to(
         place.prompt_length_P[:, None] + place.t, x.shape[:2]
       )
+    elif mode == 'extend':
+      positions = place.position_CR
     else:
       positions = place
     speed = self._speed(local)
@@ -223,6 +237,8 @@ class Attention(nn.Module):
     how = {'window': window, 'cap': s.attention_softcap}
     if mode == 'step':
       y, kv = attention.shared(q, k, v, cache, place, **how)
+    elif mode == 'extend':
+      y, kv = attention.extended(q, k, v, cache, place, **how), None
     else:
       y = attention.causal(q, k, v, **how)
       kv = (k, v) if mode == 'prefill' else None
