@@ -102,6 +102,7 @@ class Reward:
   model: Model = section(lambda: Model(checkpoint='tiny_it'))
   template: str = file('prompts/judge.txt')
   max_input: int = 8192
+  rule: str = 'argmax'  # the judge's likeliest label; 'expected': their mean
 
 
 @dataclasses.dataclass
@@ -144,7 +145,7 @@ class Compute:
 
   prompts: int = local(8)  # inputs a device samples side by side
   samples: int = local(8)  # outputs of an input drawn side by side
-  judged: int = local(64)  # answers a device scores side by side
+  judged: int = local(64)  # answers a device is given to score at once
   fsdp: int = local(1)  # devices that share one copy of the weights
   log_every: int = local(10)  # optimizer steps between metric lines
 
