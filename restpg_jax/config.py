@@ -121,6 +121,7 @@ class Reward:
   model: Model = section(lambda: Model(checkpoint='tiny_it'))
   template: str = file('prompts/judge.txt')
   max_input: int = 8192
+  rule: str = 'argmax'  # the judge's likeliest label; 'expected': their mean
 
 
 @dataclasses.dataclass
@@ -168,7 +169,7 @@ class Compute:
   slots: int = local(512)  # on a device, at most, where prompts is 0
   memory: float = local(0.0)  # GiB of a device; 0: 90 % of what it has
   shards: int = local(1)  # devices that share a model too large for one
-  judged: int = local(64)  # answers a device scores side by side
+  judged: int = local(64)  # answers a device is given to score at once
   fsdp: int = local(1)  # devices that share one copy of the weights
   log_every: int = local(10)  # optimizer steps between metric lines
 

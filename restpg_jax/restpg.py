@@ -12,6 +12,7 @@ from restpg_jax import config, errors
 from restpg_jax.data import longlamp
 from restpg_jax.io import artifacts, lock, records
 from restpg_jax.parallel import layout as layouts
+from restpg_jax.rewards import judge
 from restpg_jax.stages import base as bases
 from restpg_jax.stages import (
   choose,
@@ -292,6 +293,7 @@ def check(cfg: config.Config) -> None:
     raise errors.InputError(f'iterations is {cfg.iterations}; 0 or more')
   check_rounds(cfg.draw)
   select.check(cfg.select)
+  judge.check(cfg.reward.rule)
   if cfg.data.path:
     longlamp.tasks_found(cfg.data.path, setting=cfg.data.setting)
 

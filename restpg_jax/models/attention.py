@@ -1,4 +1,4 @@
-"""Attention as the Gemma family and Llama do it, in both of its forms.
+"""Attention as the Gemma family and Llama do it, in each of its forms.
 
 Heads are grouped over shared keys and values, positions are rotary, scores may
 be capped, and a `window` keeps a layer local: a token sees that many, its own
@@ -93,6 +93,15 @@ class Part(NamedTuple):
   top: jax.Array  # [..]: the largest score
   mass: jax.Array  # [..]: sum of exp(score - top)
   y: jax.Array  # [.., H]: sum of exp(score - top) v
+
+
+class Behind(NamedTuple):
+  """Where the tokens of one `extend` stand: C rows, each behind a prefix."""
+
+  prefix_C: jax.Array  # which of the P prefilled ones
+  length_C: jax.Array  # its tokens; 0: nothing of it is seen
+  position_CR: jax.Array  # of each token in the whole text
+  seen_CRR: jax.Array  # bool: the tokens of its row that a token sees
 
 
 def causal(q_BLNH, k_BLKH, v_BLKH, *, window=None, cap: float = 0.0):
@@ -196,6 +205,49 @@ def merged(parts: Sequence[Part]):
   mass = sum(w * p.mass for w, p in zip(weights, parts, strict=True))
   y = sum(w[..., None] * p.y for w, p in zip(weights, parts, strict=True))
   return y / mass[..., None]
+
+
+def extended(
+  q_CRNH,
+  k_CRKH,
+  v_CRKH,
+  prefix: tuple[jax.Array, jax.Array],
+  behind: Behind,
+  *,
+  window=None,
+  cap: float = 0.0,
+):
+  """Rows over their prefix and over what they see of themselves.
+
+  prefix: keys and values [P, S, K, H], stored once for all rows that share
+  them. Returns [C, R, N, H].
+  """
+  C, R, N, H = q_CRNH.shape
+  (_, S, K, _), M = prefix[0].shape, prefix[0].shape[1] + R
+  k_CMKH, v_CMKH = (
+    jnp.concatenate([shared_PSKH[behind.prefix_C], own_CRKH], axis=1)
+    for shared_PSKH, own_CRKH in zip(prefix, (k_CRKH, v_CRKH), strict=True)
+  )
+  in_prefix_CS = jnp.arange(S) < behind.length_C[:, None]
+  in_prefix_CRS = jnp.broadcast_to(in_prefix_CS[:, None], (C, R, S))
+  seen_CRM = jnp.concatenate([in_prefix_CRS, behind.seen_CRR], axis=-1)
+  if window is not None:
+    place_CS = jnp.broadcast_to(jnp.arange(S), (C, S))
+    place_CM = jnp.concatenate([place_CS, behind.position_CR], axis=1)
+    seen_CRM &= behind.position_CR[..., None] - place_CM[:, None] < window
+  q = q_CRNH.reshape(C, R, K, N // K, H).transpose(0, 2, 3, 1, 4)
+  scores = jnp.einsum(
+    'ckqh,cmkh->ckqm',
+    q.reshape(C, K, N // K * R, H),
+    k_CMKH,
+    preferred_element_type=jnp.float32,
+  ).reshape(C, K, N // K, R, M)
+  scores = jnp.where(seen_CRM[:, None, None], soft_cap(scores, cap), MASKED)
+  probs = jax.nn.softmax(scores, axis=-1)
+  probs = probs.astype(v_CRKH.dtype).reshape(C, K, N // K * R, M)
+  y = jnp.einsum('ckqm,cmkh->ckqh', probs, v_CMKH)
+  y = y.reshape(C, K, N // K, R, H).transpose(0, 3, 1, 2, 4)
+  return y.reshape(C, R, N, H)
 
 
 def soft_cap(x, cap: float):

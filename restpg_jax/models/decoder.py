@@ -7,11 +7,12 @@ and scanned, also where they differ: which of them are local is scanned too; for
 sampling they are taken apart (`unstacked`).
 Gemma 1: arXiv 2403.08295, 2: 2408.00118, 3: 2503.19786; Llama 3: 2407.21783.
 
-Three ways through the same weights, equal up to rounding:
+Four ways through the same weights, equal up to rounding:
   hidden    whole rows at once: training
   prefill   the same, and keeps each layer's keys and values
   step      one token for each of A x G samples, G of which share a prompt:
             prompts' keys and values are stored and read once for the group
+  extend    whole rows behind prefilled prefixes that they share: judging
 """
 
 import dataclasses
@@ -161,6 +162,17 @@ class Decoder(nn.Module):
     ]
     return self.logits(x_AGD), cache
 
+  def extend(
+    self, tokens_CR, kv, prefix_C, prefix_length_C, position_CR, seen_CRR
+  ):
+    """Last hidden states [C, R, D] of rows that go on where prefixes ended.
+
+    kv: what `prefill` kept of the prefixes, [layers, P, S, K, H] each. The
+    others: see attention.Behind.
+    """
+    behind = attention.Behind(prefix_C, prefix_length_C, position_CR, seen_CRR)
+    return self._stack(tokens_CR, kv, behind, 'extend')[0]
+
   def embed(self, tokens):
     x = self.embedding.astype(self.dtype)[tokens]
     if not self.size.scaled_embedding:
@@ -253,7 +265,11 @@ class Attention(nn.Module):
     if s.qk_norm:
       q = RMSNorm(s.norm_offset, s.norm_eps, name='q_norm')(q)
       k = RMSNorm(s.norm_offset, s.norm_eps, name='k_norm')(k)
-    positions = place.position() if mode == 'step' else place
+    positions = place
+    if mode == 'step':
+      positions = place.position()
+    elif mode == 'extend':
+      positions = place.position_CR
     speed = self._speed(local)
     q = attention.rotate(q, positions, speed)
     q *= s.query_scale or s.head_size**-0.5
@@ -262,6 +278,8 @@ class Attention(nn.Module):
     how = {'window': window, 'cap': s.attention_softcap}
     if mode == 'step':
       y, kv = attention.shared(q, k, v, cache, place, **how)
+    elif mode == 'extend':
+      y, kv = attention.extended(q, k, v, cache, place, **how), None
     else:
       y = attention.causal(q, k, v, **how)
       kv = (k, v) if mode == 'prefill' else None

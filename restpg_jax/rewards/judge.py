@@ -2,9 +2,37 @@
 
 import numpy as np
 
+from restpg_jax import errors
+
 LABELS = (1, 3, 5, 7, 10)  # the criteria of figure 9; the reward is label / 10
 
 
-def rewards(logp_NL: np.ndarray) -> list[float]:
-  """The likeliest label of each row, as a reward; ties go to the lower."""
+def rewards(logp_NL: np.ndarray, rule: str = 'argmax') -> list[float]:
+  """A reward for each row, by one of RULES."""
+  return RULES[rule](logp_NL)
+
+
+def argmax(logp_NL: np.ndarray) -> list[float]:
+  """The likeliest label, over 10; ties go to the lower."""
   return [LABELS[n] / LABELS[-1] for n in np.argmax(logp_NL, axis=-1)]
+
+
+def expected(logp_NL: np.ndarray) -> list[float]:
+  """The mean label, over 10, where one of the five is all that is said.
+
+  P = .1 for '5' and .3 for '10', nothing else  ->  (.25 * 5 + .75 * 10) / 10
+  """
+  top_N1 = logp_NL.max(axis=-1, keepdims=True, initial=-np.inf)
+  odds_NL = np.exp(np.float64(logp_NL) - top_N1)
+  mean_N = odds_NL @ np.array(LABELS) / odds_NL.sum(axis=-1)
+  return (mean_N / LABELS[-1]).tolist()
+
+
+RULES = {'argmax': argmax, 'expected': expected}
+
+
+def check(rule: str) -> None:
+  """Raises InputError for a rule that is none of RULES."""
+  if rule not in RULES:
+    known = ' or '.join(map(repr, RULES))
+    raise errors.InputError(f'reward.rule is {rule!r}; it must be {known}')

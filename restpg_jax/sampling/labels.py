@@ -1,46 +1,157 @@
 """Log-probabilities of a few short label sequences after each prompt."""
 
+import dataclasses
+import functools
+import math
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+BLOCK = 2048  # tokens that go through the model side by side, about
+SURE = 1 - 2.0**-24  # the largest float32 below 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Tree:
+  """The labels and all their beginnings; each is written once.
+
+  '1', '3' and '10' are three nodes: '1', '3' and, under '1', '10'.
+  """
+
+  token_N: np.ndarray  # the last one of each node
+  parent_N: np.ndarray  # -1: directly behind the prompt
+  path_NN: np.ndarray  # bool [n, m]: m is n itself or above it
+  leaf_G: np.ndarray  # the node of each label
+
+  @classmethod
+  def of(cls, labels: Sequence[Sequence[int]]) -> 'Tree':
+    whole = [tuple(label) for label in labels]
+    nodes = {label[: n + 1] for label in whole for n in range(len(label))}
+    nodes = sorted(nodes, key=lambda node: (len(node), node))
+    place = {node: n for n, node in enumerate(nodes)} | {(): -1}
+    return cls(
+      token_N=np.array([node[-1] for node in nodes], np.int32),
+      parent_N=np.array([place[node[:-1]] for node in nodes]),
+      path_NN=np.array([[a == b[: len(a)] for a in nodes] for b in nodes]),
+      leaf_G=np.array([place[label] for label in whole]),
+    )
+
 
 def build(model, labels: Sequence[Sequence[int]], not_after: np.ndarray):
-  """score(params, tokens_PS, length_P) -> log-probabilities [P, labels].
+  """score(params, prefix_PS, prefix_length_P, rest_CR, rest_length_C,
+  behind_C) -> log-probabilities [C, labels].
 
-  log P(label) = sum over its tokens + log P(the next token is none of
-  `not_after`), over the whole vocabulary. Gemma writes "10" as "1", "0":
-  without the second term "1" would collect the probability of "10" too
-  (DESIGN section 5). The prompt is read once for all labels.
+  Candidate c's prompt is prefix behind_C[c] and then its rest; a rest of
+  length 0 pads the batch. log P(label) = sum over its tokens + log P(the next
+  token is none of `not_after`), over the whole vocabulary. Gemma writes "10"
+  as "1", "0": without the second term "1" would collect the probability of
+  "10" too (DESIGN section 5). A prefix is read once for all its candidates, a
+  rest once for all labels: their tree follows it in the same row. `model` has
+  the methods prefill, extend and logits of models.decoder.Decoder.
   """
-  G, O = len(labels), max(map(len, labels))  # noqa: E741
-  padded_OG = np.zeros((O, G), np.int32)
-  for g, label in enumerate(labels):
-    padded_OG[: len(label), g] = label
-  length_G = np.array([len(label) for label in labels])
+  tree = Tree.of(labels)
 
-  def score(params, tokens_PS, length_P):
+  def score(
+    params, prefix_PS, prefix_length_P, rest_CR, rest_length_C, behind_C
+  ):
+    call = functools.partial(_call, model, params)
+    real_C = rest_length_C > 0
+    kv = _prefilled(
+      call, prefix_PS, jnp.max(jnp.where(real_C, behind_C + 1, 0))
+    )
+    C, R = rest_CR.shape
+    c = _side_by_side(R, prefix_PS.shape[0], C)
 
-    def call(*args, method):
-      return model.apply({'params': params}, *args, method=method)
+    def fill(n, logp_CG):
+      part = functools.partial(jax.lax.dynamic_slice_in_dim, slice_size=c)
+      rest, length, behind = (
+        part(x, n * c) for x in (rest_CR, rest_length_C, behind_C)
+      )
+      tokens, *place = _rows(tree, rest, length, prefix_length_P[behind])
+      hidden = call(tokens, kv, behind, *place, method='extend')
+      last = hidden[jnp.arange(c), jnp.maximum(length - 1, 0)]
+      hidden = jnp.concatenate([last[:, None], hidden[:, R:]], axis=1)
+      logp = _label_logp(call(hidden, method='logits'), tree, not_after)
+      return jax.lax.dynamic_update_slice_in_dim(logp_CG, logp, n * c, 0)
 
-    P = tokens_PS.shape[0]
-    hidden_PSD, kv = call(tokens_PS, method='prefill')
-    last_PD = hidden_PSD[jnp.arange(P), jnp.maximum(length_P - 1, 0)]
-    logits_PV = call(last_PD, method='logits')
-    logp_PGV = jax.nn.log_softmax(logits_PV)[:, None].repeat(G, axis=1)
-    cache = call(kv, G, O, method='cache')
-    total_PG = jnp.zeros((P, G))
-    for t in range(O):
-      token_PG = jnp.broadcast_to(padded_OG[t], (P, G))
-      said = jnp.take_along_axis(logp_PGV, token_PG[..., None], -1)[..., 0]
-      total_PG += jnp.where(t < length_G, said, 0)
-      logits_PGV, cache = call(token_PG, cache, length_P, t, method='step')
-      logp_PGV = jax.nn.log_softmax(logits_PGV)
-      goes_on = jnp.sum(jnp.exp(logp_PGV[..., not_after]), axis=-1)
-      total_PG += jnp.where(t + 1 == length_G, jnp.log1p(-goes_on), 0)
-    return total_PG
+    start = jnp.zeros((C, len(labels)))
+    return jax.lax.fori_loop(0, -(-jnp.sum(real_C) // c), fill, start)
 
   return score
+
+
+def _call(model, params, *args, method: str):
+  return model.apply({'params': params}, *args, method=method)
+
+
+def _side_by_side(length: int, *rows: int) -> int:
+  """How many rows of this length go through the model at a time.
+
+  A power of two that divides all of `rows`.
+  """
+  return math.gcd(1 << max(1, BLOCK // length).bit_length() - 1, *rows)
+
+
+def _prefilled(call, prefix_PS, count):
+  """Keys and values of the first `count` prefixes, [.., P, S, K, H]."""
+  P, S = prefix_PS.shape
+  p = _side_by_side(2 * S, P)  # a prefix more than there are costs a whole one
+
+  def read(n):
+    tokens = jax.lax.dynamic_slice_in_dim(prefix_PS, n * p, p)
+    return call(tokens, method='prefill')[1]
+
+  def fill(n, kv):
+    return jax.tree.map(
+      lambda all_, new: jax.lax.dynamic_update_slice_in_dim(
+        all_, new, n * p, axis=-4
+      ),
+      kv,
+      read(n),
+    )
+
+  start = jax.tree.map(
+    lambda x: jnp.zeros((*x.shape[:-4], P, *x.shape[-3:]), x.dtype),
+    jax.eval_shape(read, 0),
+  )
+  return jax.lax.fori_loop(0, -(-count // p), fill, start)
+
+
+def _rows(tree: Tree, rest_CR, rest_length_C, start_C):
+  """Rests with the tree behind them; then as the decoder's `extend` wants it:
+  where each row starts, all positions, and who sees whom."""
+  C, R = rest_CR.shape
+  N = len(tree.token_N)
+  tokens = jnp.concatenate(
+    [rest_CR, jnp.broadcast_to(tree.token_N, (C, N))], axis=1
+  )
+  depth_N = tree.path_NN.sum(-1)
+  position = jnp.concatenate(
+    [
+      start_C[:, None] + jnp.arange(R),
+      (start_C + rest_length_C)[:, None] + depth_N - 1,
+    ],
+    axis=1,
+  )
+  in_rest_CR = jnp.arange(R) < rest_length_C[:, None]
+  seen = jnp.zeros((C, R + N, R + N), bool)
+  seen = seen.at[:, :R, :R].set(np.tril(np.ones((R, R), bool)))
+  seen = seen.at[:, R:, :R].set(in_rest_CR[:, None])
+  seen = seen.at[:, R:, R:].set(tree.path_NN)
+  return tokens, start_C, position, seen
+
+
+def _label_logp(logits_CMV, tree: Tree, not_after):
+  """From the logits behind the prompt (m = 0) and behind each node (n + 1)."""
+  norm_CM = jax.nn.logsumexp(logits_CMV, axis=-1)
+  before_N = tree.parent_N + 1
+  said_CN = logits_CMV[:, before_N, tree.token_N] - norm_CM[:, before_N]
+  goes_on_CN = jnp.sum(
+    jnp.exp(logits_CMV[:, 1:, not_after] - norm_CM[:, 1:, None]), axis=-1
+  )
+  path_GN = tree.path_NN[tree.leaf_G]
+  said_CG = jnp.sum(jnp.where(path_GN, said_CN[:, None], 0), axis=-1)
+  goes_on_CG = goes_on_CN[:, tree.leaf_G]  # may round to more than 1
+  return said_CG + jnp.log1p(-jnp.minimum(goes_on_CG, SURE))

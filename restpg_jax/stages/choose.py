@@ -123,8 +123,9 @@ def judge(
     score.Settings(cfg.reward, cfg.prompt, cfg.reasoning, cfg.answer.m),
   )
   new = [q for q in dict.fromkeys(questions) if q]
-  values = [r for part in reward(new) for r in part]
-  known = dict(zip(new, values, strict=True))
+  known = {}
+  for found in score.answered(reward, new, cfg.reward.name):
+    known |= found
   of_task = collections.defaultdict(list)
   for sample, question in zip(drawn, questions, strict=True):
     value = known[question] if question else 0.0

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -13,10 +14,12 @@ from restpg_jax import assets, config, errors
 from restpg_jax.io import weights
 from restpg_jax.models import decoder
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.sampling import budget, engine, keys, slots
+from restpg_jax.sampling import budget, candidates, engine, keys, slots
 from restpg_jax.sampling import labels as label_scores
 from restpg_jax.text import templates
 from restpg_jax.text import tokenizer as tokenizers
+
+AHEAD = 16  # batches of candidates that are read before they are sorted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,26 +225,46 @@ def shape_of(
 
 def label_logp(
   language: Language,
-  prompts: Sequence[Sequence[int]],
+  judged: Iterable[candidates.Candidate],
   labels: Sequence[str],
-  *,
-  prompt_length: int,
-) -> Iterator[np.ndarray]:
-  """Log-probabilities [n, labels] of the next prompts, batch by batch."""
-  layout = language.layout
-  tokenizer = language.tokenizer
+) -> Iterator[list[tuple[int, np.ndarray]]]:
+  """Log-probabilities [labels] of each candidate, with its place in `judged`.
+
+  They come as they are known, which is not in order. `judged` is read a piece
+  at a time: candidates with one prefix should follow each other.
+  """
+  layout, tokenizer = language.layout, language.tokenizer
   sequences = tuple(tuple(tokenizer.encode(label)) for label in labels)
   score = label_program(language.model, layout, sequences, tokenizer.digits)
-  P = layout.compute.judged
-  size = P * layout.devices
-  shape = engine.Shape(P, 1, _up(prompt_length), 1)
-  for start in range(0, len(prompts), size):
-    batch = [engine.Request(p, []) for p in prompts[start : start + size]]
-    tokens, length, _ = engine.arrays(batch, shape, size)
-    tokens = tokens.reshape(layout.devices, P, -1)
-    length = length.reshape(layout.devices, P)
-    logp = jax.device_get(score(language.params, tokens, length))
-    yield logp.reshape(size, len(labels))[: len(batch)]
+  room = candidates.Room.of(layout.compute.judged)
+  judged = enumerate(judged)
+  ahead = None
+  while piece := list(
+    itertools.islice(judged, AHEAD * layout.devices * room.candidates)
+  ):
+    texts = [candidate for _, candidate in piece]
+    for parts in candidates.batches(texts, room, layout.devices):
+      of = candidates.shape(texts[parts[0][0]])
+      parts += [[]] * (layout.devices - len(parts))
+      arrays = [
+        candidates.arrays([texts[n] for n in part], room, of) for part in parts
+      ]
+      logp = score(language.params, *map(np.stack, zip(*arrays, strict=True)))
+      places = [[piece[n][0] for n in part] for part in parts]
+      if ahead:  # is fetched while the devices are busy with the next
+        yield _fetched(*ahead)
+      ahead = places, logp
+  if ahead:
+    yield _fetched(*ahead)
+
+
+def _fetched(places, logp) -> list[tuple[int, np.ndarray]]:
+  logp = jax.device_get(logp)
+  return [
+    (place, logp[device, n])
+    for device, part in enumerate(places)
+    for n, place in enumerate(part)
+  ]
 
 
 @functools.cache

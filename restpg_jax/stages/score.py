@@ -6,12 +6,18 @@ import importlib
 from collections.abc import Callable, Iterator, Sequence
 
 import jax
+import numpy as np
 
 from restpg_jax import config, errors, types
 from restpg_jax.io import progress, records
 from restpg_jax.rewards import judge, rouge
+from restpg_jax.sampling import candidates
 from restpg_jax.stages import language, samples
 from restpg_jax.text import prompts, templates
+
+# Answers that begin unlike any other, and unlike each other: the tokens around
+# an answer's first character may depend on it.
+STAND_INS = '\x02', 'a'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +40,10 @@ class Settings:
   accept: float | None = config.local(None)  # shown: who reaches this reward
 
 
-# Rewards of questions, in order, in any number of pieces.
-Reward = Callable[[Sequence[Question]], Iterator[Sequence[float]]]
+# Pairs (place in the questions, reward), each question once, in any order and
+# any number of pieces; a piece is kept as soon as it comes. The shortest one:
+#   lambda asked: ([(n, my_reward(q))] for n, q in enumerate(asked))
+Reward = Callable[[Sequence[Question]], Iterator[Sequence[tuple[int, float]]]]
 
 
 def score(examples, trajectories, *, out, cfg: Settings, layout) -> dict:
@@ -67,15 +75,13 @@ def score(examples, trajectories, *, out, cfg: Settings, layout) -> dict:
     log=out / 'metrics.jsonl',
   ) as shown:
     shown.update(0, rewards=rewards(old))
-    place = read = 0
-    for values in reward(new):
-      part = new[place : place + len(values)]
-      log.append([Scored(q, r) for q, r in zip(part, values, strict=True)])
-      known |= zip(part, values, strict=True)
-      place += len(part)
+    read = 0
+    for found in answered(reward, new, cfg.reward.name):
+      log.append([Scored(q, r) for q, r in found.items()])
+      known |= found
       tokens = getattr(reward, 'tokens', read) - read
       read += tokens
-      shown.update(len(part), tokens=tokens or None, rewards=rewards(part))
+      shown.update(len(found), tokens=tokens or None, rewards=rewards(found))
   scored = [
     dataclasses.replace(s, reward=known[q] if q else 0.0)
     for s, q in zip(drawn, asked, strict=True)
@@ -132,6 +138,31 @@ def questions(
   return found
 
 
+def answered(
+  reward: Reward, asked: Sequence[Question], name: str
+) -> Iterator[dict[Question, float]]:
+  """What the reward says of distinct questions, piece by piece.
+
+  Raises InputError unless it answers each of them once.
+  """
+  left = set(range(len(asked)))
+  for found in reward(asked):
+    for n, _ in found:
+      if n not in left:
+        raise errors.InputError(
+          f'reward.name={name}: it answered question {n} of {len(asked)} '
+          'twice, or there is none such; a reward yields lists of (place of '
+          'the question, reward)'
+        )
+      left.remove(n)
+    yield {asked[n]: float(r) for n, r in found}
+  if left:
+    raise errors.InputError(
+      f'reward.name={name}: {len(left)} of {len(asked)} questions have no '
+      f'reward, the first is number {min(left)}'
+    )
+
+
 def build(cfg: config.Reward, layout) -> Reward:
   """By name from REWARDS, or 'package.module:function' of somebody else."""
   if cfg.name in REWARDS:
@@ -149,39 +180,72 @@ def build(cfg: config.Reward, layout) -> Reward:
 
 
 class Judge:
-  """The label that a language model finds likeliest (rewards/judge.py)."""
+  """What a language model thinks of an answer (rewards/judge.py).
+
+  The answers to one input share their prompts up to where the answer begins.
+  """
 
   def __init__(self, cfg: config.Reward, layout):
+    judge.check(cfg.rule)
+    self._rule = cfg.rule
     self._template = language.load_template(cfg.template)
     self._model = language.load_named(cfg.model, layout)
     self._limit = cfg.max_input
     self.cut = 0  # prompts that were over the limit, so far
     self.tokens = 0  # of all prompts that were read, so far
 
-  def __call__(self, asked: Sequence[Question]) -> Iterator[list[float]]:
-    turns = [
-      prompts.judge(
-        self._template, self._model.tokenizer, **vars(q), limit=self._limit
-      )
-      for q in asked
-    ]
-    self.cut += sum(bool(turn.cut) for turn in turns)
+  def __call__(
+    self, asked: Sequence[Question]
+  ) -> Iterator[list[tuple[int, float]]]:
+    of_input = collections.defaultdict(list)
+    for n, question in enumerate(asked):
+      of_input[question.instruction, question.reference].append(n)
+    order = [n for places in of_input.values() for n in places]
+    lengths = []
+
+    def judged():
+      for places in of_input.values():
+        for candidate in self._candidates([asked[n] for n in places]):
+          lengths.append(len(candidate.prefix) + len(candidate.rest))
+          yield candidate
+
     labels = [str(label) for label in judge.LABELS]
-    left = iter(turns)
-    for logp in language.label_logp(
-      self._model,
-      [turn.ids for turn in turns],
-      labels,
-      prompt_length=max((len(turn.ids) for turn in turns), default=1),
-    ):
-      self.tokens += sum(len(next(left).ids) for _ in logp)
-      yield judge.rewards(logp)
+    for found in language.label_logp(self._model, judged(), labels):
+      places, logp = zip(*found, strict=True)
+      self.tokens += sum(lengths[n] for n in places)
+      values = judge.rewards(np.stack(logp), self._rule)
+      yield [(order[n], r) for n, r in zip(places, values, strict=True)]
+
+  def _candidates(
+    self, of_input: Sequence[Question]
+  ) -> Iterator[candidates.Candidate]:
+    """Prompts of answers to one input, each parted where it leaves those of
+    stand-ins: so its parts are the same whatever else is judged."""
+    first, second = (
+      self._prompt(dataclasses.replace(of_input[0], answer=answer)).ids
+      for answer in STAND_INS
+    )
+    shared = candidates.parted(first, second).prefix
+    for question in of_input:
+      turn = self._prompt(question)
+      self.cut += bool(turn.cut)
+      yield candidates.parted(turn.ids, shared)
+
+  def _prompt(self, question: Question) -> prompts.Prompt:
+    return prompts.judge(
+      self._template,
+      self._model.tokenizer,
+      **vars(question),
+      limit=self._limit,
+    )
 
 
 def by_rouge(cfg: config.Reward, layout) -> Reward:
   """Overlap of words, for runs without a judge (rewards/rouge.py)."""
   del cfg, layout
-  return lambda asked: ([rouge.reward(q.answer, q.reference)] for q in asked)
+  return lambda asked: (
+    [(n, rouge.reward(q.answer, q.reference))] for n, q in enumerate(asked)
+  )
 
 
 REWARDS = {'judge': Judge, 'rouge': by_rouge}

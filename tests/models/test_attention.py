@@ -75,6 +75,39 @@ def padded(x, length):
   )
 
 
+@pytest.mark.parametrize('window', [None, 4])
+def test_rows_behind_a_prefix_that_they_share(window):
+  """Positions 0..5 are the prefix, padded to 8; rows of 3 tokens follow it or,
+  the last one, nothing. Their third token does not see the second."""
+  rng = np.random.default_rng(4)
+  k, v = rng.normal(size=(2, 9, 1, 8)).astype(np.float32)
+  q = rng.normal(size=(3, 2, 8)).astype(np.float32)
+  garbage = np.full((2, 1, 8), 9.0, np.float32)  # pads the prefix
+  prefix = [
+    np.stack([np.full((8, 1, 8), 7.0), np.concatenate([x[:6], garbage])])
+    for x in (k, v)
+  ]
+  behind = attention.Behind(
+    prefix_C=jnp.array([1, 1, 0]),
+    length_C=jnp.array([6, 6, 0]),
+    position_CR=jnp.array([[6, 7, 7], [6, 7, 7], [0, 1, 1]]),
+    seen_CRR=jnp.array([[[1, 0, 0], [1, 1, 0], [1, 0, 1]]] * 3, bool),
+  )
+  q, own_k, own_v = (jnp.stack([x] * 3) for x in (q, k[6:], v[6:]))
+  y = attention.extended(
+    q, own_k, own_v, prefix, behind, window=window and jnp.int32(window)
+  )
+  near = 0 if window is None else 4  # tokens 3..6 of 0..6, 4..7 of 0..7
+  for r, seen in enumerate(([*range(7)], [*range(8)], [*range(7), 8])):
+    seen = seen[-near:]
+    for head in range(2):
+      weights = np.exp(k[seen, 0] @ q[0, r, head])
+      expected = weights / weights.sum() @ v[seen, 0]
+      np.testing.assert_allclose(y[0, r, head], expected, rtol=1e-5)
+      np.testing.assert_array_equal(y[1, r, head], y[0, r, head])
+  np.testing.assert_allclose(y[2, 0], v[[6, 6], 0], rtol=1e-6)
+
+
 def test_scores_are_capped_before_they_are_masked():
   # Scores of the second token: 4 and 2, capped at 2: 2 tanh(2), 2 tanh(1).
   q = jnp.full((1, 2, 1, 2), 2.0)
@@ -91,6 +124,18 @@ def test_scores_are_capped_before_they_are_masked():
   )
   place = attention.Place(jnp.array([1]), jnp.array([[0]]), 0)
   y, _ = attention.shared(q[:, 1:], k[:, 1:], v[:, 1:], cache, place, cap=2.0)
+  np.testing.assert_allclose(y[0, 0, 0], [share, 1 - share], rtol=1e-6)
+
+
+def test_scores_of_rows_behind_a_prefix_are_capped_before_they_are_masked():
+  q = jnp.full((1, 1, 1, 2), 2.0)  # scores as above, of prefix and row
+  prefix_k = jnp.array([[[[1.0, 1.0]], [[9.0, 9.0]]]])
+  prefix_v = jnp.array([[[[1.0, 0.0]], [[9.0, 9.0]]]])
+  k, v = jnp.array([[[[1.0, 0.0]]]]), jnp.array([[[[0.0, 1.0]]]])
+  one = jnp.array([1])
+  behind = attention.Behind(one * 0, one, one[None], jnp.ones((1, 1, 1), bool))
+  y = attention.extended(q, k, v, (prefix_k, prefix_v), behind, cap=2.0)
+  share = 1 / (1 + math.exp(2 * math.tanh(1) - 2 * math.tanh(2)))
   np.testing.assert_allclose(y[0, 0, 0], [share, 1 - share], rtol=1e-6)
 
 

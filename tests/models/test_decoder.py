@@ -145,6 +145,34 @@ def test_layers_that_are_taken_apart_compute_the_same():
   )
 
 
+@KV_HEADS
+def test_rows_behind_prefixes_equal_the_full_forward(kv_heads):
+  sizes = size(kv_heads=kv_heads)
+  model, params = decoder.Decoder(sizes), variables(sizes)
+
+  @jax.jit
+  def logits(prefixes_PS, rows_CR, prefix_C, length_C):
+    _, kv = model.apply(params, prefixes_PS, method='prefill')
+    C, R = rows_CR.shape
+    place = length_C[:, None] + jnp.arange(R)
+    seen = jnp.broadcast_to(jnp.tril(jnp.ones((R, R), bool)), (C, R, R))
+    hidden = model.apply(
+      params, rows_CR, kv, prefix_C, length_C, place, seen, method='extend'
+    )
+    return model.apply(params, hidden, method='logits')
+
+  rng = np.random.default_rng(2)
+  prefixes_PS = rng.integers(4, 40, (2, 8))
+  rows_CR = rng.integers(4, 40, (4, 5))
+  prefix_C, length_C = np.array([1, 0, 1, 1]), np.array([8, 3, 8, 0])
+  found = logits(prefixes_PS, rows_CR, prefix_C, length_C)
+  for c, (p, length) in enumerate(zip(prefix_C, length_C, strict=True)):
+    row = np.zeros((3, 13), int)  # so that it is compiled once
+    row[0, : length + 5] = [*prefixes_PS[p, :length], *rows_CR[c]]
+    full = compiled(sizes)(row)[0, length : length + 5]
+    np.testing.assert_allclose(found[c], full, rtol=1e-5, atol=1e-5)
+
+
 def test_what_pads_a_prompt_does_not_matter():
   apply = jax.jit(decoder.Decoder(SIZE).apply, static_argnames='method')
   prefill = functools.partial(apply, variables(SIZE), method='prefill')

@@ -11,7 +11,7 @@ import pytest
 from restpg_jax import assets
 from restpg_jax.models import decoder
 from restpg_jax.rewards import judge
-from restpg_jax.sampling import labels
+from restpg_jax.sampling import candidates, labels
 from restpg_jax.text import tokenizer as tokenizers
 from tests import tiny
 
@@ -28,32 +28,43 @@ AFTER = {  # what a model says, by hand: text so far -> P(END, '1', '0', '3')
 
 
 class ByHand:
-  """The methods of a decoder; a prompt's state is all it has read."""
+  """The methods of a decoder; a token's state: the digits it sees, counted.
+
+  A prompt here has none of them.
+  """
 
   def apply(self, variables, *args, method):
     assert variables == {'params': 'weights'}
     return getattr(self, method)(*args)
 
   def prefill(self, tokens_PS):
-    return jnp.zeros((*tokens_PS.shape, 1)), None
+    return None, ()
 
-  def logits(self, hidden_PD):
-    return jnp.log(jnp.array([AFTER[()]] * len(hidden_PD)))
+  def extend(self, tokens_CR, kv, prefix_C, length_C, position_CR, seen_CRR):
+    said_CRd = (tokens_CR[..., None] == DIGITS).astype(int)
+    return seen_CRR.astype(int) @ said_CRd
 
-  def cache(self, kv, samples, length):
-    return [()] * samples
+  def logits(self, seen_CMd):
+    P_CMV = jnp.full((*seen_CMd.shape[:2], 4), 0.25)
+    for text, chances in AFTER.items():
+      here = seen_CMd == jnp.array([text.count(d) for d in DIGITS])
+      P_CMV = jnp.where(here.all(-1, keepdims=True), jnp.array(chances), P_CMV)
+    return jnp.log(P_CMV)
 
-  def step(self, tokens_PG, cache, length_P, t):
-    said = [
-      (*before, int(n)) for before, n in zip(cache, tokens_PG[0], strict=True)
-    ]
-    rows = [AFTER.get(text, [0.25] * 4) for text in said]
-    return jnp.log(jnp.array([rows] * len(tokens_PG))), said
+
+def split(prompts, at, room=None):
+  """What `score` takes, for prompts whose first `at` tokens are a prefix."""
+  parts = [
+    candidates.Candidate(tuple(p[:n]), tuple(p[n:]))
+    for p, n in zip(prompts, at, strict=True)
+  ]
+  room = room or candidates.Room(len(parts), len(parts) + 1)  # one is padding
+  return [jnp.asarray(x) for x in candidates.arrays(parts, room, (64, 64))]
 
 
 def test_a_label_is_its_tokens_and_then_no_digit():
   score = labels.build(ByHand(), [[ONE], [THREE], [ONE, ZERO]], DIGITS)
-  logp = score('weights', jnp.zeros((2, 3), int), jnp.array([3, 2]))
+  logp = score('weights', *split([[END] * 3, [END] * 2], at=[1, 0]))[:2]
   np.testing.assert_allclose(
     np.exp(logp),
     [
@@ -73,36 +84,98 @@ def test_a_label_is_its_tokens_and_then_no_digit():
 SIZE = tiny.size(vocabulary=12)
 
 
-def test_equal_to_reading_prompt_and_label_in_full():
-  model = decoder.Decoder(SIZE)
-  params = model.init(jax.random.key(0), jnp.zeros((1, 4), int))['params']
-  params['embedding'] *= 20  # far from uniform
-  rng = np.random.default_rng(0)
-  wanted = [[5], [7], [5, 6], [5, 6, 7]]
+PROMPTS = np.random.default_rng(0).integers(1, 12, (4, 40)).tolist()
+LENGTHS = 40, 7, 23, 1  # of which so many are a prefix:
+SPLITS = (0, 0, 0, 0), (39, 6, 22, 0), (20, 3, 0, 0), (5, 5, 19, 0)
+WANTED = [[5], [7], [5, 6], [5, 6, 7], [6, 5]]
+FAMILIES = {
+  'gemma': SIZE,
+  'gemma2': tiny.size(
+    vocabulary=12, pattern='lg', window=9, attention_softcap=4.0,
+    final_softcap=8.0, post_norms=True, kv_heads=2, layers=3,
+  ),
+  'gemma3': tiny.size(
+    vocabulary=12, pattern='llg', window=6, qk_norm=True, layers=3,
+    local_rope_base=100.0, rope_scale=8.0, post_norms=True,
+  ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('size', FAMILIES.values(), ids=FAMILIES)
+def test_equal_to_reading_prompt_and_label_in_full(size):
+  model, params = decoder.Decoder(size), tiny.parameters(size, 0.3)
   digits = np.array([5, 6, 7])
-  lengths = np.array([4, 9, 0])  # the last row only pads the batch
-  tokens = rng.integers(1, 12, (3, 9))
-  score = jax.jit(labels.build(model, wanted, digits))
-  found = score(params, tokens, lengths)
+  score = jax.jit(labels.build(model, WANTED, digits))
+  prompts = [p[:n] for p, n in zip(PROMPTS, LENGTHS, strict=True)]
+  expected = [
+    [in_full(model, params, prompt, label, digits) for label in WANTED]
+    for prompt in prompts
+  ]
+  assert np.ptp(expected) > 1  # not trivially alike
+  for at in SPLITS:
+    found = score(params, *split(prompts, at))
+    np.testing.assert_allclose(found[:4], expected, atol=1e-4)
+    assert np.isfinite(found).all()  # the last row only pads the batch
 
-  @jax.jit
-  def log_probabilities(row):
-    return jax.nn.log_softmax(model.apply({'params': params}, row[None])[0])
 
-  for p in (0, 1):
-    for g, label in enumerate(wanted):
-      read = [*tokens[p, : lengths[p]], *label]
-      row = np.zeros(12, int)
-      row[: len(read)] = read
-      logp = np.float64(log_probabilities(row))
-      first = lengths[p] - 1
-      said = sum(logp[first + n, token] for n, token in enumerate(label))
-      goes_on = np.exp(logp[first + len(label), digits]).sum()
-      np.testing.assert_allclose(
-        found[p, g], said + np.log(1 - goes_on), rtol=1e-4
+def in_full(model, params, prompt, label, digits):
+  """log P(label, then no digit), whole rows through Decoder.__call__."""
+  row = np.zeros(48, int)
+  row[: len(prompt) + len(label)] = [*prompt, *label]
+  logp = np.float64(log_probabilities(model, params, row))[len(prompt) - 1 :]
+  said = sum(logp[n, token] for n, token in enumerate(label))
+  return said + np.log(1 - np.exp(logp[len(label), digits]).sum())
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def log_probabilities(model, params, row):
+  return jax.nn.log_softmax(model.apply({'params': params}, row[None])[0])
+
+
+def test_candidates_of_one_input_read_the_same_prefix():
+  model, params = decoder.Decoder(SIZE), tiny.parameters(SIZE, 0.3)
+  digits = np.array([5, 6, 7])
+  score = jax.jit(labels.build(model, WANTED, digits))
+  shared, *own = PROMPTS
+  prompts = [shared[:30] + rest[:n] for n, rest in enumerate(own, start=3)]
+  arrays = split(prompts, [30] * 3, candidates.Room(2, 4))
+  assert arrays[1].tolist() == [30, 0] and arrays[4].tolist() == [0] * 4
+  expected = [
+    [in_full(model, params, prompt, label, digits) for label in WANTED]
+    for prompt in prompts
+  ]
+  found = score(params, *arrays)[:3]
+  np.testing.assert_allclose(found, expected, atol=1e-4)
+  # Where there is no prefix in use, what stands in its room is not seen.
+  arrays[0] = arrays[0].at[1].set(11)
+  np.testing.assert_array_equal(score(params, *arrays)[:3], found)
+
+
+def test_the_beginnings_of_labels_are_a_tree():
+  tree = labels.Tree.of([[1], [3], [1, 0], [3, 0, 0]])
+  assert tree.token_N.tolist() == [1, 3, 0, 0, 0]  # 1 3 10 30 300
+  assert tree.parent_N.tolist() == [-1, -1, 0, 1, 3]
+  assert tree.path_NN.astype(int).tolist() == [
+    [1, 0, 0, 0, 0],
+    [0, 1, 0, 0, 0],
+    [1, 0, 1, 0, 0],
+    [0, 1, 0, 1, 0],
+    [0, 1, 0, 1, 1],
+  ]
+  assert tree.leaf_G.tolist() == [0, 1, 2, 4]
+
+
+def test_a_judge_that_always_goes_on_has_log_probabilities_all_the_same():
+  class GoesOn(ByHand):
+    def logits(self, seen_CMd):
+      return jnp.broadcast_to(
+        jnp.array([-1e9, 0.0, 0.0, 0.0]), (*seen_CMd.shape[:2], 4)
       )
-  assert np.isfinite(found).all()
-  assert np.ptp(found[:2]) > 1  # not trivially alike
+
+  score = labels.build(GoesOn(), [[ONE], [ONE, ZERO]], DIGITS)
+  (logp, *_) = score('weights', *split([[END]], at=[0]))
+  # 1/3 and 1/9 of what one step of float32 leaves below 1
+  np.testing.assert_allclose(np.exp(logp), [2**-24 / 3, 2**-24 / 9], rtol=1e-4)
 
 
 @functools.cache
@@ -162,20 +235,17 @@ class Writes:
     return getattr(self, method)(*args)
 
   def prefill(self, tokens_PS):
-    return jnp.zeros((*tokens_PS.shape, 1)), None
+    return None, ()
 
-  def logits(self, hidden_PD):
-    return jnp.stack([self.row(self.first)] * len(hidden_PD))
+  def extend(self, tokens_CR, *_):
+    return tokens_CR  # 0 in a prompt
 
-  def cache(self, kv, samples, length):
-    return None
-
-  def step(self, tokens_PG, cache, length_P, t):
-    rows = [
-      self.row(self.after if token == self.one else {self.end: 1.0})
-      for token in tokens_PG[0]
-    ]
-    return jnp.stack([jnp.stack(rows)] * len(tokens_PG)), cache
+  def logits(self, tokens_CM):
+    tokens_CM1 = tokens_CM[..., None]
+    behind = jnp.where(
+      tokens_CM1 == self.one, self.row(self.after), self.row({self.end: 1.0})
+    )
+    return jnp.where(tokens_CM1 == 0, self.row(self.first), behind)
 
   def row(self, chances):
     logits = np.full(self.size, -1e9, np.float32)
@@ -187,7 +257,7 @@ class Writes:
 def test_10_is_not_taken_for_1_in_real_vocabularies(name):
   model = Writes(load(name))
   score = labels.build(model, judged(name), np.array(load(name).digits))
-  (logp,) = score({}, jnp.zeros((1, 3), int), jnp.array([3]))
+  logp = score({}, *split([[0] * 3], at=[1]))[0]
   # 1: .5 * (1 - .9); 3: never; 10: .5 * .9
   np.testing.assert_allclose(
     np.exp(logp), [0.05, 0.0, 0.3, 0.2, 0.45], rtol=1e-4
@@ -210,7 +280,7 @@ def test_equal_to_reading_in_full_with_a_real_vocabulary(name):
   params['embedding'] = params['embedding'].at[digits].multiply(30.0)
   prompt = tokenizer.user_turn('Score this.')
   score = jax.jit(labels.build(model, judged(name), digits))
-  (found,) = score(params, jnp.array([prompt]), jnp.array([len(prompt)]))
+  found = score(params, *split([prompt], at=[5]))[0]
 
   @jax.jit
   def log_probabilities(row):

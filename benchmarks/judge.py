@@ -1,0 +1,191 @@
+"""The judge beside a naive one: 32 candidates an input, float32, on a CPU.
+
+  python benchmarks/judge.py [--rounds=5] [--model=tiny_it]
+
+Prompts of random tokens: 650 that the candidates of an input share and 350 of
+their own, as instruction and reference come before the answer. The same
+weights and the same prompts go through
+
+  naive    every prompt in full, a batch at a time, and each label behind it;
+           in this file
+  ours     language.label_logp: what is shared is read once
+
+in alternating rounds. Prints the seconds of each, the median ratio and the
+largest difference of their log-probabilities; for the bundled tiny_it and for
+random weights in a shape of 100 million parameters. `alone`: one candidate an
+input, as in an evaluation, where nothing is shared.
+"""
+
+import argparse
+import statistics
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from restpg_jax import assets, config
+from restpg_jax.models import decoder
+from restpg_jax.parallel import layout as layouts
+from restpg_jax.rewards import judge
+from restpg_jax.sampling import candidates
+from restpg_jax.stages import language
+
+SHARED, OWN, EACH = 650, 350, 32  # tokens, tokens, candidates an input
+LARGE = decoder.Size(
+  layers=12,
+  width=768,
+  hidden=2560,
+  heads=12,
+  kv_heads=4,
+  head_size=64,
+  vocabulary=32_000,
+)
+INPUTS = {'tiny_it': 4, '100M': 1}  # a round
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+  parser.add_argument('--rounds', type=int, default=5)
+  parser.add_argument('--model', choices=INPUTS, action='append')
+  parser.add_argument('--inputs', type=int, default=0)
+  parser.add_argument('--batch', type=int, default=EACH, help='of the naive')
+  args = parser.parse_args()
+  layout = layouts.Layout.of(config.Compute())
+  for name in args.model or INPUTS:
+    model = MODELS[name](layout)
+    inputs = args.inputs or INPUTS[name]
+    rng = np.random.default_rng(0)
+    texts = [text for _ in range(inputs) for text in prompts(rng, model, EACH)]
+    alone = [text for _ in range(EACH) for text in prompts(rng, model, 1)]
+    compare(name, model, texts, args.rounds, args.batch)
+    compare(f'{name}, alone', model, alone, args.rounds, args.batch)
+
+
+def tiny_it(layout) -> language.Language:
+  return language.load(assets.path('tiny_it'), 'tiny.spm.model', layout)
+
+
+def large(layout) -> language.Language:
+  """Random weights; its tokens are those of the bundled tokenizer."""
+  model = language.of_size(LARGE, layout)
+  start = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 4), int))
+  words = language.load_tokenizer('tiny.spm.model', LARGE)
+  params = layout.on_each(jax.device_get(start['params']))
+  return language.Language(model, params, words, layout)
+
+
+MODELS = {'tiny_it': tiny_it, '100M': large}
+
+
+def prompts(rng, model, count: int) -> list[candidates.Candidate]:
+  def draw(length):
+    return tuple(rng.integers(4, model.tokenizer.vocab_size, length).tolist())
+
+  prefix = draw(SHARED)
+  return [candidates.Candidate(prefix, draw(OWN)) for _ in range(count)]
+
+
+def compare(name: str, model, texts, rounds: int, batch: int) -> None:
+  ways = {'naive': Naive(model, batch), 'ours': Ours(model)}
+  found = {way: run(texts) for way, run in ways.items()}  # compiles
+  apart = np.abs(found['naive'] - found['ours']).max()
+  print(f'{name}, {len(texts)} candidates; largest difference {apart:.1e}')
+  print(f'{"naive, s":>10}{"ours, s":>10}{"ratio":>8}')
+  seconds = []
+  for _ in range(rounds):
+    seconds.append([timed(run, texts) for run in ways.values()])
+    show(*seconds[-1], seconds[-1][0] / seconds[-1][1])
+  naive, ours = (statistics.median(took) for took in zip(*seconds, strict=True))
+  show(naive, ours, statistics.median(a / b for a, b in seconds), 'medians')
+  speeds = len(texts) / naive, len(texts) / ours
+  print('candidates a second: {:.2f} and {:.2f}\n'.format(*speeds), flush=True)
+
+
+def show(naive: float, ours: float, ratio: float, what: str = '') -> None:
+  print(f'{naive:10.2f}{ours:10.2f}{ratio:8.2f}  {what}', flush=True)
+
+
+def timed(run, texts) -> float:
+  began = time.monotonic()
+  run(texts)
+  return time.monotonic() - began
+
+
+class Ours:
+  def __init__(self, model: language.Language):
+    self.model = model
+
+  def __call__(self, texts) -> np.ndarray:
+    logp = np.zeros((len(texts), len(judge.LABELS)))
+    for found in language.label_logp(self.model, texts, LABELS):
+      for n, row in found:
+        logp[n] = row
+    return logp
+
+
+class Naive:
+  def __init__(self, model: language.Language, batch: int):
+    tokenizer = model.tokenizer
+    sequences = [tokenizer.encode(label) for label in LABELS]
+    digits = np.array(tokenizer.digits)
+    self.score = model.layout.each_device(
+      naive_program(model.model, sequences, digits)
+    )
+    self.params, self.batch = model.params, batch
+
+  def __call__(self, texts) -> np.ndarray:
+    tokens = np.array([[*text.prefix, *text.rest] for text in texts], np.int32)
+    room = -(-tokens.shape[1] // 32) * 32
+    tokens = np.pad(tokens, ((0, 0), (0, room - tokens.shape[1])))
+    logp = []
+    for start in range(0, len(texts), self.batch):
+      part = tokens[None, start : start + self.batch]
+      length = np.full(part.shape[:2], SHARED + OWN)
+      logp.append(jax.device_get(self.score(self.params, part, length))[0])
+    return np.concatenate(logp)
+
+
+LABELS = [str(label) for label in judge.LABELS]
+
+
+def naive_program(model, labels, not_after):
+  """score(params, tokens_PS, length_P) -> log-probabilities [P, labels].
+
+  Every label's tokens stand behind the prompt by themselves.
+  """
+  token_M = np.concatenate(labels)
+  label_M = np.repeat(np.arange(len(labels)), [len(label) for label in labels])
+  t_M = np.concatenate([np.arange(len(label)) for label in labels])
+  seen_MM = (label_M[:, None] == label_M) & (t_M[:, None] >= t_M)
+  before_M = np.where(t_M == 0, 0, np.arange(len(t_M)))  # 0: the prompt
+  last_G = np.flatnonzero(np.append(t_M[1:] == 0, True))
+
+  def score(params, tokens_PS, length_P):
+    def call(*args, method):
+      return model.apply({'params': params}, *args, method=method)
+
+    P, M = len(tokens_PS), len(token_M)
+    hidden_PSD, kv = call(tokens_PS, method='prefill')
+    last_PD = hidden_PSD[jnp.arange(P), length_P - 1]
+    hidden_PMD = call(
+      jnp.broadcast_to(token_M, (P, M)),
+      kv,
+      jnp.arange(P),
+      length_P,
+      length_P[:, None] + t_M,
+      jnp.broadcast_to(seen_MM, (P, M, M)),
+      method='extend',
+    )
+    hidden = jnp.concatenate([last_PD[:, None], hidden_PMD], axis=1)
+    logp = jax.nn.log_softmax(call(hidden, method='logits'))
+    said_PM = logp[:, before_M, token_M]
+    goes_on_PM = jnp.sum(jnp.exp(logp[:, 1:, not_after]), axis=-1)
+    end_PG = jnp.log1p(-goes_on_PM[:, last_G])
+    return said_PM @ (label_M[:, None] == np.arange(len(labels))) + end_PG
+
+  return score
+
+
+if __name__ == '__main__':
+  main()

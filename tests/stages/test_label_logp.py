@@ -1,0 +1,87 @@
+"""Facts about language.label_logp: whom it judges together, and in what."""
+
+import itertools
+
+import jax
+import numpy as np
+
+from restpg_jax import assets, config
+from restpg_jax.models import decoder
+from restpg_jax.parallel import layout as layouts
+from restpg_jax.sampling.candidates import Candidate
+from restpg_jax.stages import language
+from restpg_jax.text import tokenizer as tokenizers
+from tests import tiny
+
+SIZE = tiny.size(vocabulary=1024, hidden=48)
+LABELS = ['1', '3', '10']
+compiled = []
+
+
+@jax.monitoring.register_event_duration_secs_listener
+def listen(event, *_, **__):
+  if 'backend_compile' in event:
+    compiled.append(event)
+
+
+def model():
+  layout = layouts.Layout.of(config.Compute(judged=8))
+  words = tokenizers.Tokenizer(assets.path('tiny.spm.model').read_bytes())
+  params = layout.on_each(tiny.parameters(SIZE, 0.3))
+  return language.Language(decoder.Decoder(SIZE), params, words, layout)
+
+
+def texts(seed, inputs=5, each=6):
+  """Prefixes of 10 to 60 tokens, rests of 1 to 60."""
+  rng = np.random.default_rng(seed)
+
+  def draw(low):
+    return rng.integers(4, 1024, rng.integers(low, 60)).tolist()
+
+  return [
+    Candidate(tuple(prefix), draw(1))
+    for prefix in [draw(10) for _ in range(inputs)]
+    for _ in range(each)
+  ]
+
+
+def logp(judged):
+  found = dict(
+    pair
+    for part in language.label_logp(model(), judged, LABELS)
+    for pair in part
+  )
+  assert sorted(found) == list(range(len(judged)))
+  return np.array([found[n] for n in range(len(judged))])
+
+
+def test_alike_to_the_last_bit_in_any_order_and_company():
+  judged = texts(0)
+  found = logp(judged)
+  order = np.random.default_rng(1).permutation(len(judged))
+  np.testing.assert_array_equal(logp([judged[n] for n in order]), found[order])
+  few = [29, 3, 4, 17]  # as after a kill
+  np.testing.assert_array_equal(logp([judged[n] for n in few]), found[few])
+  for n in (0, 11):
+    np.testing.assert_array_equal(logp([judged[n]]), found[[n]])
+  assert len(np.unique(found)) > 80  # not trivially alike
+
+
+def test_nothing_is_compiled_once_the_lengths_are_known():
+  logp(texts(0))
+  assert compiled
+  compiled.clear()
+  assert np.ptp(logp(texts(2, inputs=7, each=4))) > 1
+  assert compiled == []
+
+
+def test_candidates_are_read_a_piece_at_a_time():
+  read = []
+  endless = map(
+    lambda n: read.append(n) or Candidate((5, 6), [7, n % 900]),
+    itertools.count(),
+  )
+  found = language.label_logp(model(), endless, LABELS)
+  assert len(list(itertools.islice(found, 3))) == 3
+  assert len(read) == language.AHEAD * 8
+  assert list(language.label_logp(model(), [], LABELS)) == []
