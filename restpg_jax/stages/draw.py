@@ -10,6 +10,8 @@ from restpg_jax.io import progress, records
 from restpg_jax.stages import language, samples, select
 from restpg_jax.text import prompts
 
+VERSION = 2  # 1 drew by Gumbel noise, a number for every word
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:

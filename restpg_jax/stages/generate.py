@@ -109,7 +109,8 @@ def write(
     while left and left[0].example.id in waiting:
       request = left.popleft()
       ready.append(written(request, waiting.pop(request.example.id), output))
-    yield ready
+    if ready:
+      yield ready
 
 
 def sample(

@@ -1,5 +1,6 @@
 """The verb generate: requests in, texts out, whole or not there."""
 
+import itertools
 import json
 import os
 
@@ -82,7 +83,7 @@ def test_a_policy_that_does_not_reason_only_answers(workdir, users, tmp_path):
 def test_reasoning_and_answer_stand_apart():
   request = generate.requests.Request('u', runs.example(runs.TOPIC, 0))
   text = 'Summary:\nlikes red\nAnswer:\nred boats\n'
-  sampled = language.Sampled('1', 0, text, True, 9)
+  sampled = language.Sampled('1', 0, text, True, 9, -2.5)
   side = templates.Output('Summary:', 'Answer:')
   assert generate.written(request, sampled, side) == generate.Written(
     'u', runs.TOPIC, 'likes red', 'red boats', True
@@ -109,41 +110,36 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
     raise KeyboardInterrupt
 
   monkeypatch.setattr(growing.Growing, 'append', torn)
-  monkeypatch.setattr(generate, 'WINDOW', 3)  # the bytes know no windows
   assert write(workdir, users, out) == main.INTERRUPTED
   assert not out.exists()
   monkeypatch.setattr(growing.Growing, 'append', append)
   capsys.readouterr()
   assert write(workdir, users, out) == main.DONE
   assert out.read_bytes() == whole.read_bytes()
-  made = {1: COUNT - 2, 2: COUNT - 5, 3: COUNT - 6}  # 3, 3, 1; the last torn
+  made = {1: COUNT - 1, 2: COUNT - 3, 3: COUNT - 5}  # two each; one is torn
   assert f'; {made[appends]} made now' in capsys.readouterr().out
   assert not list(tmp_path.glob('*.part*'))
 
 
-def backwards(asked):
-  """An engine that hands out samples in no order, two at a time."""
+def backwards(writer, examples, cfg, total):
+  """An engine that hands out samples in no order, three at a time."""
+  assert total == COUNT
+  for some in iter(lambda: list(itertools.islice(examples, 3)), []):
+    yield language.Harvest(
+      [
+        language.Sampled(e.id, 0, f'text {e.id}', True, 3, -1.0)
+        for e in reversed(some)
+      ],
+      busy=9,
+      slots=12,
+    )
 
-  def sample(writer, examples, cfg):
-    asked.append([e.id for e in examples])
-    found = [
-      language.Sampled(e.id, 0, f'text {e.id}', True, 3)
-      for e in reversed(examples)
-    ]
-    for n in range(0, len(found), 2):
-      yield found[n : n + 2]
 
-  return sample
-
-
-def test_windows_are_small_and_order_is_kept(
+def test_rows_are_read_as_they_are_needed_and_order_is_kept(
   workdir, users, tmp_path, monkeypatch
 ):
-  asked = []
-  monkeypatch.setattr(generate, 'sample', backwards(asked))
-  monkeypatch.setattr(generate, 'WINDOW', 3)
+  monkeypatch.setattr(generate, 'sample', backwards)
   assert write(workdir, users, tmp_path / 'out.jsonl') == main.DONE
-  assert asked == [['1', '2', '3'], ['4', '5', '6'], ['7']]
   answers = [line['answer'] for line in lines(tmp_path / 'out.jsonl')]
   assert answers == [f'text {n}' for n in range(1, 8)]
 
@@ -152,8 +148,9 @@ def test_it_asks_as_evaluation_does(workdir, tmp_path, monkeypatch):
   calls = []
 
   def sample(writer, wanted, **how):
-    calls.append((writer.tokenizer, wanted, how))
-    yield [language.Sampled('1', 0, 'x', True, 1)]
+    calls.append((writer.tokenizer, list(wanted), how))
+    drawn = language.Sampled('1', 0, 'x', True, 1, -1.0)
+    yield language.Harvest([drawn], 1, 1)
 
   monkeypatch.setattr(language, 'sample', sample)
   users = tmp_path / 'users.jsonl'
@@ -169,12 +166,14 @@ def test_it_asks_as_evaluation_does(workdir, tmp_path, monkeypatch):
   assert prompt.count(' | ') == 4  # k = 5 of 7
   assert 'nothing of it' not in prompt
   assert how == {
+    'inputs': 1,
     'prompt_length': 192,
     'm': 1,
     'max_output': 24,
-    'stop': words.eos,
+    'stop': (words.eos,),
     'temperature': 0.1,
     'top_p': 0.95,
+    'top_k': 0,
     'seed': 0,
     'purpose': 'generate',
   }

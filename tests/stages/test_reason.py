@@ -29,10 +29,11 @@ class Reasoner:
     def sample(writer, wanted, **_):
       for w in wanted:
         self.asked += [(w.example_id, j) for j in w.js]
-        yield [
-          language.Sampled(w.example_id, j, texts[w.example_id, j], True, 3)
+        drawn = [
+          language.Sampled(w.example_id, j, texts[w.example_id, j], True, 3, -1)
           for j in w.js
         ]
+        yield language.Harvest(drawn, busy=3, slots=4)
 
     monkeypatch.setattr(language, 'sample', sample)
     monkeypatch.setattr(language, 'load_named', lambda *_: self)
