@@ -1,6 +1,11 @@
 """Facts about language.label_logp: whom it judges together, and in what."""
 
 import itertools
+import json
+import os
+import pathlib
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -85,3 +90,20 @@ def test_candidates_are_read_a_piece_at_a_time():
   assert len(list(itertools.islice(found, 3))) == 3
   assert len(read) == language.AHEAD * 8
   assert list(language.label_logp(model(), [], LABELS)) == []
+
+
+def test_devices_share_the_work():
+  """Three of them, one of which has nothing to do at times."""
+  root = pathlib.Path(__file__).parents[2]
+  flags = '--xla_force_host_platform_device_count=3'
+  env = os.environ | {'XLA_FLAGS': flags, 'PYTHONPATH': str(root)}
+  out = subprocess.run(
+    [sys.executable, __file__], env=env, check=True, stdout=subprocess.PIPE
+  )
+  devices, found = json.loads(out.stdout)
+  assert devices == 3
+  np.testing.assert_allclose(found, logp(texts(0)), atol=1e-5)
+
+
+if __name__ == '__main__':
+  print(json.dumps([jax.device_count(), logp(texts(0)).tolist()]))
