@@ -68,10 +68,11 @@ def tiny_it(layout) -> language.Language:
 
 def large(layout) -> language.Language:
   """Random weights; its tokens are those of the bundled tokenizer."""
-  model = language.of_size(LARGE, layout)
-  start = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 4), int))
+  init = jax.jit(decoder.Decoder(LARGE).init)
+  start = init(jax.random.key(0), jnp.zeros((1, 4), int))['params']
+  params = layout.on_each(decoder.unstacked(jax.device_get(start)))
+  model = decoder.Decoder(LARGE, stacked=False)
   words = language.load_tokenizer('tiny.spm.model', LARGE)
-  params = layout.on_each(jax.device_get(start['params']))
   return language.Language(model, params, words, layout)
 
 

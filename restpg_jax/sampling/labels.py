@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 BLOCK = 2048  # tokens that go through the model side by side, about
-SURE = 1 - 2.0**-24  # the largest float32 below 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,10 +147,10 @@ def _label_logp(logits_CMV, tree: Tree, not_after):
   norm_CM = jax.nn.logsumexp(logits_CMV, axis=-1)
   before_N = tree.parent_N + 1
   said_CN = logits_CMV[:, before_N, tree.token_N] - norm_CM[:, before_N]
-  goes_on_CN = jnp.sum(
-    jnp.exp(logits_CMV[:, 1:, not_after] - norm_CM[:, 1:, None]), axis=-1
-  )
+  # Not 1 - P(goes on): where that is .9999, float32 would keep 3 digits of it.
+  goes_on_V = np.isin(np.arange(logits_CMV.shape[-1]), not_after)
+  ends_CNV = jnp.where(goes_on_V, -jnp.inf, logits_CMV[:, 1:])
+  ends_CN = jax.nn.logsumexp(ends_CNV, axis=-1) - norm_CM[:, 1:]
   path_GN = tree.path_NN[tree.leaf_G]
   said_CG = jnp.sum(jnp.where(path_GN, said_CN[:, None], 0), axis=-1)
-  goes_on_CG = goes_on_CN[:, tree.leaf_G]  # may round to more than 1
-  return said_CG + jnp.log1p(-jnp.minimum(goes_on_CG, SURE))
+  return said_CG + ends_CN[:, tree.leaf_G]

@@ -240,12 +240,12 @@ def label_logp(
   judged = enumerate(judged)
   ahead = None
   while piece := list(
-    itertools.islice(judged, AHEAD * layout.devices * room.candidates)
+    itertools.islice(judged, AHEAD * layout.copies * room.candidates)
   ):
     texts = [candidate for _, candidate in piece]
-    for parts in candidates.batches(texts, room, layout.devices):
+    for parts in candidates.batches(texts, room, layout.copies):
       of = candidates.shape(texts[parts[0][0]])
-      parts += [[]] * (layout.devices - len(parts))
+      parts += [[]] * (layout.copies - len(parts))
       arrays = [
         candidates.arrays([texts[n] for n in part], room, of) for part in parts
       ]

@@ -165,17 +165,16 @@ def test_the_beginnings_of_labels_are_a_tree():
   assert tree.leaf_G.tolist() == [0, 1, 2, 4]
 
 
-def test_a_judge_that_always_goes_on_has_log_probabilities_all_the_same():
+def test_the_end_of_a_label_is_not_lost_to_rounding():
   class GoesOn(ByHand):
-    def logits(self, seen_CMd):
-      return jnp.broadcast_to(
-        jnp.array([-1e9, 0.0, 0.0, 0.0]), (*seen_CMd.shape[:2], 4)
-      )
+    def logits(self, seen_CMd):  # a digit follows with 1 - 2e-22
+      logits = jnp.array([-50.0, 0.0, 0.0, 0.0])
+      return jnp.broadcast_to(logits, (*seen_CMd.shape[:2], 4))
 
   score = labels.build(GoesOn(), [[ONE], [ONE, ZERO]], DIGITS)
   (logp, *_) = score('weights', *split([[END]], at=[0]))
-  # 1/3 and 1/9 of what one step of float32 leaves below 1
-  np.testing.assert_allclose(np.exp(logp), [2**-24 / 3, 2**-24 / 9], rtol=1e-4)
+  # 1/3 and then e^-50 / 3; 1/9 and then e^-50 / 3
+  np.testing.assert_allclose(logp, [-52.197225, -53.295837], rtol=1e-6)
 
 
 @functools.cache

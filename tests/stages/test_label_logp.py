@@ -1,6 +1,11 @@
 """Facts about language.label_logp: whom it judges together, and in what."""
 
 import itertools
+import json
+import os
+import pathlib
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -24,8 +29,8 @@ def listen(event, *_, **__):
     compiled.append(event)
 
 
-def model():
-  layout = layouts.Layout.of(config.Compute(judged=8))
+def model(shards=1):
+  layout = layouts.Layout.of(config.Compute(judged=8, shards=shards))
   words = tokenizers.Tokenizer(assets.path('tiny.spm.model').read_bytes())
   params = layout.on_each(tiny.parameters(SIZE, 0.3))
   return language.Language(decoder.Decoder(SIZE), params, words, layout)
@@ -45,10 +50,10 @@ def texts(seed, inputs=5, each=6):
   ]
 
 
-def logp(judged):
+def logp(judged, shards=1):
   found = dict(
     pair
-    for part in language.label_logp(model(), judged, LABELS)
+    for part in language.label_logp(model(shards), judged, LABELS)
     for pair in part
   )
   assert sorted(found) == list(range(len(judged)))
@@ -85,3 +90,24 @@ def test_candidates_are_read_a_piece_at_a_time():
   assert len(list(itertools.islice(found, 3))) == 3
   assert len(read) == language.AHEAD * 8
   assert list(language.label_logp(model(), [], LABELS)) == []
+
+
+def test_devices_share_the_work():
+  """Four by themselves, one of which has nothing to do at times, and in pairs
+  that share the weights."""
+  root = pathlib.Path(__file__).parents[2]
+  flags = '--xla_force_host_platform_device_count=4'
+  env = os.environ | {'XLA_FLAGS': flags, 'PYTHONPATH': str(root)}
+  out = subprocess.run(
+    [sys.executable, __file__], env=env, check=True, stdout=subprocess.PIPE
+  )
+  devices, alone, paired = json.loads(out.stdout)
+  assert devices == 4
+  expected = logp(texts(0))
+  np.testing.assert_allclose(alone, expected, atol=1e-5)
+  np.testing.assert_allclose(paired, expected, atol=1e-5)
+
+
+if __name__ == '__main__':
+  found = [logp(texts(0), shards).tolist() for shards in (1, 2)]
+  print(json.dumps([jax.device_count(), *found]))

@@ -186,7 +186,7 @@ def answers(reward):
 
 @pytest.mark.parametrize(('max_input', 'cut'), [(192, 1), (112, 3), (60, 6)])
 def test_equal_to_a_judge_that_reads_each_prompt_and_label_in_full(
-  max_input, cut
+  max_input, cut, monkeypatch
 ):
   cfg = config.Reward(template='prompts/tiny/judge.txt', max_input=max_input)
   layout = layouts.Layout.of(config.Compute(judged=4))
@@ -194,8 +194,19 @@ def test_equal_to_a_judge_that_reads_each_prompt_and_label_in_full(
   model = language.load_named(cfg.model, layout)
   logp = np.array([naive(model, cfg, q) for q in QUESTIONS])
   likeliest = np.array([0.1, 0.3, 0.5, 0.7, 1.0])[logp.argmax(axis=1)]
+  said, label_logp = {}, language.label_logp
+
+  def heard(*args):
+    for found in label_logp(*args):
+      said.update(found)
+      yield found
+
+  monkeypatch.setattr(language, 'label_logp', heard)
   assert answers(reward) == likeliest.tolist()
   assert reward.cut == cut
+  np.testing.assert_allclose(
+    [said[n] for n in range(len(QUESTIONS))], logp, atol=1e-4
+  )
   P = np.exp(logp)
   mean = P @ [0.1, 0.3, 0.5, 0.7, 1.0] / P.sum(axis=1)
   expected = score.build(dataclasses.replace(cfg, rule='expected'), layout)
