@@ -42,7 +42,8 @@ EXTRAS = {
     'torch==2.13.0',
     'transformers>=5,<6',
   ],
-  'bench': ['torch==2.13.0', 'transformers>=5,<6'],
+  # What the samplers are measured against, besides gemma.
+  'bench': ['google-tunix', 'torch==2.13.0', 'transformers>=5,<6'],
 }
 
 

@@ -1,0 +1,172 @@
+"""What sharing a prompt and refilling slots each bring, on the tiny model.
+
+  python benchmarks/sampling_factors.py [--m=1,8,32,128] [--prompts=128,512]
+
+Three ways to draw the same samples with the same number of slots:
+
+  both          as the stages do, in groups of up to 8 slots
+  not shared    each sample is an input of its own: its prompt is read and
+                stored for it alone
+  not refilled  all slots start together, and the next samples wait until the
+                longest of these has ended; a prompt is shared by all slots
+
+Lengths are drawn in advance, log-normal with a mean near 80 and at most 256
+tokens, and forced on all. Samples a second, medians over rounds in which the
+three take turns; a factor is what `both` is faster by.
+"""
+
+import argparse
+import dataclasses
+import json
+import pathlib
+import statistics
+import time
+
+import numpy as np
+
+from restpg_jax import assets, config
+from restpg_jax.parallel import layout as layouts
+from restpg_jax.sampling import engine, keys
+from restpg_jax.stages import language
+
+MAX_OUTPUT = 256
+GROUP = 8  # slots that share a prompt, at most: with fewer than m they refill
+FIRST_WORD = 4
+NAME = {'seed': 0, 'purpose': 'draw', 'iteration': 0}
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+  """Work of one cell of the table."""
+
+  m: int
+  prompt: int  # tokens
+  slots: int
+  waves: int  # samples = waves * slots
+
+  @property
+  def inputs(self) -> int:
+    return self.waves * self.slots // self.m
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument('--m', default='1,8,32,128')
+  parser.add_argument('--prompts', default='128,512,2048')
+  parser.add_argument('--slots', type=int, default=32)
+  parser.add_argument('--waves', type=int, default=8)
+  parser.add_argument('--rounds', type=int, default=5)
+  parser.add_argument('--json', type=pathlib.Path)
+  args = parser.parse_args()
+  found = []
+  print(
+    f'{args.slots} slots; samples/s\n'
+    f'{"m":>5}{"prompt":>8}{"both":>10}{"not shared":>12}{"factor":>8}'
+    f'{"not refilled":>14}{"factor":>8}'
+  )
+  for prompt in map(int, args.prompts.split(',')):
+    for m in map(int, args.m.split(',')):
+      case = Case(m, prompt, args.slots, max(args.waves, m // args.slots))
+      speed = measure(case, args.rounds)
+      found.append(dataclasses.asdict(case) | speed)
+      both, apart, waits = speed.values()
+      print(
+        f'{m:>5}{prompt:>8}{both:>10.1f}{apart:>12.1f}{both / apart:>7.2f}x'
+        f'{waits:>14.1f}{both / waits:>7.2f}x',
+        flush=True,
+      )
+  if args.json:
+    args.json.write_text(json.dumps(found, indent=1) + '\n')
+
+
+def measure(case: Case, rounds: int) -> dict[str, float]:
+  ways = {way: way(case) for way in (both, not_shared, not_refilled)}
+  seconds = {way: [] for way in ways}
+  for n in range(rounds + 1):
+    for way, draw in ways.items():
+      began = time.monotonic()
+      made = draw()
+      if n:  # the first round compiles
+        seconds[way].append(time.monotonic() - began)
+      assert made == case.inputs * case.m
+  return {
+    way.__name__: case.inputs * case.m / statistics.median(seconds[way])
+    for way in ways
+  }
+
+
+def both(case: Case):
+  work = requests(case)
+  return engine_of(case, m=case.m, slots=min(case.m, GROUP), calls=[work])
+
+
+def not_shared(case: Case):
+  work = [
+    engine.Request(r.prompt, [key], [limit])
+    for r in requests(case)
+    for key, limit in zip(r.keys, r.limits, strict=True)
+  ]
+  return engine_of(case, m=1, slots=1, calls=[work])
+
+
+def not_refilled(case: Case):
+  """A call takes as many samples as there are slots."""
+  G = min(case.m, case.slots)
+  parts = [
+    engine.Request(r.prompt, r.keys[n : n + G], r.limits[n : n + G])
+    for r in requests(case)
+    for n in range(0, case.m, G)
+  ]
+  side = case.slots // G
+  calls = [parts[n : n + side] for n in range(0, len(parts), side)]
+  return engine_of(case, m=G, slots=G, calls=calls)
+
+
+def requests(case: Case) -> list[engine.Request]:
+  rng = np.random.default_rng(case.prompt)
+  limits = rng.lognormal(np.log(64), 0.7, (case.inputs, case.m)).round()
+  limits = np.clip(limits, 1, MAX_OUTPUT).astype(int)
+  return [
+    engine.Request(
+      rng.integers(FIRST_WORD, 1024, case.prompt).tolist(),
+      [keys.row_key(**NAME, example_id=str(n), j=j) for j in range(case.m)],
+      limits[n].tolist(),
+    )
+    for n in range(case.inputs)
+  ]
+
+
+def engine_of(
+  case: Case, *, m: int, slots: int, calls: list[list[engine.Request]]
+):
+  """draw() -> number of samples; one call of the engine after the other."""
+  compute = config.Compute(prompts=case.slots // slots, samples=slots)
+  layout = layouts.Layout.of(compute)
+  model = language.load(assets.path('tiny_pt'), 'tiny.spm.model', layout)
+  shape = language.shape_of(compute, m=m, prompt=case.prompt, output=MAX_OUTPUT)
+  words = model.tokenizer.vocab_size
+  programs = language.draw_programs(
+    model.model,
+    layout,
+    shape,
+    stop=(words,),  # never drawn
+    temperature=0.7,
+    top_p=0.95,
+    top_k=0,
+    words=words,
+  )
+
+  def draw():
+    return sum(
+      len(harvest.drawn)
+      for call in calls
+      for harvest in engine.run(
+        programs, model.params, call, shape, layout.copies
+      )
+    )
+
+  return draw
+
+
+if __name__ == '__main__':
+  main()
