@@ -49,3 +49,5 @@ class Trajectory:
   ended: bool = True  # False: cut at the output limit
   tokens: int = 0  # generated tokens, the end token included
   reward: float | None = None  # R(x, y, y_hat) in [0, 1]; None = not scored
+  # log P(tokens) under the model that drew them, at temperature 1
+  logp: float | None = None
