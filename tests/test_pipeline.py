@@ -163,7 +163,9 @@ def e_step(workdir, cfg=None) -> dict[str, bytes]:
     workdir.glob('e_step1/*/*.jsonl'), key=lambda p: p.stat().st_mtime_ns
   )
   return {
-    f'{p.parent.name.split("-")[0]}/{p.name}': p.read_bytes() for p in files
+    f'{p.parent.name.split("-")[0]}/{p.name}': p.read_bytes()
+    for p in files
+    if p.name != 'metrics.jsonl'  # times
   }
 
 

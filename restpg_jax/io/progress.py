@@ -51,7 +51,7 @@ class Shown:
     self._meter.add(n, tokens=tokens, busy=busy, slots=slots, rewards=rewards)
     pace = self._meter.now()
     self._show(n, pace)
-    if pace.seconds - self._logged.seconds >= PERIOD:
+    if pace.made and pace.seconds - self._logged.seconds >= PERIOD:
       self._write(pace)
 
   def totals(self) -> dict[str, float]:
@@ -135,7 +135,7 @@ class Heartbeat(Shown):
   _told = 0.0  # seconds at the last line
 
   def _show(self, n: int, pace: speed.Pace) -> None:
-    if pace.seconds - self._told < PERIOD:
+    if not pace.made or pace.seconds - self._told < PERIOD:
       return
     self._told = pace.seconds
     print(
