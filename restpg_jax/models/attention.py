@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 MASKED = -2.0e38  # finite: a fully masked row must not become NaN
+BLOCK = 128  # tokens of the suffix that a step reads at a time
 
 
 class Cache(NamedTuple):
@@ -94,6 +95,12 @@ class Part(NamedTuple):
   mass: jax.Array  # [..]: sum of exp(score - top)
   y: jax.Array  # [.., H]: sum of exp(score - top) v
 
+  @classmethod
+  def nothing(cls, q) -> 'Part':
+    """Of no keys, for queries q [.., H]."""
+    zeros = jnp.zeros(q.shape[:-1], jnp.float32)
+    return cls(zeros + MASKED, zeros, jnp.zeros(q.shape, jnp.float32))
+
 
 class Behind(NamedTuple):
   """Where the tokens of one `extend` stand: C rows, each behind a prefix."""
@@ -145,6 +152,7 @@ def shared(
   r = N // K
   q_AGKrH = q_AGNH.reshape(A, G, K, r, H)
   S, O, C = (x.shape[-2] for x in cache[1::2])  # noqa: E741
+  block = math.gcd(O, BLOCK)
   position_AG = place.position()
 
   def seen(index, valid, offset_AG):
@@ -170,10 +178,19 @@ def shared(
 
   parts = [Part(*map(ungroup, prompt))]
   if O:
-    index = jnp.arange(O)
     begin_AG = jnp.broadcast_to(place.length_A[:, None], (A, G))
-    earlier = seen(index, index < place.begun_AG[..., None], begin_AG)
-    parts.append(part(q_AGKrH, cache.suffix_k, cache.suffix_v, earlier, cap))
+    of_block = functools.partial(_block, q_AGKrH, cache, cap)
+
+    def further(n, before):
+      index = n * block + jnp.arange(block)
+      earlier = seen(index, index < place.begun_AG[..., None], begin_AG)
+      return joined([before, of_block(n * block, block, earlier)])
+
+    # As far as the longest sample goes. What more blocks would add is exactly
+    # nothing, so a sample does not depend on how long its neighbours are.
+    nothing = Part.nothing(q_AGKrH)
+    blocks = -(-jnp.max(place.begun_AG) // block)
+    parts.append(jax.lax.fori_loop(0, blocks, further, nothing))
   index = jnp.arange(C)
   begin_AG = place.length_A[:, None] + place.begun_AG
   valid = jnp.broadcast_to(index < place.c, (A, G, C))
@@ -183,7 +200,9 @@ def shared(
   k, v = k_AGKH[:, :, :, None], v_AGKH[:, :, :, None]
   itself = k_AGKH[..., None], v, jnp.bool(True)
   parts.append(part(q_AGKrH, *itself, cap))
-  return merged(parts).reshape(A, G, N, H).astype(q_AGNH.dtype), (k, v)
+  found = joined(parts)
+  y = found.y / found.mass[..., None]
+  return y.reshape(A, G, N, H).astype(q_AGNH.dtype), (k, v)
 
 
 def part(q, k, v, seen, cap: float) -> Part:
@@ -197,14 +216,21 @@ def part(q, k, v, seen, cap: float) -> Part:
   return Part(top, jnp.sum(weights, axis=-1), y)
 
 
-def merged(parts: Sequence[Part]):
-  """Attention over the keys of all parts, at least one of which is seen."""
+def _block(q_AGKrH, cache: Cache, cap: float, start, size: int, seen) -> Part:
+  """Over `size` tokens of the suffix."""
+  k = jax.lax.dynamic_slice_in_dim(cache.suffix_k, start, size, axis=-1)
+  v = jax.lax.dynamic_slice_in_dim(cache.suffix_v, start, size, axis=-2)
+  return part(q_AGKrH, k, v, seen, cap)
+
+
+def joined(parts: Sequence[Part]) -> Part:
+  """Over the keys of all parts."""
   top = functools.reduce(jnp.maximum, [p.top for p in parts])
   # A part of which nothing is seen has the top MASKED: its weight is 0.
   weights = [jnp.exp(p.top - top) for p in parts]
   mass = sum(w * p.mass for w, p in zip(weights, parts, strict=True))
   y = sum(w[..., None] * p.y for w, p in zip(weights, parts, strict=True))
-  return y / mass[..., None]
+  return Part(top, mass, y)
 
 
 def extended(

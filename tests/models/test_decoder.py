@@ -120,7 +120,7 @@ def test_cached_steps_equal_the_full_forward(kv_heads):
   _, kv = run(prompts_PS, method='prefill')
   call = functools.partial(model.apply, {'params': params})
   cache = tiny.cache(call, kv, samples=3, suffix=6, chunk=2)
-  begun_PG = np.zeros((2, 3), int)
+  begun_PG = jnp.zeros((2, 3), int)
   for t in range(5):
     logits_PGV, cache = run(
       samples_PGO[..., t], cache, lengths, begun_PG, t % 2, method='step'
