@@ -14,8 +14,8 @@ CPU cores. Each sampler is a process of its own (samplers.py), started and
 compiled before the clock runs; in each round one after the other draws, never
 two at a time. Ours gets all inputs of a round at once, the others, which read
 them one after the other anyway, each round other ones of them. What stands
-behind a sampler's name is how many inputs it has side by side: for the others
-what was fastest of 1, 2 and 4.
+behind a sampler's name is how many inputs it has side by side: --batch
+changes it, and which number is best for a sampler has to be tried.
 
 Needs the extra [bench]. A package that wants other versions than these can
 have its own environment: --python=tunix=OTHER/bin/python.

@@ -143,7 +143,9 @@ def engine_of(
   compute = config.Compute(prompts=case.slots // slots, samples=slots)
   layout = layouts.Layout.of(compute)
   model = language.load(assets.path('tiny_pt'), 'tiny.spm.model', layout)
-  shape = language.shape_of(compute, m=m, prompt=case.prompt, output=MAX_OUTPUT)
+  shape = language.shape_of(
+    model, m=m, prompt=case.prompt, output=MAX_OUTPUT, inputs=case.inputs
+  )
   words = model.tokenizer.vocab_size
   programs = language.draw_programs(
     model.model,
