@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 
 MASKED = -2.0e38  # finite: a fully masked row must not become NaN
-BLOCK = 128  # tokens of the suffix that a step reads at a time
 
 
 class Cache(NamedTuple):
@@ -139,12 +138,14 @@ def shared(
   cache: Cache,
   place: Place,
   *,
+  block: int,
   window=None,
   cap: float = 0.0,
 ):
   """One query a sample over its prompt, its own tokens so far and itself.
 
-  The prompt is stored once and read once for its G samples. Returns
+  The prompt is stored once and read once for its G samples, the suffix in
+  blocks of so many tokens, as far as there are any. Returns
   [A, G, N, H] and this token's keys and values, [A, G, K, 1, H].
   """
   A, G, N, H = q_AGNH.shape
@@ -152,7 +153,7 @@ def shared(
   r = N // K
   q_AGKrH = q_AGNH.reshape(A, G, K, r, H)
   S, O, C = (x.shape[-2] for x in cache[1::2])  # noqa: E741
-  block = math.gcd(O, BLOCK)
+  block = math.gcd(O, block)
   position_AG = place.position()
 
   def seen(index, valid, offset_AG):

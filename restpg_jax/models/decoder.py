@@ -91,6 +91,7 @@ class Decoder(nn.Module):
   dtype: jnp.dtype = jnp.float32  # of matrix products; weights stay float32
   stacked: bool = True  # False: for parameters that `unstacked` took apart
   unroll: int = 1  # layers compiled in one piece; more is faster on a CPU
+  block: int = 128  # tokens of their own that samples read at a time in `step`
   remat: bool = False  # gradients recompute each layer: less memory, more work
 
   def setup(self):
@@ -100,7 +101,7 @@ class Decoder(nn.Module):
     self.head = self.embedding if s.tied else self.param('head', *table)
     self.final_norm = RMSNorm(s.norm_offset, s.norm_eps)
     if not self.stacked:
-      self.layers = [Block(s, self.dtype) for _ in range(s.layers)]
+      self.layers = [Block(s, self.dtype, self.block) for _ in range(s.layers)]
       return
     block = Block
     if self.remat:  # 5: mode; a scan needs no guard against common expressions
@@ -236,12 +237,13 @@ class Block(nn.Module):
 
   size: Size
   dtype: jnp.dtype
+  block: int = 0
 
   @nn.compact
   def __call__(self, x, cache, local, place, mode):
     s = self.size
     norm = functools.partial(RMSNorm, s.norm_offset, s.norm_eps)
-    attend = Attention(s, self.dtype, name='attention')
+    attend = Attention(s, self.dtype, self.block, name='attention')
     forward = FeedForward(s, self.dtype, name='feed_forward')
     y, kv = attend(norm(name='attention_norm')(x), cache, local, place, mode)
     x += norm(name='attention_post_norm')(y) if s.post_norms else y
@@ -255,6 +257,7 @@ class Attention(nn.Module):
 
   size: Size
   dtype: jnp.dtype
+  block: int
 
   @nn.compact
   def __call__(self, x, cache, local, place, mode):
@@ -277,7 +280,7 @@ class Attention(nn.Module):
     window = None if local is None else jnp.where(local, s.window, FAR)
     how = {'window': window, 'cap': s.attention_softcap}
     if mode == 'step':
-      y, kv = attention.shared(q, k, v, cache, place, **how)
+      y, kv = attention.shared(q, k, v, cache, place, block=self.block, **how)
     elif mode == 'extend':
       y, kv = attention.extended(q, k, v, cache, place, **how), None
     else:

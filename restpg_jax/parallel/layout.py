@@ -35,6 +35,8 @@ class Layout:
   @classmethod
   def of(cls, compute: config.Compute) -> 'Layout':
     """All devices; `compute.fsdp` of them share one copy of the weights."""
+    if compute.cpu_devices:
+      _part_cpu(compute.cpu_devices)
     if jax.process_count() > 1:
       raise errors.InputError(
         f'{jax.process_count()} processes: runs over several hosts are not '
@@ -61,6 +63,12 @@ class Layout:
   def unroll(self) -> bool:
     """Whether layers are compiled in one piece: 1.4 times faster on CPUs."""
     return self.mesh.devices.flat[0].platform == 'cpu'
+
+  @property
+  def block(self) -> int:
+    """Tokens that attention over samples reads at a time: full lanes of a TPU;
+    on a CPU, where every token counts, few."""
+    return 32 if self.unroll else 128
 
   def check_batch(self, size: int) -> None:
     if size % self.devices:
@@ -140,6 +148,18 @@ class Layout:
     """Devices by copy of the weights and shard of it."""
     shape = self.copies, self.shards
     return Mesh(self.mesh.devices.reshape(shape), AXES)
+
+
+def _part_cpu(devices: int) -> None:
+  """Gives this process so many CPU devices; before it has used any."""
+  try:
+    jax.config.update('jax_num_cpu_devices', devices)
+  except RuntimeError:  # JAX has begun: it may have just as many
+    if jax.device_count('cpu') != devices:
+      raise errors.InputError(
+        f'compute.cpu_devices={devices}, but this process has '
+        f'{jax.device_count("cpu")} already; start another'
+      ) from None
 
 
 def _split(tree, mesh: Mesh):

@@ -65,7 +65,7 @@ def load(checkpoint: epath.PathLike, tokenizer: str, layout) -> Language:
   """From a folder of weights; `tokenizer` is a path or a bundled name."""
   found, words = find(checkpoint, tokenizer)
   params = layout.on_each(decoder.unstacked(found.load()))
-  model = decoder.Decoder(found.size, stacked=False)
+  model = decoder.Decoder(found.size, stacked=False, block=layout.block)
   return Language(model, params, words, layout)
 
 

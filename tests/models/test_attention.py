@@ -51,7 +51,9 @@ def test_a_step_has_the_same_window_over_all_parts(t):
   )
   place = attention.Place(np.array([6]), np.array([[begun]]), c)
   itself = (x[here].reshape(1, 1, 1, 8) for x in (k, v))
-  y, _ = attention.shared(q, *itself, cache, place, window=jnp.int32(4))
+  y, _ = attention.shared(
+    q, *itself, cache, place, block=4, window=jnp.int32(4)
+  )
   inside = slice(here - 3, here + 1)
   weights = np.exp(k[inside] @ q[0, 0, 0])
   np.testing.assert_allclose(
@@ -123,7 +125,9 @@ def test_scores_are_capped_before_they_are_masked():
     *(jnp.full((1, 1, 1, 2, 2), 9.0),) * 4,
   )
   place = attention.Place(jnp.array([1]), jnp.array([[0]]), 0)
-  y, _ = attention.shared(q[:, 1:], k[:, 1:], v[:, 1:], cache, place, cap=2.0)
+  y, _ = attention.shared(
+    q[:, 1:], k[:, 1:], v[:, 1:], cache, place, block=8, cap=2.0
+  )
   np.testing.assert_allclose(y[0, 0, 0], [share, 1 - share], rtol=1e-6)
 
 

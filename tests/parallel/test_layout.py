@@ -97,3 +97,10 @@ def test_memory_is_what_is_said_or_what_a_cpu_is_taken_to_have():
   gib = 2**30
   assert layouts.Layout.of(config.Compute(memory=0.5)).memory == gib // 2
   assert layouts.Layout.of(config.Compute()).memory == int(1.8 * gib)
+
+
+def test_a_cpu_is_parted_before_it_is_used_or_never():
+  n = jax.device_count()
+  assert layouts.Layout.of(config.Compute(cpu_devices=n)).devices == n
+  with pytest.raises(errors.InputError, match=f'has {n} already; start anoth'):
+    layouts.Layout.of(config.Compute(cpu_devices=n + 1))
