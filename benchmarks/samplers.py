@@ -81,7 +81,10 @@ def ours(job: Job):
   from restpg_jax.sampling import engine, keys
   from restpg_jax.stages import language
 
-  compute = config.Compute(prompts=job.batch, samples=job.slots)
+  devices = min(job.threads, job.batch)  # a core each
+  compute = config.Compute(
+    prompts=job.batch // devices, samples=job.slots, cpu_devices=devices
+  )
   layout = layouts.Layout.of(compute)
   folder = pathlib.Path(job.folder) / 'ours'
   model = language.load(folder, job.tokenizer or 'tiny.spm.model', layout)
