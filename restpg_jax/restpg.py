@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator
 
@@ -284,18 +285,39 @@ def check(cfg: config.Config) -> None:
     'train.checkpoint_every': cfg.train.checkpoint_every,
     'choose.examples': cfg.choose.examples,
     'reason.tries': cfg.reason.tries,
+    'reason.max_output': cfg.reason.max_output,
     'prompt.max_output': cfg.prompt.max_output,
+    'compute.slots': cfg.compute.slots,
+    'compute.shards': cfg.compute.shards,
+    'compute.judged': cfg.compute.judged,
+    'compute.fsdp': cfg.compute.fsdp,
   }
   for name, value in least.items():
     if value < 1:
       raise errors.InputError(f'{name} is {value}; it must be at least 1')
   if cfg.iterations < 0:
     raise errors.InputError(f'iterations is {cfg.iterations}; 0 or more')
+  for name in ('draw', 'answer', 'reason'):
+    check_sampling(name, getattr(cfg, name))
   check_rounds(cfg.draw)
   select.check(cfg.select)
   judge.check(cfg.reward.rule)
   if cfg.data.path:
     longlamp.tasks_found(cfg.data.path, setting=cfg.data.setting)
+
+
+def check_sampling(name: str, how: config.Sample | config.Reason) -> None:
+  """Temperature, nucleus and top-k of a section that draws."""
+  top_k = getattr(how, 'top_k', 0)
+  if not 0 <= how.temperature < math.inf:
+    fault = f'temperature is {how.temperature:g}; it must be 0 or more'
+  elif not 0 < how.top_p <= 1:
+    fault = f'top_p is {how.top_p:g}; it must be above 0 and at most 1'
+  elif top_k < 0:
+    fault = f'top_k is {top_k}; it must be 0 (all tokens) or more'
+  else:
+    return
+  raise errors.InputError(f'{name}.{fault}')
 
 
 def check_rounds(draw: config.Draw) -> None:

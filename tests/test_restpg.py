@@ -1,5 +1,8 @@
 """Facts about restpg_jax/restpg.py: which stages a run makes."""
 
+import math
+import re
+
 import pytest
 
 from restpg_jax import config, errors, restpg
@@ -96,6 +99,22 @@ def test_a_round_of_the_e_step_is_two_stages_more(made, tmp_path):
 def test_rounds_rise_to_m(rounds):
   with pytest.raises(errors.InputError, match=r'must rise .* draw\.m=32$'):
     restpg.check(config.Config(draw=config.Draw(m=32, rounds=rounds)))
+
+
+@pytest.mark.parametrize(
+  'section, said',
+  [
+    ({'draw': config.Draw(temperature=-1.0)}, 'draw.temperature is -1; it'),
+    ({'draw': config.Draw(temperature=math.nan)}, 'draw.temperature is nan;'),
+    ({'answer': config.Sample(top_p=0.0)}, 'answer.top_p is 0; it must be a'),
+    ({'answer': config.Sample(top_p=1.5)}, 'answer.top_p is 1.5; it must be'),
+    ({'reason': config.Reason(top_p=-0.1)}, 'reason.top_p is -0.1; it must'),
+    ({'draw': config.Draw(top_k=-2)}, 'draw.top_k is -2; it must be 0 (all'),
+  ],
+)
+def test_sampling_that_is_none_is_refused(section, said):
+  with pytest.raises(errors.InputError, match=re.escape(said)):
+    restpg.check(config.Config(**section))
 
 
 @pytest.mark.parametrize('until', ['sf', 'sft/tr', 'sft/train/x', 'e_step2'])
