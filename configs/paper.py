@@ -14,5 +14,7 @@ from restpg_jax import config
 
 def get_config() -> config.Config:
   cfg = config.Config(methods=('sft', 'sft_reasoning', 'rest_em', 'rest_pg'))
+  # Evaluation stays in float32 (appendix B).
+  cfg.draw.dtype = cfg.reason.dtype = cfg.reward.dtype = 'bfloat16'
   cfg.select.distinct = False  # the paper does not say that it drops copies
   return cfg

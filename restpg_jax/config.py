@@ -89,6 +89,7 @@ class Reason:
   top_p: float = 0.95
   max_input: int = 8192
   max_output: int = 512
+  dtype: str = 'float32'  # or 'bfloat16'
   tries: int = 3  # draws before an example is dropped and counted
 
 
@@ -100,6 +101,7 @@ class Sample:
   temperature: float = 0.7
   top_p: float = 0.95  # nucleus, size not stated
   top_k: int = 0  # the likeliest tokens only; 0: all
+  dtype: str = 'float32'  # of weights, keys and values; or 'bfloat16'
 
 
 @dataclasses.dataclass
@@ -121,6 +123,7 @@ class Reward:
   model: Model = section(lambda: Model(checkpoint='tiny_it'))
   template: str = file('prompts/judge.txt')
   max_input: int = 8192
+  dtype: str = 'float32'  # of the judge; or 'bfloat16'
   rule: str = 'argmax'  # the judge's likeliest label; 'expected': their mean
 
 
@@ -164,8 +167,8 @@ class Compute:
 
   # Drawing. A group of slots works on one input; 0: as many as the memory
   # allows (sampling/budget.py).
-  prompts: int = local(0)  # groups on a device
-  samples: int = local(0)  # slots of a group; 0: a quarter of m
+  prompts: int = local(0)  # groups on a device, in every stage alike
+  samples: int = local(0)  # slots of a group; 0: a quarter of m, 1 to 32
   slots: int = local(512)  # on a device, at most, where prompts is 0
   memory: float = local(0.0)  # GiB of a device; 0: 90 % of what it has
   shards: int = local(1)  # devices that share a model too large for one

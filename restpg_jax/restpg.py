@@ -223,6 +223,7 @@ def draw_settings(cfg, method, sample, purpose, t) -> draw.Settings:
     temperature=sample.temperature,
     top_p=sample.top_p,
     top_k=sample.top_k,
+    dtype=sample.dtype,
     prompt=cfg.prompt,
     tokenizer=tokenizer_of(cfg),
     reasoning=method.reasoning,
@@ -291,14 +292,27 @@ def check(cfg: config.Config) -> None:
     'compute.shards': cfg.compute.shards,
     'compute.judged': cfg.compute.judged,
     'compute.fsdp': cfg.compute.fsdp,
+    'compute.log_every': cfg.compute.log_every,
   }
   for name, value in least.items():
     if value < 1:
       raise errors.InputError(f'{name} is {value}; it must be at least 1')
+  for name in ('prompts', 'samples', 'memory', 'cpu_devices'):
+    value = getattr(cfg.compute, name)
+    if not value >= 0:
+      raise errors.InputError(
+        f'compute.{name} is {value:g}; it must be 0 or more'
+      )
   if cfg.iterations < 0:
     raise errors.InputError(f'iterations is {cfg.iterations}; 0 or more')
   for name in ('draw', 'answer', 'reason'):
     check_sampling(name, getattr(cfg, name))
+  for name in ('draw', 'answer', 'reason', 'reward'):
+    dtype = getattr(cfg, name).dtype
+    if dtype not in language.DTYPES:
+      raise errors.InputError(
+        f'{name}.dtype is {dtype!r}; it must be {" or ".join(language.DTYPES)}'
+      )
   check_rounds(cfg.draw)
   select.check(cfg.select)
   judge.check(cfg.reward.rule)

@@ -110,6 +110,10 @@ def test_rounds_rise_to_m(rounds):
     ({'answer': config.Sample(top_p=1.5)}, 'answer.top_p is 1.5; it must be'),
     ({'reason': config.Reason(top_p=-0.1)}, 'reason.top_p is -0.1; it must'),
     ({'draw': config.Draw(top_k=-2)}, 'draw.top_k is -2; it must be 0 (all'),
+    ({'draw': config.Draw(dtype='int8')}, "draw.dtype is 'int8'; it must be"),
+    ({'compute': config.Compute(prompts=-1)}, 'compute.prompts is -1; it must'),
+    ({'compute': config.Compute(memory=-0.5)}, 'compute.memory is -0.5; it m'),
+    ({'compute': config.Compute(log_every=0)}, 'compute.log_every is 0; it mu'),
   ],
 )
 def test_sampling_that_is_none_is_refused(section, said):

@@ -168,8 +168,8 @@ class Decoder(nn.Module):
   ):
     """Last hidden states [C, R, D] of rows that go on where prefixes ended.
 
-    kv: what `prefill` kept of the prefixes, [layers, P, S, K, H] each. The
-    others: see attention.Behind.
+    kv: what `prefill` kept of the prefixes, [P, S, K, H] a layer. The others:
+    see attention.Behind.
     """
     behind = attention.Behind(prefix_C, prefix_length_C, position_CR, seen_CRR)
     return self._stack(tokens_CR, kv, behind, 'extend')[0]

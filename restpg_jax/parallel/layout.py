@@ -10,6 +10,7 @@ each_device  "pmap": the same program on every device by itself, weights on
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Sequence
 
 import jax
@@ -21,7 +22,6 @@ from restpg_jax import config, errors
 from restpg_jax.parallel import rules
 
 AXES = ('data', 'fsdp')
-UNKNOWN = 2 * 2**30  # bytes, where a device does not say what it has: CPUs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,15 +60,14 @@ class Layout:
     return self.mesh.size
 
   @property
-  def unroll(self) -> bool:
-    """Whether layers are compiled in one piece: 1.4 times faster on CPUs."""
+  def on_cpu(self) -> bool:
     return self.mesh.devices.flat[0].platform == 'cpu'
 
   @property
   def block(self) -> int:
     """Tokens that attention over samples reads at a time: full lanes of a TPU;
     on a CPU, where every token counts, few."""
-    return 32 if self.unroll else 128
+    return 32 if self.on_cpu else 128
 
   def check_batch(self, size: int) -> None:
     if size % self.devices:
@@ -104,7 +103,11 @@ class Layout:
     if self.compute.memory:
       return int(self.compute.memory * 2**30)
     found = self.mesh.devices.flat[0].memory_stats() or {}
-    return int(0.9 * found.get('bytes_limit', UNKNOWN))
+    if 'bytes_limit' in found:
+      return int(0.9 * found['bytes_limit'])
+    # A CPU: others use its memory too.
+    pages = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+    return pages // 2 // self.devices
 
   def on_each(self, tree):
     """The tree once on every device, with a leading device axis.

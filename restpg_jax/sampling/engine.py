@@ -18,7 +18,8 @@ class Request:
 
   prompt: Sequence[int]
   keys: Sequence[np.ndarray]
-  limits: Sequence[int] = ()  # tokens of each sample; none: the shape's
+  # Tokens of each sample; none: the shape's. Benchmarks force lengths so.
+  limits: Sequence[int] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,15 +51,17 @@ def run(
   """All samples of all requests, as they end.
 
   The programs take arrays with a leading axis of `devices`
-  (layout.each_device). Requests are read when a group is free for one. What
-  ended in one chunk is handed out while the devices compute the next.
+  (layout.each_device). Requests are read a little before a group is free for
+  them; what ended in one chunk is handed out while the devices compute the
+  next.
   """
   board = Board(shape, devices)
-  waiting = enumerate(requests)
+  waiting, ready = enumerate(requests), []
   state, harvest = None, None
   while True:
     free = board.free()
-    new = list(itertools.islice(waiting, len(free)))
+    ready += itertools.islice(waiting, max(0, len(free) - len(ready)))
+    new, ready = ready[: len(free)], ready[len(free) :]
     if new and state is None:
       state = programs.empty(params)
     for work in calls(free, new, shape, devices):
@@ -67,6 +70,8 @@ def run(
     if not board.busy():
       break
     state, chunk = programs.advance(params, state)
+    # While the devices compute: what comes next, and what has come.
+    ready += itertools.islice(waiting, shape.groups - len(ready))
     if harvest:
       yield harvest
     harvest = board.collect(jax.device_get(chunk))

@@ -82,7 +82,8 @@ def invert(mass_NV, uniform_N):
   block_N, rest_N = _passed(of_block_NB, uniform_N * total_N)
   inside_NW = jnp.take_along_axis(mass_NBW, block_N[:, None, None], 1)[:, 0]
   token_N, _ = _passed(inside_NW, rest_N)
-  return (block_N * width + token_N).astype(jnp.int32)
+  # No mass at all, as in a row of NaN, ends behind the last token.
+  return jnp.minimum(block_N * width + token_N, V - 1).astype(jnp.int32)
 
 
 def _passed(mass_NM, target_N):
@@ -98,11 +99,3 @@ def _passed(mass_NM, target_N):
   before_NM = running_NM - mass_NM
   left_N = target_N - jnp.take_along_axis(before_NM, n_N[:, None], -1)[:, 0]
   return n_N, jnp.maximum(left_N, 0)
-
-
-def sorted_nucleus(probs, top_p: float):
-  """The textbook definition, by sorting: the reference for `belongs`."""
-  ordered = jnp.sort(probs, axis=-1, descending=True)
-  before = jnp.cumsum(ordered, axis=-1) - ordered
-  least = jnp.min(jnp.where(before < top_p, ordered, jnp.inf), axis=-1)
-  return probs >= least[..., None]

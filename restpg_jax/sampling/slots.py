@@ -198,7 +198,8 @@ def build(
 
   def advance(params, state):
     state = refilled(state)
-    began_AG, was_AG = state.t_AG, state.live_AG
+    was_AG = state.live_AG
+    began_AG = jnp.where(was_AG, state.t_AG, 0)  # idle slots read nothing
     keys_AG2 = jnp.take_along_axis(
       state.keys_AM2, state.sample_AG[..., None], axis=1
     )

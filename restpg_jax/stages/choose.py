@@ -98,11 +98,13 @@ def judge(
   shown: progress.Shown,
 ) -> float:
   """Macro-mean reward of a checkpoint's answers."""
-  writer = language.load(model, cfg.tokenizer.tokenizer, layout)
+  words = cfg.tokenizer.tokenizer
+  writer = language.load(model, words, layout, dtype=cfg.answer.dtype)
   settings = draw.Settings(
     temperature=cfg.answer.temperature,
     top_p=cfg.answer.top_p,
     top_k=cfg.answer.top_k,
+    dtype=cfg.answer.dtype,
     prompt=cfg.prompt,
     tokenizer=cfg.tokenizer,
     reasoning=cfg.reasoning,

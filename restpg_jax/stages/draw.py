@@ -20,6 +20,7 @@ class Settings:
   temperature: float
   top_p: float
   top_k: int
+  dtype: str
   prompt: config.Prompt
   tokenizer: config.Model  # the policy's; its weights come as an input
   reasoning: bool
@@ -40,7 +41,8 @@ def draw(policy, examples, *scored, out, cfg: Settings, layout) -> dict:
   on behind them. With `scored`, the rounds before this one, only inputs whose
   kept outputs can still change are drawn, and the samples saved are counted.
   """
-  writer = language.load(policy / 'model', cfg.tokenizer.tokenizer, layout)
+  words = cfg.tokenizer.tokenizer
+  writer = language.load(policy / 'model', words, layout, dtype=cfg.dtype)
   examples = list(records.read(examples / 'examples.jsonl', types.Example))
   asked = policy_prompts(examples, writer.tokenizer, cfg)
   log = records.Shards(

@@ -66,7 +66,9 @@ def generate(workdir: epath.PathLike, writing: config.Writing) -> Result:
   total = check_rows(cfg)
   mark = fingerprint(origin, cfg)
   layout = layouts.Layout.of(compute(origin))
-  writer = language.load(origin.weights, cfg.tokenizer.tokenizer, layout)
+  words = cfg.tokenizer.tokenizer
+  dtype = cfg.sample.dtype
+  writer = language.load(origin.weights, words, layout, dtype=dtype)
   made = collections.Counter()
   with growing.file(writing.output, mark) as out:
     rows = itertools.islice(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
@@ -19,6 +20,7 @@ from restpg_jax.sampling import labels as label_scores
 from restpg_jax.text import templates
 from restpg_jax.text import tokenizer as tokenizers
 
+DTYPES = 'float32', 'bfloat16'
 AHEAD = 16  # batches of candidates that are read before they are sorted
 
 
@@ -61,16 +63,27 @@ class Harvest(NamedTuple):
   slots: int
 
 
-def load(checkpoint: epath.PathLike, tokenizer: str, layout) -> Language:
-  """From a folder of weights; `tokenizer` is a path or a bundled name."""
+def load(
+  checkpoint: epath.PathLike, tokenizer: str, layout, *, dtype: str = 'float32'
+) -> Language:
+  """From a folder of weights; `tokenizer` is a path or a bundled name.
+
+  `dtype`, one of DTYPES, is that of the weights and of all matrix products.
+  """
   found, words = find(checkpoint, tokenizer)
-  params = layout.on_each(decoder.unstacked(found.load()))
-  model = decoder.Decoder(found.size, stacked=False, block=layout.block)
-  return Language(model, params, words, layout)
+  kind = jnp.dtype(dtype)
+  params = jax.tree.map(lambda x: x.astype(kind), found.load())
+  model = decoder.Decoder(found.size, kind, stacked=False, block=layout.block)
+  return Language(
+    model, layout.on_each(decoder.unstacked(params)), words, layout
+  )
 
 
-def load_named(model: config.Model, layout) -> Language:
-  return load(assets.path(model.checkpoint), model.tokenizer, layout)
+def load_named(
+  model: config.Model, layout, *, dtype: str = 'float32'
+) -> Language:
+  path = assets.path(model.checkpoint)
+  return load(path, model.tokenizer, layout, dtype=dtype)
 
 
 def find(
@@ -127,12 +140,6 @@ def load_template(name: str) -> templates.Template:
     return templates.Template(path.read_text(), str(path))
   except UnicodeDecodeError as e:
     raise errors.InputError(f'{path}: not UTF-8: {e}') from e
-
-
-def of_size(size: decoder.Size, layout, dtype=np.float32) -> decoder.Decoder:
-  """The decoder as this layout compiles it."""
-  unroll = size.layers if layout.unroll else 1
-  return decoder.Decoder(size, dtype=dtype, unroll=unroll)
 
 
 def sample(

@@ -29,7 +29,7 @@ def reason(examples, *, out, cfg: Settings, layout) -> dict:
   """
   settings = cfg.reason
   output = templates.Output.of(language.load_template(cfg.prompt.template))
-  writer = language.load_named(settings.model, layout)
+  writer = language.load_named(settings.model, layout, dtype=settings.dtype)
   examples = list(records.read(examples / 'examples.jsonl', types.Example))
   asked = prompts_of(examples, writer, settings)
   log = records.Shards(

@@ -147,7 +147,12 @@ def answered(
   """
   left = set(range(len(asked)))
   for found in reward(asked):
-    for n, _ in found:
+    for n, r in found:
+      if not 0 <= r <= 1:
+        raise errors.InputError(
+          f'reward.name={name}: the reward of question {n} is {r}; it must be '
+          'from 0 to 1'
+        )
       if n not in left:
         raise errors.InputError(
           f'reward.name={name}: it answered question {n} of {len(asked)} '
@@ -189,7 +194,7 @@ class Judge:
     judge.check(cfg.rule)
     self._rule = cfg.rule
     self._template = language.load_template(cfg.template)
-    self._model = language.load_named(cfg.model, layout)
+    self._model = language.load_named(cfg.model, layout, dtype=cfg.dtype)
     self._limit = cfg.max_input
     self.cut = 0  # prompts that were over the limit, so far
     self.tokens = 0  # of all prompts that were read, so far

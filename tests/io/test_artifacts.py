@@ -218,7 +218,13 @@ def test_a_fingerprint_does_not_change_from_one_release_to_the_next():
       'steps': 10,
       'rate': 0.5,
       'template': '',
-      'inner': {'m': 32, 'temperature': 0.7, 'top_p': 0.95, 'top_k': 0},
+      'inner': {
+        'm': 32,
+        'temperature': 0.7,
+        'top_p': 0.95,
+        'top_k': 0,
+        'dtype': 'float32',
+      },
     },
     {'k': [None, True]},
   ]

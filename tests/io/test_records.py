@@ -36,7 +36,7 @@ def test_a_line_is_plain_utf8_json(tmp_path):
   lines = path.read_bytes().split(b'\n')
   assert lines[0] == (
     b'{"example_id": "x/y/0", "j": 3, "text": "text", "ended": true, '
-    b'"tokens": 7, "reward": 0.7}'
+    b'"tokens": 7, "reward": 0.7, "logp": null}'
   )
   assert 'č'.encode() in lines[1]
   assert lines[2:] == [b'']
@@ -156,9 +156,9 @@ def test_a_line_of_a_shard_is_json_with_the_crc32_of_what_it_is_without(
   line = (tmp_path / 'drawn' / '00000.jsonl').read_text()
   assert line == (
     '{"example_id": "x/y/0", "j": 3, "text": "text", "ended": true, '
-    '"tokens": 7, "reward": 0.7, "crc": "cd869e20"}\n'
+    '"tokens": 7, "reward": 0.7, "logp": null, "crc": "7f651bef"}\n'
   )
-  assert json.loads(line)['crc'] == 'cd869e20'
+  assert json.loads(line)['crc'] == '7f651bef'
 
 
 def test_a_shard_goes_on_silently_after_every_possible_tear(tmp_path):

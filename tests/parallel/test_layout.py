@@ -93,10 +93,15 @@ def test_shards_of_no_number_of_devices_are_refused():
     layouts.Layout.of(config.Compute(shards=n))
 
 
-def test_memory_is_what_is_said_or_what_a_cpu_is_taken_to_have():
-  gib = 2**30
-  assert layouts.Layout.of(config.Compute(memory=0.5)).memory == gib // 2
-  assert layouts.Layout.of(config.Compute()).memory == int(1.8 * gib)
+def test_memory_is_what_is_said_or_half_of_what_a_cpu_has():
+  assert layouts.Layout.of(config.Compute(memory=0.5)).memory == 2**29
+  (total,) = [
+    int(line.split()[1]) * 1024
+    for line in pathlib.Path('/proc/meminfo').read_text().splitlines()
+    if line.startswith('MemTotal:')
+  ]
+  layout = layouts.Layout.of(config.Compute())
+  assert layout.memory == total // 2 // layout.devices
 
 
 def test_a_cpu_is_parted_before_it_is_used_or_never():

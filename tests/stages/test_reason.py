@@ -36,7 +36,7 @@ class Reasoner:
         yield language.Harvest(drawn, busy=3, slots=4)
 
     monkeypatch.setattr(language, 'sample', sample)
-    monkeypatch.setattr(language, 'load_named', lambda *_: self)
+    monkeypatch.setattr(language, 'load_named', lambda *_, **__: self)
 
 
 def written(tmp_path, monkeypatch, texts):

@@ -33,7 +33,7 @@ STAGES = [
   stage('sft/train', 'retrieve/train', seconds=32.0),
   stage('eval0/answer', 'sft/train', 'retrieve/test', **DRAWN),
   stage('eval0/score', 'retrieve/test', 'eval0/answer', accepted=None),
-  stage('e_step1/draw', 'sft/train', made=128, saved=96, **DRAWN),
+  stage('e_step1/draw', 'sft/train', made=128, **DRAWN),
   stage(
     'e_step1/score',
     'e_step1/draw',
