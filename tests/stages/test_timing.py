@@ -41,7 +41,9 @@ STAGES = [
     accepted=0.31,
     distinct=60,
   ),
-  stage('e_step1/select', 'e_step1/score'),
+  stage('e_step1/draw_2', 'e_step1/score', made=32, saved=96),
+  stage('e_step1/score_2', 'e_step1/draw_2', distinct=30),
+  stage('e_step1/select', 'e_step1/score', 'e_step1/score_2'),
   stage('m_step1/train', 'e_step1/select', tokens_per_s=99.6),
   stage('eval1/answer', 'm_step1/train', 'retrieve/test'),
   stage('eval1/score', 'retrieve/test', 'eval1/answer'),
@@ -61,6 +63,8 @@ def test_each_working_stage_once_with_the_first_method_that_has_it():
     ('sft_reasoning', 'eval0/score'),
     ('rest_pg', 'e_step1/draw'),
     ('rest_pg', 'e_step1/score'),
+    ('rest_pg', 'e_step1/draw_2'),
+    ('rest_pg', 'e_step1/score_2'),
     ('rest_pg', 'm_step1/train'),
     ('rest_pg', 'eval1/answer'),
     ('rest_pg', 'eval1/score'),
@@ -74,9 +78,10 @@ def test_each_working_stage_once_with_the_first_method_that_has_it():
     'tokens_per_s': 1234.5,
     'occupancy': 0.875,
     'accepted': None,
-    'saved': 96,
+    'saved': None,
     'accept': None,
   }
+  assert (rows[5]['items'], rows[5]['saved']) == (32, 96)
   assert rows[0]['items_per_s'] == 2.0  # 64 in 32 seconds: nothing measured
 
 
@@ -90,8 +95,9 @@ def test_what_people_see_of_it():
     *('SFT with reasoning', '', '', 'REST-PG')
   ]
   assert shown['rows'][3]['cells'] == [
-    *('128', '8.0 s', '16', '1,234', '88%', '-', '96')
+    *('128', '8.0 s', '16', '1,234', '88%', '-', '-')
   ]
+  assert shown['rows'][5]['cells'][-1] == '96'
   assert shown['rows'][4]['cells'][0] == '60'  # equal answers are scored once
   assert shown['rows'][4]['cells'][5] == '31%'
   assert 'a reward of at least 0.7, as' in shown['said']
