@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 MASKED = -2.0e38  # finite: a fully masked row must not become NaN
+QUERIES, BLOCKS = 128, 8  # of `causal_in_blocks`: at least, at most
 
 
 class Cache(NamedTuple):
@@ -110,25 +111,45 @@ class Behind(NamedTuple):
   seen_CRR: jax.Array  # bool: the tokens of its row that a token sees
 
 
-def causal(q_BLNH, k_BLKH, v_BLKH, *, window=None, cap: float = 0.0):
-  """Each position sees itself and those before it, [B, L, N, H]."""
+def causal(q_BLNH, k_BMKH, v_BMKH, *, window=None, cap: float = 0.0):
+  """Each position sees itself and those before it, [B, L, N, H].
+
+  The queries are the last L of M positions.
+  """
   B, L, N, H = q_BLNH.shape
-  K = k_BLKH.shape[2]
+  M, K = k_BMKH.shape[1:3]
   # The heads that share a key head become one matrix: fewer, larger products.
   q = q_BLNH.reshape(B, L, K, N // K, H).transpose(0, 2, 3, 1, 4)
   q = q.reshape(B, K, N // K * L, H)
   scores = jnp.einsum(
-    'bkqh,bmkh->bkqm', q, k_BLKH, preferred_element_type=jnp.float32
-  ).reshape(B, K, N // K, L, L)
-  seen_LL = jnp.tril(jnp.ones((L, L), bool))
+    'bkqh,bmkh->bkqm', q, k_BMKH, preferred_element_type=jnp.float32
+  ).reshape(B, K, N // K, L, M)
+  seen_LM = jnp.tril(jnp.ones((L, M), bool), M - L)
   if window is not None:
-    seen_LL &= jnp.arange(L)[:, None] - jnp.arange(L) < window
-  scores = jnp.where(seen_LL, soft_cap(scores, cap), MASKED)
+    seen_LM &= jnp.arange(M - L, M)[:, None] - jnp.arange(M) < window
+  scores = jnp.where(seen_LM, soft_cap(scores, cap), MASKED)
   probs = jax.nn.softmax(scores, axis=-1)
-  probs = probs.astype(v_BLKH.dtype).reshape(B, K, N // K * L, L)
-  y = jnp.einsum('bkqm,bmkh->bkqh', probs, v_BLKH)
+  probs = probs.astype(v_BMKH.dtype).reshape(B, K, N // K * L, M)
+  y = jnp.einsum('bkqm,bmkh->bkqh', probs, v_BMKH)
   y = y.reshape(B, K, N // K, L, H).transpose(0, 3, 1, 2, 4)
   return y.reshape(B, L, N, H)
+
+
+def causal_in_blocks(q_BLNH, k_BLKH, v_BLKH, **how):
+  """`causal`, a few queries at a time over the keys that they can see.
+
+  Nearly half of the work, and never the scores of all pairs.
+  """
+  L = q_BLNH.shape[1]
+  size = max(QUERIES, -(-L // BLOCKS))
+  ends = [*range(size, L, size), L]
+  return jnp.concatenate(
+    [
+      causal(q_BLNH[:, begin:end], k_BLKH[:, :end], v_BLKH[:, :end], **how)
+      for begin, end in zip([0, *ends], ends, strict=False)
+    ],
+    axis=1,
+  )
 
 
 def shared(

@@ -283,9 +283,10 @@ class Attention(nn.Module):
       y, kv = attention.shared(q, k, v, cache, place, block=self.block, **how)
     elif mode == 'extend':
       y, kv = attention.extended(q, k, v, cache, place, **how), None
+    elif mode == 'prefill':
+      y, kv = attention.causal_in_blocks(q, k, v, **how), (k, v)
     else:
-      y = attention.causal(q, k, v, **how)
-      kv = (k, v) if mode == 'prefill' else None
+      y, kv = attention.causal(q, k, v, **how), None
     y = y.reshape(*y.shape[:-2], s.heads * s.head_size)
     return y @ self._weight('out', y.shape[-1], s.width), kv
 

@@ -110,6 +110,20 @@ def test_rows_behind_a_prefix_that_they_share(window):
   np.testing.assert_allclose(y[2, 0], v[[6, 6], 0], rtol=1e-6)
 
 
+@pytest.mark.parametrize('length', [1, 127, 128, 129, 300, 1100])
+@pytest.mark.parametrize('window', [None, 40])
+def test_in_blocks_it_is_the_same(length, window):
+  rng = np.random.default_rng(length)
+  q = rng.normal(size=(2, length, 4, 8)).astype(np.float32)
+  k, v = rng.normal(size=(2, 2, length, 2, 8)).astype(np.float32)
+  how = {'window': window and jnp.int32(window), 'cap': 3.0}
+  np.testing.assert_allclose(
+    attention.causal_in_blocks(q, k, v, **how),
+    attention.causal(q, k, v, **how),
+    atol=2e-6,
+  )
+
+
 def test_scores_are_capped_before_they_are_masked():
   # Scores of the second token: 4 and 2, capped at 2: 2 tanh(2), 2 tanh(1).
   q = jnp.full((1, 2, 1, 2), 2.0)
