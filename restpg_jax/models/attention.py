@@ -1,8 +1,8 @@
 """Attention as the Gemma family and Llama do it, in each of its forms.
 
-Heads are grouped over shared keys and values, positions are rotary, scores may
-be capped, and a `window` keeps a layer local: a token sees that many, its own
-included. All scores, angles and softmaxes are float32.
+Heads are grouped over shared keys and values, scores may be capped, and a
+`window` keeps a layer local: a token sees that many, its own included. All
+scores and softmaxes are float32.
 """
 
 import functools
@@ -301,38 +301,3 @@ def extended(
 def soft_cap(x, cap: float):
   """cap * tanh(x / cap), which stays inside +-cap; 0 leaves x as it is."""
   return cap * jnp.tanh(x / cap) if cap else x
-
-
-def speeds(
-  head_size: int, base: float, *, scale: float = 1.0, context: int = 0
-):
-  """Radians that each pair of dimensions turns a token, [H / 2].
-
-  `scale` slows all of them (positions are divided by it), or, with `context`
-  (tokens of the first training), only the slow ones as Llama 3.1 does it: all
-  of it from one turn in `context` tokens on, nothing from four, blended
-  between (arXiv 2407.21783 and its published code).
-  """
-  half = head_size // 2
-  fast = base ** -(jnp.arange(half, dtype=jnp.float32) / half)
-  if scale == 1:
-    return fast
-  if not context:
-    return fast / scale
-  turns = fast * context / (2 * math.pi)
-  keep = jnp.clip((turns - 1) / (4 - 1), 0, 1)
-  return keep * fast + (1 - keep) * fast / scale
-
-
-def rotate(x, positions, speed):
-  """Rotary positions on the last axis: x [..., heads, H], positions [...].
-
-  Angles in float32: in bfloat16 the positions 8190 and 8191 would be 8192.
-  """
-  half = x.shape[-1] // 2
-  angle = positions[..., None, None].astype(jnp.float32) * speed
-  a, b = x[..., :half].astype(jnp.float32), x[..., half:].astype(jnp.float32)
-  sin, cos = jnp.sin(angle), jnp.cos(angle)
-  return jnp.concatenate(
-    [a * cos - b * sin, b * cos + a * sin], axis=-1
-  ).astype(x.dtype)

@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 
 from restpg_jax import errors
-from restpg_jax.models import attention
+from restpg_jax.models import attention, rotary
 
 ACTIVATIONS = {
   'gelu': functools.partial(jax.nn.gelu, approximate=True),  # by tanh
@@ -59,7 +59,7 @@ class Size:
   rope_base: float = 10_000.0
   local_rope_base: float = 0.0  # of local layers; 0: the same
   rope_scale: float = 1.0  # positions of global layers are divided by it
-  rope_context: int = 0  # >0: only slow angles are, see attention.speeds
+  rope_context: int = 0  # >0: only slow angles are, see rotary.speeds
 
   def __post_init__(self):
     """Raises InputError for what no model can be."""
@@ -274,9 +274,9 @@ class Attention(nn.Module):
     elif mode == 'extend':
       positions = place.position_CR
     speed = self._speed(local)
-    q = attention.rotate(q, positions, speed)
+    q = rotary.rotate(q, positions, speed)
     q *= s.query_scale or s.head_size**-0.5
-    k = attention.rotate(k, positions, speed)
+    k = rotary.rotate(k, positions, speed)
     window = None if local is None else jnp.where(local, s.window, FAR)
     how = {'window': window, 'cap': s.attention_softcap}
     if mode == 'step':
@@ -293,12 +293,12 @@ class Attention(nn.Module):
   def _speed(self, local):
     """Of this layer's rotation, [H / 2]."""
     s = self.size
-    speed = attention.speeds(
+    speed = rotary.speeds(
       s.head_size, s.rope_base, scale=s.rope_scale, context=s.rope_context
     )
     if local is None:
       return speed
-    near = attention.speeds(s.head_size, s.local_rope_base or s.rope_base)
+    near = rotary.speeds(s.head_size, s.local_rope_base or s.rope_base)
     return jnp.where(local, near, speed)
 
   def _heads(self, x, name: str, heads: int):
