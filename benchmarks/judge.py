@@ -24,6 +24,7 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
+import shapes
 
 from restpg_jax import assets, config
 from restpg_jax.models import decoder
@@ -33,15 +34,6 @@ from restpg_jax.sampling import candidates
 from restpg_jax.stages import language
 
 SHARED, OWN, EACH = 650, 350, 32  # tokens, tokens, candidates an input
-LARGE = decoder.Size(
-  layers=12,
-  width=768,
-  hidden=2560,
-  heads=12,
-  kv_heads=4,
-  head_size=64,
-  vocabulary=32_000,
-)
 INPUTS = {'tiny_it': 4, '100M': 1}  # a round
 
 
@@ -69,11 +61,11 @@ def tiny_it(layout) -> language.Language:
 
 def large(layout) -> language.Language:
   """Random weights; its tokens are those of the bundled tokenizer."""
-  init = jax.jit(decoder.Decoder(LARGE).init)
+  init = jax.jit(decoder.Decoder(shapes.SIZE_100M).init)
   start = init(jax.random.key(0), jnp.zeros((1, 4), int))['params']
   params = layout.on_each(decoder.unstacked(jax.device_get(start)))
-  model = decoder.Decoder(LARGE, stacked=False)
-  words = language.load_tokenizer('tiny.spm.model', LARGE)
+  model = decoder.Decoder(shapes.SIZE_100M, stacked=False)
+  words = language.load_tokenizer('tiny.spm.model', shapes.SIZE_100M)
   return language.Language(model, params, words, layout)
 
 

@@ -32,8 +32,10 @@ import subprocess
 import sys
 import tempfile
 
+import jobs
 import numpy as np
 import samplers
+import shapes
 
 from restpg_jax import assets, config
 from restpg_jax.io import checkpoints
@@ -42,15 +44,6 @@ from restpg_jax.stages import convert, language, retrieve
 from restpg_jax.text import prompts
 
 ROOT = pathlib.Path(__file__).parent.parent
-SIZE_100M = decoder.Size(
-  layers=12,
-  width=768,
-  hidden=2560,
-  heads=12,
-  kv_heads=4,
-  head_size=64,
-  vocabulary=32_000,
-)
 MODELS = ('tiny', '100m')
 LENGTHS = (512, 1024)
 M, MAX_OUTPUT = 32, 256
@@ -113,7 +106,7 @@ def main() -> None:
 class Worker:
   """One sampler, alive in a process of its own."""
 
-  def __init__(self, name: str, job: samplers.Job, python: str):
+  def __init__(self, name: str, job: jobs.Job, python: str):
     self.batch = job.batch
     self.versions, self.failure = {}, ''
     folder = pathlib.Path(job.folder)
@@ -149,7 +142,7 @@ class Worker:
     return None
 
 
-def make_job(folder, model, length, inputs, drawn) -> samplers.Job:
+def make_job(folder, model, length, inputs, drawn) -> jobs.Job:
   """Weights in all forms, prompts, and lengths if they are drawn."""
   rng = np.random.default_rng(0)
   inputs += SPARE
@@ -157,9 +150,9 @@ def make_job(folder, model, length, inputs, drawn) -> samplers.Job:
     shutil.copytree(assets.HERE / 'tiny_pt', folder / 'ours')
     asked = policy_prompts(length, inputs)
   else:
-    params = random_parameters(SIZE_100M, rng)
-    checkpoints.save_model(folder / 'ours', params, SIZE_100M)
-    words = rng.integers(FIRST_WORD, SIZE_100M.vocabulary, (inputs, length - 1))
+    size = shapes.SIZE_100M
+    checkpoints.save_model(folder / 'ours', random_parameters(size, rng), size)
+    words = rng.integers(FIRST_WORD, size.vocabulary, (inputs, length - 1))
     asked = [[BOS, *row] for row in words.tolist()]
   for form in ('hf', 'gemma'):
     convert.convert(
@@ -170,7 +163,7 @@ def make_job(folder, model, length, inputs, drawn) -> samplers.Job:
         tokenizer=str(assets.HERE / 'tiny.spm.model'),
       )
     )
-  return samplers.Job(
+  return jobs.Job(
     folder=str(folder),
     tokenizer='tiny.spm.model' if model == 'tiny' else '',
     prompts=asked,
@@ -229,8 +222,8 @@ def random_parameters(size: decoder.Size, rng) -> dict:
     fan_in = shape[-1] if path == 'embedding' else shape[-2]
     return fan_in**-0.5 * rng.standard_normal(shape, np.float32)
 
-  shapes = formats.shapes(size)
-  return formats.nested({p: draw(p, shape) for p, shape in shapes.items()})
+  leaves = formats.shapes(size)
+  return formats.nested({p: draw(p, shape) for p, shape in leaves.items()})
 
 
 def show(job, workers, rounds) -> None:
