@@ -2,20 +2,17 @@
 
 import contextlib
 import dataclasses
-import itertools
-import math
 import time
 from collections.abc import Callable, Iterator
 
 from etils import epath
 
 from restpg_jax import config, errors
-from restpg_jax.data import longlamp
 from restpg_jax.io import artifacts, lock, records
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.rewards import judge
 from restpg_jax.stages import base as bases
 from restpg_jax.stages import (
+  checks,
   choose,
   draw,
   language,
@@ -219,18 +216,14 @@ def evaluate(cfg, method, step, t, policy, test) -> Evaluated:
 
 
 def draw_settings(cfg, method, sample, purpose, t) -> draw.Settings:
-  return draw.Settings(
-    temperature=sample.temperature,
-    top_p=sample.top_p,
-    top_k=sample.top_k,
-    dtype=sample.dtype,
+  return draw.Settings.of(
+    sample,
     prompt=cfg.prompt,
     tokenizer=tokenizer_of(cfg),
     reasoning=method.reasoning,
     seed=cfg.seed,
     purpose=purpose,
     iteration=t,
-    m=sample.m,
   )
 
 
@@ -276,70 +269,4 @@ def check(cfg: config.Config) -> None:
       )
   if not cfg.methods:
     raise errors.InputError('methods is empty; name at least one')
-  least = {
-    'retrieval.k': cfg.retrieval.k,
-    'draw.m': cfg.draw.m,
-    'answer.m': cfg.answer.m,
-    'select.limit': cfg.select.limit,
-    'train.steps': cfg.train.steps,
-    'train.batch_size': cfg.train.batch_size,
-    'train.checkpoint_every': cfg.train.checkpoint_every,
-    'choose.examples': cfg.choose.examples,
-    'reason.tries': cfg.reason.tries,
-    'reason.max_output': cfg.reason.max_output,
-    'prompt.max_output': cfg.prompt.max_output,
-    'compute.slots': cfg.compute.slots,
-    'compute.shards': cfg.compute.shards,
-    'compute.judged': cfg.compute.judged,
-    'compute.fsdp': cfg.compute.fsdp,
-    'compute.log_every': cfg.compute.log_every,
-  }
-  for name, value in least.items():
-    if value < 1:
-      raise errors.InputError(f'{name} is {value}; it must be at least 1')
-  for name in ('prompts', 'samples', 'memory', 'cpu_devices'):
-    value = getattr(cfg.compute, name)
-    if not value >= 0:
-      raise errors.InputError(
-        f'compute.{name} is {value:g}; it must be 0 or more'
-      )
-  if cfg.iterations < 0:
-    raise errors.InputError(f'iterations is {cfg.iterations}; 0 or more')
-  for name in ('draw', 'answer', 'reason'):
-    check_sampling(name, getattr(cfg, name))
-  for name in ('draw', 'answer', 'reason', 'reward'):
-    dtype = getattr(cfg, name).dtype
-    if dtype not in language.DTYPES:
-      raise errors.InputError(
-        f'{name}.dtype is {dtype!r}; it must be {" or ".join(language.DTYPES)}'
-      )
-  check_rounds(cfg.draw)
-  select.check(cfg.select)
-  judge.check(cfg.reward.rule)
-  if cfg.data.path:
-    longlamp.tasks_found(cfg.data.path, setting=cfg.data.setting)
-
-
-def check_sampling(name: str, how: config.Sample | config.Reason) -> None:
-  """Temperature, nucleus and top-k of a section that draws."""
-  top_k = getattr(how, 'top_k', 0)
-  if not 0 <= how.temperature < math.inf:
-    fault = f'temperature is {how.temperature:g}; it must be 0 or more'
-  elif not 0 < how.top_p <= 1:
-    fault = f'top_p is {how.top_p:g}; it must be above 0 and at most 1'
-  elif top_k < 0:
-    fault = f'top_k is {top_k}; it must be 0 (all tokens) or more'
-  else:
-    return
-  raise errors.InputError(f'{name}.{fault}')
-
-
-def check_rounds(draw: config.Draw) -> None:
-  if not draw.rounds:
-    return
-  rising = all(a < b for a, b in itertools.pairwise((0, *draw.rounds)))
-  if not rising or draw.rounds[-1] != draw.m:
-    raise errors.InputError(
-      f'draw.rounds is {",".join(map(str, draw.rounds))}; it must rise from '
-      f'1 or more and end with draw.m={draw.m}'
-    )
+  checks.check(cfg)
