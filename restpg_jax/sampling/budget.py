@@ -13,11 +13,13 @@ class Bytes:
   """What sampling keeps on a device.
 
   weights   parameters
-  reading   one prompt being read: its attention scores, twice (float32)
+  reading   one prompt being read: its scores and their softmax in one layer, at
+            most (float32), and its keys and values before they have a place
   token     keys and values of a token in all layers
-  choosing  logits of a slot and their probabilities (float32)
+  choosing  logits of a sample and their probabilities (float32)
 
-  total = weights + reading + A S token + A G ((O + C) token + choosing)
+  total = weights + reading + M choosing
+          + A S token + A G ((O + C) token + choosing)
   """
 
   weights: int
@@ -28,10 +30,11 @@ class Bytes:
   @classmethod
   def of(cls, size, *, weights: int, itemsize: int, prompt: int) -> 'Bytes':
     """`size` is a models.decoder.Size; `itemsize` that of keys and values."""
+    token = 2 * size.layers * size.kv_heads * size.head_size * itemsize
     return cls(
       weights=weights,
-      reading=2 * 4 * size.heads * prompt**2,
-      token=2 * size.layers * size.kv_heads * size.head_size * itemsize,
+      reading=2 * 4 * size.heads * prompt**2 + prompt * token,
+      token=token,
       choosing=2 * 4 * size.vocabulary,
     )
 
@@ -40,8 +43,12 @@ class Bytes:
     slot = (shape.suffix + shape.steps) * self.token + self.choosing
     return shape.prompt_length * self.token + shape.slots * slot
 
+  def once(self, shape: slots.Shape) -> int:
+    """Whatever the number of groups: first tokens are chosen all together."""
+    return self.weights + self.reading + shape.samples * self.choosing
+
   def total(self, shape: slots.Shape) -> int:
-    return self.weights + self.reading + shape.groups * self.group(shape)
+    return self.once(shape) + shape.groups * self.group(shape)
 
 
 def group_of(m: int) -> int:
@@ -59,7 +66,7 @@ def fit(
 
   Raises InputError where not even one group does.
   """
-  left = memory - need.weights - need.reading
+  left = memory - need.once(shape)
   groups = min(left // need.group(shape), most // shape.slots)
   one = dataclasses.replace(shape, groups=1)
   if left < need.group(shape):
