@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from etils import epath
 
-from restpg_jax import errors, settings
+from restpg_jax import config, errors, settings
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 75  # exit codes
 
@@ -93,7 +93,8 @@ def generate(command: settings.Command) -> None:
   from restpg_jax.stages import generate as generate_stage
 
   _check_exists(command.workdir)
-  done = generate_stage.generate(command.workdir, command.writing)
+  compute = command.cfg.compute if command.cfg else config.Compute()
+  done = generate_stage.generate(command.workdir, command.writing, compute)
   by = f'{done.origin.method["method"]}, iteration {done.origin.t}'
   print(
     f'{command.writing.output}: {done.texts:,} texts by {by}; {done.made:,} '

@@ -1,5 +1,6 @@
 """How far a stage is: a bar on a terminal, else a line now and then."""
 
+import abc
 import contextlib
 import os
 import sys
@@ -14,7 +15,7 @@ from restpg_jax.io import records, speed
 PERIOD = 10.0  # seconds between two lines, at least
 
 
-class Shown:
+class Shown(abc.ABC):
   """What `bar` hands out; a subclass says how it looks."""
 
   def __init__(
@@ -64,11 +65,13 @@ class Shown:
     if pace.made > self._logged.made:
       self._write(pace)
 
+  @abc.abstractmethod
   def _begin(self, pace: speed.Pace) -> None:
-    pass
+    """Before anything is made."""
 
+  @abc.abstractmethod
   def _show(self, n: int, pace: speed.Pace) -> None:
-    raise NotImplementedError
+    """`n` more are made."""
 
   def _write(self, pace: speed.Pace) -> None:
     self._logged = pace
@@ -132,7 +135,8 @@ class Heartbeat(Shown):
   draw/1: 120 of 1,000 samples, 3.4 samples/s, 210 tokens/s, 0:04:19 left
   """
 
-  _told = 0.0  # seconds at the last line
+  def _begin(self, pace: speed.Pace) -> None:
+    self._told = pace.seconds  # at the last line
 
   def _show(self, n: int, pace: speed.Pace) -> None:
     if not pace.made or pace.seconds - self._told < PERIOD:

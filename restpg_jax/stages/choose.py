@@ -3,8 +3,9 @@
 import collections
 import dataclasses
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import jax
 import numpy as np
 
 from restpg_jax import config, types
@@ -26,6 +27,14 @@ class Settings:
 
 
 @dataclasses.dataclass(frozen=True)
+class Answered:
+  """What the checkpoint of a step wrote."""
+
+  step: int
+  sample: types.Trajectory
+
+
+@dataclasses.dataclass(frozen=True)
 class Judged:
   """A checkpoint and its macro-mean reward on the validation examples."""
 
@@ -35,39 +44,43 @@ class Judged:
 
 def choose(trained, examples, *, out, cfg: Settings, layout) -> dict:
   """model/: the checkpoint with the best macro-mean reward, ties to the
-  earlier; validation.jsonl: that of each."""
+  earlier; validation.jsonl: that of each.
+
+  First all of them answer, then the judge reads: the two are never on a
+  device together. What is finished stands in answers/ and judged/.
+  """
   examples = subset(
     list(records.read(examples / 'examples.jsonl', types.Example)),
     limit=cfg.choose.examples,
     seed=cfg.seed,
   )
-  reward = score.build(cfg.reward, layout)
-  log = records.Appender(out / 'validation.jsonl', Judged)
-  known = {j.step: j for j in log.done}
   candidates = train.finished(trained)
-  answers = len(examples) * cfg.answer.m
+  folders = {n: trained / 'checkpoints' / f'step_{n}' for n in candidates}
+  log = records.Shards(out / 'answers', Answered, host=jax.process_index())
+  done = {(a.step, a.sample.example_id, a.sample.j): a for a in log.done}
+  expected = len(candidates) * len(examples) * cfg.answer.m
   with progress.bar(
-    len(candidates) * answers,
-    'answers',
-    'choose',
-    len(known) * answers,
-    log=out / 'metrics.jsonl',
+    expected, 'answers', 'choose', len(done), log=out / 'metrics.jsonl'
   ) as shown:
     for n in candidates:
-      if n not in known:
-        model = trained / 'checkpoints' / f'step_{n}' / 'model'
-        value = judge(model, examples, reward, cfg, layout, shown)
-        known[n] = Judged(n, value)
-        log.append([known[n]])
-  best = max((known[n] for n in candidates), key=lambda j: (j.reward, -j.step))
-  folder = trained / 'checkpoints' / f'step_{best.step}' / 'model'
-  params, size = checkpoints.load_model(folder)
+      old = {(e, j) for step, e, j in done if step == n}
+      if len(old) < len(examples) * cfg.answer.m:
+        model = folders[n] / 'model'
+        for harvest in answers(model, examples, old, cfg, layout):
+          new = [Answered(n, t) for t in harvest.trajectories()]
+          log.append(new)
+          done |= {(n, a.sample.example_id, a.sample.j): a for a in new}
+          shown.update(len(new), **harvest.counts)
+  judged = judge(list(done.values()), examples, out, cfg, layout)
+  records.write(out / 'validation.jsonl', judged)
+  best = max(judged, key=lambda j: (j.reward, -j.step))
+  params, size = checkpoints.load_model(folders[best.step] / 'model')
   checkpoints.save_model(out / 'model', params, size, step=best.step)
   return {
     'expected': len(candidates),
-    'made': len(known),
+    'made': len(judged),
     'validation_examples': len(examples),
-    'answers': len(candidates) * answers,
+    'answers': expected,
     'best_step': best.step,
     'reward': best.reward,
   } | shown.totals()
@@ -89,47 +102,43 @@ def subset(
   return [examples[n] for n in sorted(chosen)]
 
 
-def judge(
-  model,
-  examples,
-  reward: score.Reward,
-  cfg: Settings,
-  layout,
-  shown: progress.Shown,
-) -> float:
-  """Macro-mean reward of a checkpoint's answers."""
-  words = cfg.tokenizer.tokenizer
-  writer = language.load(model, words, layout, dtype=cfg.answer.dtype)
-  settings = draw.Settings(
-    temperature=cfg.answer.temperature,
-    top_p=cfg.answer.top_p,
-    top_k=cfg.answer.top_k,
-    dtype=cfg.answer.dtype,
+def answers(
+  model, examples, done, cfg: Settings, layout
+) -> Iterator[language.Harvest]:
+  """What a checkpoint writes for each example; (example, j) in `done` not."""
+  settings = draw.Settings.of(
+    cfg.answer,
     prompt=cfg.prompt,
     tokenizer=cfg.tokenizer,
     reasoning=cfg.reasoning,
     seed=cfg.seed,
     purpose='validate',
     iteration=0,
-    m=cfg.answer.m,
   )
+  words = cfg.tokenizer.tokenizer
+  writer = language.load(model, words, layout, dtype=cfg.answer.dtype)
   asked = draw.policy_prompts(examples, writer.tokenizer, settings)
-  drawn = []
-  for batch in draw.missing(writer, examples, asked, settings):
-    drawn += batch.samples
-    shown.update(len(batch.samples), **batch.counts)
+  yield from draw.missing(writer, examples, asked, settings, done=done)
+
+
+def judge(
+  answered: Sequence[Answered], examples, out, cfg: Settings, layout
+) -> list[Judged]:
+  """Each checkpoint's macro-mean reward, by step; equal answers asked once."""
   by_id = {e.id: e for e in examples}
   questions = score.questions(
-    drawn,
+    [a.sample for a in answered],
     by_id,
     score.Settings(cfg.reward, cfg.prompt, cfg.reasoning, cfg.answer.m),
   )
-  new = [q for q in dict.fromkeys(questions) if q]
-  known = {}
-  for found in score.answered(reward, new, cfg.reward.name):
-    known |= found
-  of_task = collections.defaultdict(list)
-  for sample, question in zip(drawn, questions, strict=True):
-    value = known[question] if question else 0.0
-    of_task[by_id[sample.example_id].task].append(value)
-  return statistics.fmean(map(statistics.fmean, of_task.values()))
+  found = score.rewards_of(
+    questions, out=out / 'judged', cfg=cfg.reward, layout=layout
+  )
+  rewards = collections.defaultdict(lambda: collections.defaultdict(list))
+  for a, question in zip(answered, questions, strict=True):
+    value = found.known[question] if question else 0.0
+    rewards[a.step][by_id[a.sample.example_id].task].append(value)
+  return [
+    Judged(step, statistics.fmean(map(statistics.fmean, of_task.values())))
+    for step, of_task in sorted(rewards.items())
+  ]

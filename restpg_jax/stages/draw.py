@@ -33,6 +33,17 @@ class Settings:
   # m of all rounds, which all draw with the same compiled shapes; 0: this m
   budget: int = config.local(0)
 
+  @classmethod
+  def of(cls, sample: config.Sample, **rest) -> 'Settings':
+    return cls(
+      temperature=sample.temperature,
+      top_p=sample.top_p,
+      top_k=sample.top_k,
+      dtype=sample.dtype,
+      m=sample.m,
+      **rest,
+    )
+
 
 def draw(policy, examples, *scored, out, cfg: Settings, layout) -> dict:
   """trajectories.jsonl: the outputs of each example, by example and j.
@@ -57,10 +68,11 @@ def draw(policy, examples, *scored, out, cfg: Settings, layout) -> dict:
   with progress.bar(
     len(keys), 'samples', name, known, log=out / 'metrics.jsonl'
   ) as shown:
-    for batch in missing(writer, examples, asked, cfg, done=drawn, full=full):
-      log.append(batch.samples)
-      drawn |= {(t.example_id, t.j): t for t in batch.samples}
-      shown.update(len(batch.samples), **batch.counts)
+    for harvest in missing(writer, examples, asked, cfg, done=drawn, full=full):
+      new = harvest.trajectories()
+      log.append(new)
+      drawn |= {(t.example_id, t.j): t for t in new}
+      shown.update(len(new), **harvest.counts)
   in_order = [drawn[key] for key in keys]
   made = records.write(out / 'trajectories.jsonl', in_order)
   return (
@@ -86,21 +98,6 @@ def indices(cfg: Settings) -> range:
   return range(max(cfg.before, default=0), cfg.m)
 
 
-@dataclasses.dataclass(frozen=True)
-class Batch:
-  """Samples that ended, and what the engine counted meanwhile."""
-
-  samples: list[types.Trajectory]
-  busy: int  # slot-steps in use
-  slots: int  # slot-steps in all
-
-  @property
-  def counts(self) -> dict[str, int]:
-    """For progress.Shown.update."""
-    tokens = sum(t.tokens for t in self.samples)
-    return {'tokens': tokens, 'busy': self.busy, 'slots': self.slots}
-
-
 def missing(
   writer: language.Language,
   examples: list[types.Example],
@@ -109,7 +106,7 @@ def missing(
   *,
   done=(),
   full=(),
-) -> Iterator[Batch]:
+) -> Iterator[language.Harvest]:
   """The samples (example, j) not in `done`, of examples not in `full`."""
   wanted = [
     language.Wanted(e.id, p.ids, js)
@@ -117,7 +114,7 @@ def missing(
     if e.id not in full
     and (js := [j for j in indices(cfg) if (e.id, j) not in done])
   ]
-  for harvest in language.sample(
+  return language.sample(
     writer,
     wanted,
     inputs=len(asked),
@@ -131,14 +128,7 @@ def missing(
     seed=cfg.seed,
     purpose=cfg.purpose,
     iteration=cfg.iteration,
-  ):
-    drawn = [
-      types.Trajectory(
-        s.example_id, s.j, s.text, s.ended, s.tokens, logp=s.logp
-      )
-      for s in harvest.samples
-    ]
-    yield Batch(drawn, harvest.busy, harvest.slots)
+  )
 
 
 def policy_prompts(examples, tokenizer, cfg) -> list[prompts.Prompt]:

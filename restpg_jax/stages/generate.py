@@ -53,11 +53,14 @@ class Result:
   cut: int
 
 
-def generate(workdir: epath.PathLike, writing: config.Writing) -> Result:
+def generate(
+  workdir: epath.PathLike, writing: config.Writing, compute: config.Compute
+) -> Result:
   """Writes `writing.output`, a line a row of `writing.input`.
 
-  The policy is what a method chose in its last iteration. The file appears
-  whole; after a kill the same call goes on, to the same bytes.
+  The policy is what a method chose in its last iteration; `compute` is of this
+  machine, which need not be the one that trained it. The file appears whole;
+  after a kill the same call goes on, to the same bytes.
   """
   check(writing)
   origin = convert.of_workdir(epath.Path(workdir), writing.method)
@@ -65,7 +68,7 @@ def generate(workdir: epath.PathLike, writing: config.Writing) -> Result:
   output = output_side(origin, cfg)
   total = check_rows(cfg)
   mark = fingerprint(origin, cfg)
-  layout = layouts.Layout.of(compute(origin))
+  layout = layouts.Layout.of(compute)
   words = cfg.tokenizer.tokenizer
   dtype = cfg.sample.dtype
   writer = language.load(origin.weights, words, layout, dtype=dtype)
@@ -103,9 +106,7 @@ def write(
       yield retrieve.with_context(request.example, rank, cfg.retrieval.k)
 
   for harvest in sample(writer, examples(), cfg, total):
-    tokens = sum(s.tokens for s in harvest.samples)
-    slots = {'busy': harvest.busy, 'slots': harvest.slots}
-    shown.update(len(harvest.samples), tokens=tokens, **slots)
+    shown.update(len(harvest.samples), **harvest.counts)
     waiting |= {s.example_id: s for s in harvest.samples}
     ready = []
     while left and left[0].example.id in waiting:
@@ -170,12 +171,6 @@ def settings(origin: card.Origin, writing: config.Writing) -> Settings:
     reasoning=bool(origin.method['output']),
     seed=cfg['seed'],
   )
-
-
-def compute(origin: card.Origin) -> config.Compute:
-  """The run's, each device by itself."""
-  cfg = config.Compute(**origin.method['config']['compute'])
-  return dataclasses.replace(cfg, fsdp=1)
 
 
 def output_side(origin: card.Origin, cfg: Settings) -> templates.Output | None:

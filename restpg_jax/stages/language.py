@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from restpg_jax import assets, config, errors
+from restpg_jax import assets, config, errors, types
 from restpg_jax.io import weights
 from restpg_jax.models import decoder
 from restpg_jax.parallel import layout as layouts
@@ -61,6 +61,20 @@ class Harvest(NamedTuple):
   samples: list[Sampled]
   busy: int
   slots: int
+
+  @property
+  def counts(self) -> dict[str, int]:
+    """For progress.Shown.update."""
+    tokens = sum(s.tokens for s in self.samples)
+    return {'tokens': tokens, 'busy': self.busy, 'slots': self.slots}
+
+  def trajectories(self) -> list[types.Trajectory]:
+    return [
+      types.Trajectory(
+        s.example_id, s.j, s.text, s.ended, s.tokens, logp=s.logp
+      )
+      for s in self.samples
+    ]
 
 
 def load(

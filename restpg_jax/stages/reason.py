@@ -59,19 +59,11 @@ def reason(examples, *, out, cfg: Settings, layout) -> dict:
         seed=cfg.seed,
         purpose='reason',
       ):
-        drawn = [
-          types.Trajectory(s.example_id, s.j, s.text, s.ended, s.tokens)
-          for s in harvest.samples
-        ]
+        drawn = harvest.trajectories()
         log.append(drawn)
         new = [t for t in drawn if usable(t.text, output)]
         good |= {t.example_id: t for t in new}
-        shown.update(
-          len(new),
-          tokens=sum(t.tokens for t in drawn),
-          busy=harvest.busy,
-          slots=harvest.slots,
-        )
+        shown.update(len(new), **harvest.counts)
   kept = [e for e in examples if e.id in good]
   if not kept:
     raise errors.InputError(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import numpy as np
+from etils import epath
 
 from restpg_jax import config, errors, types
 from restpg_jax.io import progress, records
@@ -56,12 +57,49 @@ def score(examples, trajectories, *, out, cfg: Settings, layout) -> dict:
   by_id = {e.id: e for e in examples}
   drawn = list(samples.read(trajectories / 'trajectories.jsonl', cfg.m))
   asked = questions(drawn, by_id, cfg)
+  found = rewards_of(
+    asked, out=out, cfg=cfg.reward, layout=layout, accept=cfg.accept
+  )
+  scored = [
+    dataclasses.replace(s, reward=found.known[q] if q else 0.0)
+    for s, q in zip(drawn, asked, strict=True)
+  ]
+  made = records.write(out / 'scored.jsonl', scored)
+  return {
+    'expected': len(drawn),
+    'made': made,
+    'distinct': len(set(asked) - {None}),
+    'without_answer': asked.count(None),
+    'cut_prompts': found.cut,
+    'mean_reward': mean([s.reward for s in scored]),
+    'accepted': share(scored, cfg.accept),
+  } | found.totals
+
+
+@dataclasses.dataclass(frozen=True)
+class Rewards:
+  """Of distinct questions, and how they were found."""
+
+  known: dict[Question, float]
+  cut: int  # prompts that were over the judge's limit, by this process
+  totals: dict[str, float]  # rates, for a summary
+
+
+def rewards_of(
+  asked: Sequence[Question | None],
+  *,
+  out: epath.Path,
+  cfg: config.Reward,
+  layout,
+  accept: float | None = None,
+) -> Rewards:
+  """Asks what rewards/ does not hold yet, each distinct question once."""
   log = records.Shards(out / 'rewards', Scored, host=jax.process_index())
   known = {s.question: s.reward for s in reversed(log.done)}
   times = collections.Counter(q for q in asked if q)
   old = [q for q in times if q in known]
   new = [q for q in times if q not in known]
-  reward = build(cfg.reward, layout)
+  reward = build(cfg, layout)
 
   def rewards(questions):
     return [r for q in questions for r in [known[q]] * times[q]]
@@ -71,31 +109,18 @@ def score(examples, trajectories, *, out, cfg: Settings, layout) -> dict:
     'answers',
     'score',
     len(old),
-    accept=cfg.accept,
+    accept=accept,
     log=out / 'metrics.jsonl',
   ) as shown:
     shown.update(0, rewards=rewards(old))
     read = 0
-    for found in answered(reward, new, cfg.reward.name):
+    for found in answered(reward, new, cfg.name):
       log.append([Scored(q, r) for q, r in found.items()])
       known |= found
       tokens = getattr(reward, 'tokens', read) - read
       read += tokens
       shown.update(len(found), tokens=tokens or None, rewards=rewards(found))
-  scored = [
-    dataclasses.replace(s, reward=known[q] if q else 0.0)
-    for s, q in zip(drawn, asked, strict=True)
-  ]
-  made = records.write(out / 'scored.jsonl', scored)
-  return {
-    'expected': len(drawn),
-    'made': made,
-    'distinct': len(set(asked) - {None}),
-    'without_answer': asked.count(None),
-    'cut_prompts': getattr(reward, 'cut', 0),
-    'mean_reward': mean([s.reward for s in scored]),
-    'accepted': share(scored, cfg.accept),
-  } | shown.totals()
+  return Rewards(known, getattr(reward, 'cut', 0), shown.totals())
 
 
 def share(
