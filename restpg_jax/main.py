@@ -47,6 +47,8 @@ Flags of generate, beside --workdir=DIR of a run with a finished method:
                          ended; it appears when it is whole
   --method=NAME          instead of the one that was finished last
   --task=NAME            of rows that do not tell it
+  --config=FILE          its section `compute` only: how this machine computes,
+                         which may be another than the one that trained
 
 Exit codes: 0 done, 2 bad input, flag or config, 75 interrupted (run the same
 command again), 1 anything else.

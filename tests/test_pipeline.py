@@ -155,15 +155,15 @@ def test_the_four_methods_share_retrieval_and_reasoning(finished):
 COMMAND = [sys.executable, '-m', 'restpg_jax.main']
 CONFIG = """
 import sys
-sys.path.insert(0, {tests!r})
-from test_pipeline import small
+sys.path.insert(0, {root!r})
+from tests.pipeline import small
 get_config = small
 """
 
 
 def command(tmp_path, *arguments):
   file = tmp_path / 'small.py'
-  file.write_text(CONFIG.format(tests=str(ROOT / 'tests')))
+  file.write_text(CONFIG.format(root=str(ROOT)))
   return [*COMMAND, f'--config={file}', *arguments]
 
 

@@ -93,12 +93,21 @@ def test_reasoning_and_answer_stand_apart():
   )
 
 
+TWO = """
+from restpg_jax import config
+def get_config():
+  return config.Config(compute=config.Compute(prompts=2))
+"""
+
+
 @pytest.mark.parametrize('appends', [1, 2, 3])
 def test_a_killed_run_goes_on_to_the_same_bytes(
   workdir, users, tmp_path, monkeypatch, capsys, appends
 ):
   whole, out = tmp_path / 'whole.jsonl', tmp_path / 'out.jsonl'
-  assert write(workdir, users, whole) == main.DONE
+  (tmp_path / 'two.py').write_text(TWO)
+  two = f'--config={tmp_path}/two.py'  # side by side
+  assert write(workdir, users, whole, two) == main.DONE
   append = growing.Growing.append
   left = [appends]
 
@@ -110,11 +119,11 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
     raise KeyboardInterrupt
 
   monkeypatch.setattr(growing.Growing, 'append', torn)
-  assert write(workdir, users, out) == main.INTERRUPTED
+  assert write(workdir, users, out, two) == main.INTERRUPTED
   assert not out.exists()
   monkeypatch.setattr(growing.Growing, 'append', append)
   capsys.readouterr()
-  assert write(workdir, users, out) == main.DONE
+  assert write(workdir, users, out, two) == main.DONE
   assert out.read_bytes() == whole.read_bytes()
   made = {1: COUNT - 1, 2: COUNT - 3, 3: COUNT - 5}  # two each; one is torn
   assert f'; {made[appends]} made now' in capsys.readouterr().out
