@@ -1,20 +1,49 @@
 """The paper's own setup (appendix B): Gemma 2B policy, Gemma 7B-it judge.
 
+  python -m restpg_jax.main preflight --config=configs/paper.py \
+      --topology=v4:4x4x4
+
+says what it needs and takes, before there are weights, data or TPUs. Then
+
   python -m restpg_jax.main run --config=configs/paper.py --workdir=gs://... \
       --config.data.path=LONGLAMP --config.policy.checkpoint=GEMMA_2B \
       --config.policy.tokenizer=TOKENIZER ...
 
-Needs LongLaMP and Gemma weights as model folders; a reasoner and a judge of
-7B. Table 1 of the paper for comparison, test, macro over four tasks: SFT .3976,
-SFT with reasoning .3905, ReST-EM .4274, REST-PG .4554.
+with folders of LongLaMP and of weights: of Gemma 2B for the policy, of Gemma
+7B-it for reasoner and judge. Table 1 of the paper for comparison, test, macro
+over four tasks: SFT .3976, SFT with reasoning .3905, ReST-EM .4274, REST-PG
+.4554.
 """
 
 from restpg_jax import config
 
 
 def get_config() -> config.Config:
-  cfg = config.Config(methods=('sft', 'sft_reasoning', 'rest_em', 'rest_pg'))
-  # Evaluation stays in float32 (appendix B).
-  cfg.draw.dtype = cfg.reason.dtype = cfg.reward.dtype = 'bfloat16'
-  cfg.select.distinct = False  # the paper does not say that it drops copies
-  return cfg
+  judge = config.Model(checkpoint='gemma_7b', tokenizer='gemma.model')
+  return config.Config(
+    methods=('sft', 'sft_reasoning', 'rest_em', 'rest_pg'),
+    iterations=3,  # T
+    data=config.Data(path='longlamp', setting='user'),
+    retrieval=config.Retrieval(k=5),
+    policy=config.Model(checkpoint='gemma_2b', tokenizer='gemma.model'),
+    prompt=config.Prompt(max_input=5120, max_output=1536),
+    reason=config.Reason(model=judge, dtype='bfloat16'),
+    draw=config.Draw(m=32, temperature=0.7, dtype='bfloat16'),
+    # Evaluation in full precision.
+    answer=config.Sample(m=1, temperature=0.1, dtype='float32'),
+    reward=config.Reward(model=judge, dtype='bfloat16'),
+    # The paper does not say that it drops copies.
+    select=config.Select(threshold=1.0, limit=10, distinct=False),
+    train=config.Train(
+      steps=10_000,
+      batch_size=64,
+      warmup=250,
+      learning_rate=5e-6,
+      final_rate=0.1,
+      weight_decay=0.01,
+      clip=1.0,
+      optimizer='adafactor',
+      checkpoint_every=1000,
+    ),
+    choose=config.Choose(examples=1024),
+  )

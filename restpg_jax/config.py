@@ -215,6 +215,15 @@ class Export:
 
 
 @dataclasses.dataclass(frozen=True)
+class Flight:
+  """What `preflight` is asked for; each is a flag."""
+
+  topology: str = ''  # TPUs to compile for; '': the devices of this machine
+  price: str = ''  # of an hour of a chip
+  efficiency: str = '0.4'  # share of the peak that a run is assumed to reach
+
+
+@dataclasses.dataclass(frozen=True)
 class Writing:
   """What `generate` is asked for; each is a flag."""
 

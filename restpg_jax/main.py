@@ -47,6 +47,14 @@ Flags of generate, beside --workdir=DIR of a run with a finished method:
                          ended; it appears when it is whole
   --method=NAME          instead of the one that was finished last
   --task=NAME            of rows that do not tell it
+
+Flags of preflight, which needs no weights, tokenizer or data:
+  --topology=v4:4x4x4    TPUs that it compiles for, without having them (v4,
+                         v5e, v5p, v6e; needs the extra [tpu]); default: the
+                         devices of this machine
+  --price=NUMBER         of an hour of a chip
+  --efficiency=0.4       share of the chips' peak that a run is assumed to reach
+  --workdir=DIR          where preflight.json is written; default: here
   --config=FILE          its section `compute` only: how this machine computes,
                          which may be another than the one that trained
 
@@ -105,7 +113,22 @@ def generate(command: settings.Command) -> None:
   )
 
 
-VERBS = {'run': run, 'report': report, 'convert': convert, 'generate': generate}
+def preflight(command: settings.Command) -> None:
+  """Compiles all programs of a run and says what it needs and takes."""
+  if command.cfg is None:
+    raise errors.InputError('missing --config=FILE; see --help')
+  from restpg_jax import preflight as flight
+
+  flight.run(command.cfg, command.flight, command.workdir)
+
+
+VERBS = {
+  'run': run,
+  'report': report,
+  'convert': convert,
+  'generate': generate,
+  'preflight': preflight,
+}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -146,7 +169,7 @@ def usage() -> str:
 
 
 def _check_flags(command: settings.Command) -> None:
-  if command.verb != 'convert':
+  if command.verb not in ('convert', 'preflight') or command.workdir:
     _check_workdir(command.workdir)
 
 

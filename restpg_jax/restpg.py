@@ -59,6 +59,7 @@ def run(
   With `until`, as far as `plan` says; then raises artifacts.Until.
   """
   check(cfg)
+  checks.check_data(cfg)
   planned = plan(cfg, until)
   workdir = epath.Path(workdir)
   with lock.exclusive(workdir):

@@ -24,7 +24,11 @@ CONFIG = re.compile(r'--?config(=|$)')
 OVERRIDE = re.compile(r'--?(?P<no>no)?config\.(?P<key>[^=]+)(=(?P<text>.*))?$')
 
 # Flags that belong to one verb: the fields of these.
-OWN = {'convert': config.Export, 'generate': config.Writing}
+OWN = {
+  'convert': config.Export,
+  'generate': config.Writing,
+  'preflight': config.Flight,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Command:
   until: str = ''
   export: config.Export = config.Export()  # for the verb convert
   writing: config.Writing = config.Writing()  # for the verb generate
+  flight: config.Flight = config.Flight()  # for the verb preflight
 
 
 def wants_help(argv: Sequence[str]) -> bool:
@@ -81,6 +86,7 @@ def parse(argv: Sequence[str], verbs: Sequence[str]) -> Command:
     until=values.until,
     export=_asked(config.Export, values),
     writing=_asked(config.Writing, values),
+    flight=_asked(config.Flight, values),
   )
 
 

@@ -11,6 +11,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / 'configs').rglob('*.py'))
 LAYERS = (  # imports go down this list, never up or sideways
   ('main', 'assets.make'),
+  ('preflight',),
   ('restpg', 'settings'),
   ('stages',),
   ('io', 'data'),

@@ -66,6 +66,11 @@ class Layout:
     return self.mesh.devices.flat[0].platform == 'cpu'
 
   @property
+  def kind(self) -> str:
+    """Of device, as JAX names it: 'TPU v4'; see parallel/chips.py."""
+    return self.mesh.devices.flat[0].device_kind
+
+  @property
   def block(self) -> int:
     """Tokens that attention over samples reads at a time: full lanes of a TPU;
     on a CPU, where every token counts, few."""
@@ -161,11 +166,9 @@ class Layout:
   @property
   def usable(self) -> int:
     """Bytes of memory that programs may use on a device."""
-    device = self.mesh.devices.flat[0]
-    chip = chips.CHIPS.get(device.device_kind)
-    if chip:
+    if chip := chips.CHIPS.get(self.kind):
       return int(chip.usable * 2**30)
-    found = device.memory_stats() or {}
+    found = self.mesh.devices.flat[0].memory_stats() or {}
     if 'bytes_limit' in found:
       return found['bytes_limit']
     # A CPU: others use its memory too.
@@ -186,6 +189,27 @@ class Layout:
       ),
       tree,
     )
+
+  def shapes_on_each(self, tree):
+    """What `on_each` would make of a tree of shapes: nothing is made."""
+    lead = () if self.shards > 1 else (self.devices,)
+    shardings = _split(tree, self._copies)
+    if self.shards == 1:
+      one = NamedSharding(self._copies, Spec('data'))
+      shardings = jax.tree.map(lambda _: one, tree)
+    return jax.tree.map(
+      lambda x, sharding: jax.ShapeDtypeStruct(
+        (*lead, *x.shape), x.dtype, sharding=sharding
+      ),
+      tree,
+      shardings,
+    )
+
+  def for_each(self, *shape: int, dtype=np.int32) -> jax.ShapeDtypeStruct:
+    """Of an argument of `each_device` behind the parameters."""
+    sharding = NamedSharding(self._copies, Spec('data'))
+    shape = self.copies, *shape
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
 
   def each_device(
     self, program: Callable, *, donate: Sequence[int] = ()

@@ -5,6 +5,11 @@ import dataclasses
 from restpg_jax import errors
 from restpg_jax.sampling import candidates, labels, slots
 
+
+class TooLittle(errors.InputError):
+  """Not even one group fits."""
+
+
 GROUP = 32  # slots of a group, at most
 
 
@@ -13,8 +18,9 @@ class Bytes:
   """What sampling keeps on a device.
 
   weights   parameters
-  reading   one prompt being read: its scores and their softmax in one layer, at
-            most (float32), and its keys and values before they have a place
+  reading   one prompt being read: the scores of an eighth of its queries and
+            their softmax in one layer (float32; see models/attention.py), and
+            its keys and values before they have a place
   token     keys and values of a token in all layers
   choosing  logits of a sample and their probabilities (float32)
 
@@ -31,9 +37,10 @@ class Bytes:
   def of(cls, size, *, weights: int, itemsize: int, prompt: int) -> 'Bytes':
     """`size` is a models.decoder.Size; `itemsize` that of keys and values."""
     token = 2 * size.layers * size.kv_heads * size.head_size * itemsize
+    queries = min(prompt, max(128, -(-prompt // 8)))
     return cls(
       weights=weights,
-      reading=2 * 4 * size.heads * prompt**2 + prompt * token,
+      reading=2 * 4 * size.heads * prompt * queries + prompt * token,
       token=token,
       choosing=2 * 4 * size.vocabulary,
     )
@@ -64,13 +71,13 @@ def fit(
 ) -> slots.Shape:
   """The shape with as many groups as fit `memory` bytes and `most` slots.
 
-  Raises InputError where not even one group does.
+  Raises TooLittle where not even one group does.
   """
   left = memory - need.once(shape)
   groups = min(left // need.group(shape), most // shape.slots)
   one = dataclasses.replace(shape, groups=1)
   if left < need.group(shape):
-    raise errors.InputError(
+    raise TooLittle(
       f'sampling needs {need.total(one) / 2**30:.2f} GiB on a device for one '
       f'prompt of {shape.prompt_length} tokens and {shape.slots} samples of '
       f'{shape.output_length}; there are {memory / 2**30:.2f} GiB. Lower '

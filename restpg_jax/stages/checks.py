@@ -51,6 +51,10 @@ def check(cfg: config.Config) -> None:
   check_rounds(cfg.draw)
   select.check(cfg.select)
   judge.check(cfg.reward.rule)
+
+
+def check_data(cfg: config.Config) -> None:
+  """Raises InputError where data is named that is not there."""
   if cfg.data.path:
     longlamp.tasks_found(cfg.data.path, setting=cfg.data.setting)
 

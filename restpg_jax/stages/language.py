@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -243,6 +244,11 @@ def shape_of(
   return budget.fit(shape, need, memory=layout.memory, most=max(most, G))
 
 
+def _held(x) -> int:
+  """Bytes of an array, or of its shape, on one device."""
+  return math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
+
+
 def label_logp(
   language: Language,
   judged: Iterable[candidates.Candidate],
@@ -297,8 +303,7 @@ def room_of(
 
 def weight_bytes(language: Language) -> int:
   """On one device."""
-  leaves = jax.tree.leaves(language.params)
-  return sum(x.addressable_shards[0].data.nbytes for x in leaves)
+  return sum(map(_held, jax.tree.leaves(language.params)))
 
 
 def _fetched(places, logp) -> list[tuple[int, np.ndarray]]:

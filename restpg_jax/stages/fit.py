@@ -1,0 +1,164 @@
+"""Whether the programs of a run fit its devices, found by compiling them."""
+
+import copy
+import dataclasses
+from collections.abc import Iterator, Sequence
+from concurrent import futures
+
+import jax
+
+from restpg_jax import config, errors
+from restpg_jax.parallel import chips
+from restpg_jax.parallel import layout as layouts
+from restpg_jax.sampling import budget as sampling_budget
+from restpg_jax.stages import programs
+from restpg_jax.stages import workload as work
+
+GIB = 2**30
+TOGETHER = 2  # programs that are compiled side by side; 4 GB each for a 7B
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+  """A program, compiled; GiB are those of a device."""
+
+  program: str
+  shape: str = ''
+  arguments: float | None = None  # None: the compiler gave up, see `fault`
+  temporaries: float | None = None
+  total: float | None = None
+  tflop: float | None = None  # that it computes, a call
+  ratio: float | None = None  # of that to what the method needs
+  seconds: float | None = None  # a call, at least; None: an unknown chip
+  fault: str = ''  # why it cannot be had
+  remedy: str = ''  # the nearest setting with which it can
+
+
+# Stages whose programs a run compiles.
+DRAWINGS = {
+  'reason': programs.reason,
+  'draw': programs.draw,
+  'answer': programs.answer,
+}
+OTHERS = {'judge': programs.of_judge, 'train': programs.of_training}
+
+
+def made(cfg: config.Config, stage: str, layout) -> list[programs.Program]:
+  """The programs of a stage."""
+  if stage in OTHERS:
+    return OTHERS[stage](cfg, layout)
+  return programs.of_drawing(DRAWINGS[stage](cfg, inputs(cfg)), layout)
+
+
+def inputs(cfg: config.Config) -> programs.Inputs:
+  return programs.Inputs(
+    work.examples(cfg, 'train'),
+    work.examples(cfg, 'val', most=cfg.choose.examples),
+    work.examples(cfg, 'test'),
+  )
+
+
+def compiled(
+  cfg: config.Config, names: Sequence[str], devices
+) -> Iterator[Row]:
+  """Each program of these stages; with a remedy where one cannot be had."""
+  layout = layouts.Layout.of(cfg.compute, devices)
+  found = [(name, *made_or_not(cfg, name, layout)) for name in names]
+  # XLA compiles beside Python: two programs at a time on two cores.
+  with futures.ThreadPoolExecutor(TOGETHER) as pool:
+    rows = [
+      (name, pool.submit(measured, program, layout))
+      for name, some, _ in found
+      for program in some
+    ]
+    for name, _, fault in found:
+      if fault:
+        yield Row(name, fault=fault, remedy=nearest(cfg, name, devices))
+    for name, row in rows:
+      row = row.result()
+      if row.fault:
+        remedy = nearest(cfg, name, devices)
+        row = dataclasses.replace(row, remedy=remedy)
+      yield row
+
+
+def made_or_not(
+  cfg: config.Config, name: str, layout
+) -> tuple[list[programs.Program], str]:
+  """The programs, or none and why: sampling counts before it compiles."""
+  try:
+    return made(cfg, name, layout), ''
+  except sampling_budget.TooLittle as e:
+    return [], errors.reason(e)
+
+
+def measured(program: programs.Program, layout) -> Row:
+  """Compiled; a fault if the compiler says or the sum shows that memory is
+  too little."""
+  arguments = temporaries = total = None
+  fault = ''
+  try:
+    memory = program.lower().compile().memory_analysis()
+  except jax.errors.JaxRuntimeError as e:
+    if 'RESOURCE_EXHAUSTED' not in str(e):
+      raise
+    fault = errors.reason(e).split('. ')[0]
+  else:
+    arguments = memory.argument_size_in_bytes
+    temporaries = memory.temp_size_in_bytes
+    total = (
+      *(arguments, memory.output_size_in_bytes, temporaries),
+      *(memory.generated_code_size_in_bytes, -memory.alias_size_in_bytes),
+    )
+    arguments, temporaries, total = (
+      round(x / GIB, 2) for x in (arguments, temporaries, sum(total))
+    )
+    if total > layout.usable / GIB:
+      fault = f'needs {total} GiB of {layout.usable / GIB:.2f}'
+  chip, of = chips.CHIPS.get(layout.kind), program.work
+  seconds = chip and max(of.hardware / chip.flops, of.bytes / chip.bandwidth)
+  return Row(
+    program.name,
+    program.shape,
+    *(arguments, temporaries, total),
+    tflop=round(of.hardware / 1e12, 3),
+    ratio=round(of.hardware / of.model, 2),
+    seconds=seconds and round(seconds, 5),
+    fault=fault,
+  )
+
+
+def nearest(cfg: config.Config, stage: str, devices) -> str:
+  """The first change of `changes` with which all programs of a stage fit."""
+  for name, value in changes(cfg, stage, devices):
+    other = copy.deepcopy(cfg)
+    setattr(other.compute, name, value)
+    try:
+      layout = layouts.Layout.of(other.compute, devices)
+      found = made(other, stage, layout)
+    except errors.InputError:
+      continue
+    if not any(measured(program, layout).fault for program in found):
+      return f'compute.{name}={value}'
+  return 'nothing that was tried; take more or larger chips'
+
+
+def changes(
+  cfg: config.Config, stage: str, devices
+) -> Iterator[tuple[str, float]]:
+  """Settings that need less memory, the smallest change first."""
+  compute, layout = cfg.compute, layouts.Layout.of(cfg.compute, devices)
+  if stage == 'train':
+    for name in ('fsdp', 'model'):
+      now = layout.mesh.shape[name]
+      yield from ((name, now * n) for n in (2, 4) if now * n <= layout.devices)
+    return
+  if stage == 'judge':
+    yield from (('judged', compute.judged // n) for n in (2, 4, 8, 16))
+  elif compute.prompts:
+    yield from (('prompts', compute.prompts // n) for n in (2, 4, 8))
+  else:
+    yield from (
+      ('memory', round(share * layout.memory / GIB, 1)) for share in (0.9, 0.75)
+    )
+  yield from (('shards', compute.shards * n) for n in (2, 4, 8))

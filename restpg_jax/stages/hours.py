@@ -1,0 +1,145 @@
+"""The least time that each stage takes on its chips: arithmetic, no promise.
+
+A chip computes at its peak or reads its memory at full bandwidth, whichever
+takes longer; nothing waits, and all chips have equal shares.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax.numpy as jnp
+
+from restpg_jax import config
+from restpg_jax.models import flops
+from restpg_jax.parallel import chips
+from restpg_jax.stages import choose, draw, programs, reason, score, train
+from restpg_jax.stages import workload as work
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """What all stages of a run have in common."""
+
+  cfg: config.Config
+  layout: object  # parallel.layout.Layout
+  chip: chips.Chip
+  inputs: programs.Inputs
+
+  @property
+  def texts(self) -> work.Texts:
+    return work.texts(self.cfg)
+
+  def seconds(self, arithmetic: float, read: float = 0.0) -> float:
+    """Of a chip."""
+    return max(arithmetic / self.chip.flops, read / self.chip.bandwidth)
+
+
+def of_stage(run: Run, function: Callable, settings, split: str) -> float:
+  """Seconds on all chips together; 0 for what the host does."""
+  return SECONDS[function](run, settings, split) if function in SECONDS else 0.0
+
+
+def _reason(run: Run, settings, split: str) -> float:
+  del settings
+  texts = run.texts
+  return drawing(
+    run,
+    programs.reason(run.cfg, run.inputs),
+    inputs=work.examples(run.cfg, split),
+    prompt=min(run.cfg.reason.max_input, texts.prompt + texts.gold),
+    output=texts.reasoning,
+  )
+
+
+def _draw(run: Run, settings: draw.Settings, split: str) -> float:
+  kind = programs.draw if settings.purpose == 'draw' else programs.answer
+  return drawing(
+    run,
+    kind(run.cfg, run.inputs),
+    inputs=work.examples(run.cfg, split),
+    samples=settings.m - max(settings.before, default=0),
+    prompt=run.texts.prompt,
+    output=run.texts.written(settings.reasoning, run.cfg.prompt.max_output),
+  )
+
+
+def _score(run: Run, settings: score.Settings, split: str) -> float:
+  return judging(run, work.examples(run.cfg, split), settings.m)
+
+
+def _choose(run: Run, settings: choose.Settings, split: str) -> float:
+  checkpoints = -(-run.cfg.train.steps // run.cfg.train.checkpoint_every)
+  asked = work.examples(run.cfg, split, most=settings.choose.examples)
+  answers = drawing(
+    run,
+    programs.answer(run.cfg, run.inputs),
+    inputs=asked,
+    samples=settings.answer.m,
+    prompt=run.texts.prompt,
+    output=run.texts.written(settings.reasoning, run.cfg.prompt.max_output),
+  )
+  judged = judging(run, asked, settings.answer.m)
+  return checkpoints * (answers + judged)
+
+
+def _train(run: Run, settings: train.Settings, split: str) -> float:
+  del split
+  size = programs.size_of(run.cfg.policy.checkpoint)
+  target = run.texts.written(settings.reasoning, run.cfg.prompt.max_output)
+  row = programs.train_work(size, rows=1, L=run.texts.prompt + target, T=target)
+  rows = settings.train.steps * settings.train.batch_size
+  return rows * run.seconds(row.hardware) / run.layout.devices
+
+
+def drawing(
+  run: Run,
+  what: programs.Drawing,
+  *,
+  inputs: int,
+  prompt: float,
+  output: float,
+  samples: int = 1,
+) -> float:
+  """Each prompt is read once; then all slots make a token a step."""
+  size, layout = what.size, run.layout
+  writer = programs.abstract(size, layout, what.how.dtype)
+  shape = programs.slots_of(what, writer)
+  itemsize = jnp.dtype(what.how.dtype).itemsize
+  weights = flops.weights(size) * itemsize
+  once = run.seconds(
+    prompt * flops.layers(size) + flops.causal(size, prompt), weights
+  )
+  slots = shape.groups * shape.slots
+  kept = shape.groups * (prompt + shape.slots * output / 2)
+  step = run.seconds(
+    slots * (flops.layers(size) + flops.logits(size))
+    + flops.square(size, slots, prompt + output / 2),
+    weights + kept * flops.token_bytes(size, itemsize),
+  )
+  steps = samples * output / slots
+  return inputs * (once + steps * step) / layout.devices
+
+
+def judging(run: Run, inputs: int, answers: int) -> float:
+  """Instruction and reference once, then each answer behind them."""
+  if run.cfg.reward.name != 'judge':
+    return 0.0
+  size = programs.size_of(run.cfg.reward.model.checkpoint)
+  texts = run.texts
+  shared, own = 2 * work.TEMPLATE + texts.input + texts.gold, texts.gold
+  read = shared + answers * own
+  pairs = flops.causal(size, shared) + answers * (
+    flops.square(size, own, shared) + flops.causal(size, own)
+  )
+  arithmetic = read * flops.layers(size) + pairs
+  arithmetic += answers * flops.logits(size)
+  return inputs * run.seconds(arithmetic) / run.layout.devices
+
+
+SECONDS = {
+  reason.reason: _reason,
+  draw.draw: _draw,
+  score.score: _score,
+  choose.choose: _choose,
+  train.train: _train,
+}

@@ -1,0 +1,74 @@
+"""How much there is to read and write in a run, before its data is at hand."""
+
+import dataclasses
+
+from restpg_jax import config
+
+# Table 2 of the paper: examples of each split; mean words of inputs, outputs.
+LONGLAMP = {
+  'email': ((3286, 958, 823), 46.45, 92.59),
+  'abstract': ((13693, 4560, 4560), 33.82, 144.28),
+  'review': ((14745, 1826, 1822), 119.39, 304.54),
+  'topic': ((11442, 2452, 2453), 28.36, 263.03),
+}
+SPLITS = 'train', 'val', 'test'
+# Assumed, and said with every figure that follows from them.
+TOKENS = 1.35  # of a word
+TEMPLATE = 120  # tokens of a prompt that are neither input nor document
+REASONING = 250  # tokens
+
+
+@dataclasses.dataclass(frozen=True)
+class Texts:
+  """Mean tokens, over the examples of the training set."""
+
+  input: float
+  gold: float
+  prompt: float  # of the policy: input and k documents as long as outputs are
+  reasoning: float
+
+  def written(self, reasoning: bool, limit: int) -> float:
+    """By the policy."""
+    return min(limit, self.gold + reasoning * self.reasoning)
+
+
+def examples(cfg: config.Config, split: str, *, most: int = 0) -> int:
+  """Of all tasks; at most so many of each, if that is not 0."""
+  if not cfg.data.path:
+    count = getattr(cfg.data.world, split)
+    return min(count, most * len(LONGLAMP)) if most else count
+  of_task = [counts[SPLITS.index(split)] for counts, *_ in LONGLAMP.values()]
+  limits = [n for n in (most, cfg.data.limit) if n]
+  return sum(min([count, *limits]) for count in of_task)
+
+
+def texts(cfg: config.Config) -> Texts:
+  """Of LongLaMP; the synthetic users' are at most as long."""
+  total = sum(counts[0] for counts, *_ in LONGLAMP.values())
+
+  def mean(of):
+    return sum(
+      counts[0] / total * of(TOKENS * asked, TOKENS * gold)
+      for counts, asked, gold in LONGLAMP.values()
+    )
+
+  k, limit = cfg.retrieval.k, cfg.prompt.max_input
+  return Texts(
+    input=mean(lambda asked, gold: asked),
+    gold=min(cfg.prompt.max_output, mean(lambda asked, gold: gold)),
+    prompt=mean(lambda asked, gold: min(limit, TEMPLATE + asked + k * gold)),
+    reasoning=min(REASONING, cfg.reason.max_output),
+  )
+
+
+def assumed(cfg: config.Config) -> str:
+  """In words, for whoever reads the figures."""
+  known = texts(cfg)
+  data = 'LongLaMP (Table 2)' if cfg.data.path else 'synthetic users'
+  return (
+    f'{data}: {examples(cfg, "train"):,} training, {examples(cfg, "val"):,} '
+    f'validation and {examples(cfg, "test"):,} test inputs; assumed {TOKENS} '
+    f'tokens a word, documents as long as outputs: prompts of '
+    f'{known.prompt:,.0f}, golds of {known.gold:,.0f} and reasoning of '
+    f'{known.reasoning:,.0f} tokens in the mean'
+  )

@@ -1,0 +1,62 @@
+"""Facts about restpg_jax/models/flops.py."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from restpg_jax.models import catalog, decoder, flops
+
+SIZE = decoder.Size(
+  layers=2,
+  width=256,
+  hidden=1024,
+  heads=4,
+  kv_heads=1,
+  head_size=64,
+  vocabulary=2048,
+)
+
+
+def reported(train: bool, remat: bool) -> float:
+  """What XLA counts for a batch of 2 rows of 128, layers unrolled."""
+  model = decoder.Decoder(SIZE, unroll=SIZE.layers, remat=remat)
+
+  def loss(params, tokens):
+    logits = model.apply({'params': params}, tokens)
+    return jnp.sum(jax.nn.logsumexp(logits, axis=-1))
+
+  tokens = jax.ShapeDtypeStruct((2, 128), jnp.int32)
+  params = jax.eval_shape(model.init, jax.random.key(0), tokens)['params']
+  program = jax.grad(loss) if train else loss
+  return (
+    jax.jit(program).lower(params, tokens).compile().cost_analysis()['flops']
+  )
+
+
+@pytest.mark.parametrize('train', [False, True])
+def test_arithmetic_is_what_the_compiler_counts(train):
+  L, rows = 128, 2
+  body = L * flops.layers(SIZE) + flops.square(SIZE, L, L)
+  counted = rows * (body + L * flops.logits(SIZE)) * (3 if train else 1)
+  # XLA counts softmax, norms and activations too: here some per cent.
+  assert 1.0 < reported(train, False) / counted < 1.06
+
+
+def test_values_of_gemma_2b():
+  gemma = catalog.size('gemma_2b')
+  # 2048 * (8 + 8 + 1 + 1) * 256 + 3 * 2048 * 16384
+  assert flops.weights_of_layer(gemma) == 110_100_480
+  assert flops.layers(gemma) == 36 * 110_100_480
+  assert flops.weights(gemma) == 18 * 110_100_480 + 256_128 * 2048
+  assert flops.logits(gemma) == 2 * 2048 * 256_128
+  assert flops.token_bytes(gemma, 2) == 18_432
+  assert flops.causal(gemma, 3) == 6 * 18 * 4 * 8 * 256
+  assert flops.square(gemma, 3, 3) == 9 * 18 * 4 * 8 * 256
+
+
+def test_a_local_layer_sees_its_window():
+  assert flops.pairs(4, 2) == 1 + 2 + 2 + 2
+  assert flops.pairs(4, 9) == 1 + 2 + 3 + 4
+  gemma = catalog.size('gemma2_2b')  # 13 of 26 layers see 4096
+  expected = 13 * (flops.pairs(8192, 4096) + flops.pairs(8192, 8192))
+  assert flops.causal(gemma, 8192) == expected * 4 * 8 * 256
