@@ -95,8 +95,9 @@ def train(params, layout):
       batches.Row.of(rng.integers(4, 128, 8), rng.integers(4, 128, 8), 1.0)
       for _ in range(16)
     ]
-    own = batches.pack(rows, batches.Shape(16, 8))
-    state, _ = step(state, layout.batch(own, 16))
+    own = [rows[n] for n in layout.own_rows(len(rows))]
+    own = batches.pack(own, batches.Shape(16, 8))
+    state, _ = step(state, layout.batch(own, len(rows)))
   return state
 
 

@@ -1,0 +1,48 @@
+"""Run twice by test_hosts.py, as `two_processes.py PORT NUMBER`, with 4 devices
+each: trains over all 8 and prints what the process saw."""
+
+import json
+import sys
+
+import eight_devices
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from restpg_jax import config
+from restpg_jax.parallel import layout as layouts
+
+
+def main(port: str, number: str) -> None:
+  address = f'127.0.0.1:{port}'
+  jax.distributed.initialize(
+    coordinator_address=address,
+    num_processes=2,
+    process_id=int(number),
+    coordinator_bind_address=address,
+  )
+  compute = config.Compute(fsdp=2, model=2)
+  layout = layouts.Layout(layouts.mesh_of(jax.devices(), compute), compute)
+  mine = np.array(jax.local_devices()[:1]).reshape(1, 1, 1)
+  alone = layouts.Layout(Mesh(mine, layouts.AXES), compute)
+  init = jax.jit(eight_devices.MODEL.init)
+  params = init(jax.random.key(0), jnp.zeros((1, 4), int))['params']
+  params = jax.device_get(params)
+  trained = eight_devices.train(params, layout)
+  together = multihost_utils.process_allgather(trained.params, tiled=True)
+  by_itself = eight_devices.train(params, alone)
+  report = {
+    'devices': layout.devices,
+    'own_rows': layout.own_rows(16),
+    'held': trained.params['embedding'].addressable_shards[0].data.shape,
+    'difference': max(eight_devices.differences(together, by_itself.params)),
+    'moved': min(eight_devices.differences(params, by_itself.params)),
+    'error': eight_devices.message(lambda: layouts.Layout.of(compute)),
+  }
+  print(json.dumps(report))
+
+
+if __name__ == '__main__':
+  main(*sys.argv[1:])
