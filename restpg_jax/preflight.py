@@ -114,7 +114,7 @@ class Made:
 
 
 HEAD = (
-  f'{"GiB a device":<15}{"compiled for":<37}{"args":>7}{"temp":>7}{"total":>7}'
+  f'{"GiB a device":<15}{"compiled for":<41}{"args":>6}{"temp":>6}{"total":>7}'
   f'{"TFLOP":>9}{"/model":>7}{"ms":>9}'
 )
 
@@ -126,8 +126,8 @@ def line(row: fit.Row) -> str:
     return '-' if x is None else format(x, form)
 
   text = (
-    f'{row.program:<15}{row.shape:<37}{number(row.arguments, ".2f"):>7}'
-    f'{number(row.temporaries, ".2f"):>7}{number(row.total, ".2f"):>7}'
+    f'{row.program:<15}{row.shape:<41}{number(row.arguments, ".2f"):>6}'
+    f'{number(row.temporaries, ".2f"):>6}{number(row.total, ".2f"):>7}'
     f'{number(row.tflop, ",.2f"):>9}{number(row.ratio, ".2f"):>7}'
     f'{number(row.seconds and 1e3 * row.seconds, ",.1f"):>9}'
   )

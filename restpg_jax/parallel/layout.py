@@ -115,6 +115,10 @@ class Layout:
     """The sharding of each leaf of a state, as `rules` says."""
     return _split(tree, self.mesh)
 
+  def shapes(self, tree):
+    """What `place` would make of a tree of shapes: nothing is made."""
+    return _placed(tree, self.split(tree))
+
   @property
   def rows(self) -> NamedSharding:
     """Of arrays whose first axis is that of a batch."""
@@ -197,13 +201,7 @@ class Layout:
     if self.shards == 1:
       one = NamedSharding(self._copies, Spec('data'))
       shardings = jax.tree.map(lambda _: one, tree)
-    return jax.tree.map(
-      lambda x, sharding: jax.ShapeDtypeStruct(
-        (*lead, *x.shape), x.dtype, sharding=sharding
-      ),
-      tree,
-      shardings,
-    )
+    return _placed(tree, shardings, lead)
 
   def for_each(self, *shape: int, dtype=np.int32) -> jax.ShapeDtypeStruct:
     """Of an argument of `each_device` behind the parameters."""
@@ -238,6 +236,17 @@ class Layout:
     """Devices by copy of the weights and shard of it."""
     shape = self.copies, self.shards
     return Mesh(self.mesh.devices.reshape(shape), ('data', 'model'))
+
+
+def _placed(shapes, shardings, lead: tuple[int, ...] = ()):
+  """The same shapes, with axes more in front, where they would lie."""
+  return jax.tree.map(
+    lambda x, sharding: jax.ShapeDtypeStruct(
+      (*lead, *x.shape), x.dtype, sharding=sharding
+    ),
+    shapes,
+    shardings,
+  )
 
 
 def mesh_of(devices: Sequence[jax.Device], compute: config.Compute) -> Mesh:

@@ -95,37 +95,39 @@ def made_or_not(
 def measured(program: programs.Program, layout) -> Row:
   """Compiled; a fault if the compiler says or the sum shows that memory is
   too little."""
-  arguments = temporaries = total = None
-  fault = ''
-  try:
-    memory = program.lower().compile().memory_analysis()
-  except jax.errors.JaxRuntimeError as e:
-    if 'RESOURCE_EXHAUSTED' not in str(e):
-      raise
-    fault = errors.reason(e).split('. ')[0]
+  parts, fault, have = {}, '', f'of {layout.usable / GIB:.2f} GiB'
+  if program.held > layout.usable:  # needs no compiler, which takes its time
+    fault = f'weights alone need {program.held / GIB:.2f} {have}'
   else:
-    arguments = memory.argument_size_in_bytes
-    temporaries = memory.temp_size_in_bytes
-    total = (
-      *(arguments, memory.output_size_in_bytes, temporaries),
-      *(memory.generated_code_size_in_bytes, -memory.alias_size_in_bytes),
-    )
-    arguments, temporaries, total = (
-      round(x / GIB, 2) for x in (arguments, temporaries, sum(total))
-    )
-    if total > layout.usable / GIB:
-      fault = f'needs {total} GiB of {layout.usable / GIB:.2f}'
+    try:
+      parts = _parts(program.lower().compile().memory_analysis())
+    except jax.errors.JaxRuntimeError as e:
+      if 'RESOURCE_EXHAUSTED' not in str(e):
+        raise
+      fault = errors.reason(e).split('. ')[0]
+  if parts and parts['total'] > layout.usable:
+    fault = f'needs {parts["total"] / GIB:.2f} {have}'
   chip, of = chips.CHIPS.get(layout.kind), program.work
   seconds = chip and max(of.hardware / chip.flops, of.bytes / chip.bandwidth)
   return Row(
     program.name,
     program.shape,
-    *(arguments, temporaries, total),
+    **{name: round(size / GIB, 4) for name, size in parts.items()},
     tflop=round(of.hardware / 1e12, 3),
     ratio=round(of.hardware / of.model, 2),
     seconds=seconds and round(seconds, 5),
     fault=fault,
   )
+
+
+def _parts(memory) -> dict[str, int]:
+  """Bytes on a device; what is donated counts once."""
+  arguments = memory.argument_size_in_bytes
+  temporaries = memory.temp_size_in_bytes
+  made = memory.output_size_in_bytes - memory.alias_size_in_bytes
+  code = memory.generated_code_size_in_bytes
+  total = arguments + temporaries + made + code
+  return dict(arguments=arguments, temporaries=temporaries, total=total)
 
 
 def nearest(cfg: config.Config, stage: str, devices) -> str:
@@ -154,11 +156,19 @@ def changes(
       yield from ((name, now * n) for n in (2, 4) if now * n <= layout.devices)
     return
   if stage == 'judge':
-    yield from (('judged', compute.judged // n) for n in (2, 4, 8, 16))
+    halves = (('judged', compute.judged // n) for n in (2, 4, 8, 16))
+    yield from ((name, n) for name, n in halves if n)
   elif compute.prompts:
-    yield from (('prompts', compute.prompts // n) for n in (2, 4, 8))
+    halves = (('prompts', compute.prompts // n) for n in (2, 4, 8))
+    yield from ((name, n) for name, n in halves if n)
   else:
+    # As sampling takes by itself, or less.
+    most = dataclasses.replace(compute, memory=0.0)
+    most = layouts.Layout.of(most, devices).memory
+    shares = (most, most * 0.9, most * 0.75)
     yield from (
-      ('memory', round(share * layout.memory / GIB, 1)) for share in (0.9, 0.75)
+      ('memory', float(f'{share / GIB:.3g}'))
+      for share in shares
+      if share != layout.memory
     )
   yield from (('shards', compute.shards * n) for n in (2, 4, 8))

@@ -244,7 +244,7 @@ def shape_of(
   return budget.fit(shape, need, memory=layout.memory, most=max(most, G))
 
 
-def _held(x) -> int:
+def held(x) -> int:
   """Bytes of an array, or of its shape, on one device."""
   return math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
 
@@ -303,7 +303,7 @@ def room_of(
 
 def weight_bytes(language: Language) -> int:
   """On one device."""
-  return sum(map(_held, jax.tree.leaves(language.params)))
+  return sum(map(held, jax.tree.leaves(language.params)))
 
 
 def _fetched(places, logp) -> list[tuple[int, np.ndarray]]:

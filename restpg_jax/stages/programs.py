@@ -42,6 +42,7 @@ class Program:
   name: str
   shape: str  # in words
   lower: Callable[[], jax.stages.Lowered]
+  held: int  # bytes of weights, or of a state, on a device
   work: Work
 
 
@@ -151,18 +152,20 @@ def of_drawing(drawing: Drawing, layout) -> list[Program]:
   S, M = shape.prompt_length, shape.samples
   one = layout.for_each
   request = one(), one(S), one(), one(M, 2, dtype=np.uint32), one(M), one()
-  side = f'{shape.groups} x {shape.slots} slots'
+  side = f'{shape.steps} tokens in {shape.groups} x {shape.slots} slots'
   return [
     Program(
       f'{name}/start',
       f'a prompt of {S}',
       lambda: made.start.lower(writer.params, state, *request),
+      held(writer.params),
       start_work(size, shape, how.dtype),
     ),
     Program(
       f'{name}/advance',
       f'{side}, {S} + {shape.output_length}',
       lambda: made.advance.lower(writer.params, state),
+      held(writer.params),
       advance_work(size, shape, how.dtype),
     ),
   ]
@@ -189,6 +192,7 @@ def of_judge(cfg: config.Config, layout) -> list[Program]:
       lambda: score.lower(
         reader.params, one(P, S), one(P), one(C, R), one(C), one(C)
       ),
+      held(reader.params),
       judge_work(size, cfg.reward.dtype, P=P, S=S, C=C, R=R),
     )
   ]
@@ -227,6 +231,7 @@ def of_training(cfg: config.Config, layout) -> list[Program]:
       'train',
       f'{B} rows of {L}, {T} targets each',
       lambda: step.lower(state, batch),
+      held(layout.shapes(state)),
       train_work(size, rows=B / layout.devices, L=L, T=T),
     )
   ]
@@ -246,6 +251,11 @@ def parameters(model: decoder.Decoder, dtype=jnp.float32):
     model.init, jax.random.key(0), jnp.zeros((1, 4), jnp.int32)
   )['params']
   return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, dtype), shapes)
+
+
+def held(tree) -> int:
+  """Bytes on a device of a tree of shapes that are placed."""
+  return sum(map(language.held, jax.tree.leaves(tree)))
 
 
 def start_work(size: decoder.Size, shape: slots.Shape, dtype: str) -> Work:
