@@ -7,7 +7,7 @@ from restpg_jax.sampling import candidates, labels, slots
 
 
 class TooLittle(errors.InputError):
-  """Not even one group fits."""
+  """Not even one group, or one text, has room."""
 
 
 GROUP = 32  # slots of a group, at most
@@ -135,12 +135,12 @@ class Judging:
     """For `most` candidates, or half of them and so on, as `memory` allows.
 
     A function of the lengths alone: so no score depends on its company. Raises
-    InputError where not even one candidate has room.
+    TooLittle where not even one candidate has room.
     """
     room = candidates.Room.of(most)
     while self.total(room, lengths) > memory:
       if room.candidates == 1:
-        raise errors.InputError(
+        raise TooLittle(
           f'judging needs {self.total(room, lengths) / 2**30:.2f} GiB on a '
           f'device for one text of {sum(lengths)} tokens; there are '
           f'{memory / 2**30:.2f} GiB. Lower reward.max_input, or raise '
