@@ -26,13 +26,13 @@ def check(cfg: config.Config) -> None:
     'compute.slots': cfg.compute.slots,
     'compute.shards': cfg.compute.shards,
     'compute.judged': cfg.compute.judged,
-    'compute.fsdp': cfg.compute.fsdp,
+    'compute.model': cfg.compute.model,
     'compute.log_every': cfg.compute.log_every,
   }
   for name, value in least.items():
     if value < 1:
       raise errors.InputError(f'{name} is {value}; it must be at least 1')
-  for name in ('prompts', 'samples', 'memory', 'cpu_devices'):
+  for name in ('prompts', 'samples', 'memory', 'cpu_devices', 'fsdp'):
     value = getattr(cfg.compute, name)
     if not value >= 0:
       raise errors.InputError(
