@@ -93,6 +93,13 @@ class Size:
     repeats = -(-self.layers // len(self.pattern))
     return [kind == 'l' for kind in (self.pattern * repeats)[: self.layers]]
 
+  def attention_share(self) -> float:
+    """Work of a token on what it sees, per token of its row, as a share of its
+    work with a layer's weights; it sees half of the row on average."""
+    heads = 2 * self.heads + 2 * self.kv_heads
+    weights = self.width * (heads * self.head_size + 3 * self.hidden)
+    return self.heads * self.head_size / weights
+
 
 class Decoder(nn.Module):
   """tokens -> hidden states and logits."""

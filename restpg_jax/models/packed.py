@@ -10,8 +10,8 @@ lie in a row without gaps, so a distance in the row is one in the segment.
   blocks       a few queries at a time, scores never kept: runs everywhere
   splash       Pallas kernel of a TPU; not partitioned by the compiler, so it
                is to run in a shard_map over rows
-  dot_product  cuDNN's kernel on a GPU: 16-bit types, no soft cap; it is told who
-               sees whom by an array [B, 1, L, L]
+  dot_product  cuDNN's kernel on a GPU: 16-bit types, no soft cap; an array
+               [B, 1, L, L] tells it who sees whom
 """
 
 import math

@@ -62,8 +62,13 @@ class Layout:
     return self.mesh.size
 
   @property
+  def platform(self) -> str:
+    """'cpu', 'gpu' or 'tpu'."""
+    return self.mesh.devices.flat[0].platform
+
+  @property
   def on_cpu(self) -> bool:
-    return self.mesh.devices.flat[0].platform == 'cpu'
+    return self.platform == 'cpu'
 
   @property
   def block(self) -> int:
@@ -75,15 +80,6 @@ class Layout:
   def parts(self) -> int:
     """Into which a batch is split."""
     return self.devices // self.mesh.shape['model']
-
-  def check_batch(self, size: int) -> None:
-    if size % self.parts:
-      shared = self.mesh.shape['model']
-      by = f' that {shared} devices each share' if shared > 1 else ''
-      raise errors.InputError(
-        f'train.batch_size={size} is no multiple of {self.parts} parts of '
-        f'the mesh{by}'
-      )
 
   def place(self, tree):
     """A state on the mesh, each leaf split as `rules` says.
@@ -137,14 +133,38 @@ class Layout:
       x, NamedSharding(self.mesh, Spec(*axes))
     )
 
-  def sharded(self, step: Callable, state) -> Callable:
-    """Compiles step(state, batch) -> (state, metrics); the state is donated."""
+  def sharded(
+    self, program: Callable, out, *, donate: Sequence[int] = ()
+  ) -> Callable:
+    """Compiles a program for arguments that lie on the mesh already.
+
+    Its result lies as `rules` says for `out`, a tree like it; where that is
+    None, as the compiler likes.
+    """
     return jax.jit(
-      step,
-      in_shardings=(self.split(state), self.rows),
-      out_shardings=(self.split(state), NamedSharding(self.mesh, Spec())),
-      donate_argnums=0,
+      program, out_shardings=self.split(out), donate_argnums=donate
     )
+
+  def by_rows(self, attend: Callable) -> Callable:
+    """attend(q, k, v, segment_BL, local, ..) for rows and heads [B, L, N, H]
+    of each device by itself: for kernels that are not partitioned."""
+    parts = self.mesh.shape['model']
+
+    def on_parts(q, k, v, segment_BL, local, **how):
+      kv_heads = k.shape[2]
+      # Query heads go with the key head that they share.
+      split = kv_heads == 1 or kv_heads % parts == 0
+      q_rows = Spec(*ROWS, None, 'model' if split else None)
+      kv_rows = Spec(*ROWS, None, 'model' if kv_heads % parts == 0 else None)
+      return jax.shard_map(
+        functools.partial(attend, **how),
+        mesh=self.mesh,
+        in_specs=(q_rows, kv_rows, kv_rows, ROWS, Spec()),
+        out_specs=q_rows,
+        check_vma=False,
+      )(q, k, v, segment_BL, local)
+
+    return on_parts
 
   @property
   def copies(self) -> int:

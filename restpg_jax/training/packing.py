@@ -45,10 +45,10 @@ class Group(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-  """What a slot costs, in slots of which nothing is seen but itself."""
+  """What micro-batches cost, in slots that see nothing but themselves."""
 
   devices: int  # among which the rows are split
-  attention: float  # of one key more that a slot sees, on average half of L
+  attention: float  # what a slot costs more for each token of its row
 
   def of(self, shape: Shape) -> float:
     """Of one micro-batch."""
@@ -121,7 +121,9 @@ def in_rows(lengths: Sequence[Length], shape: Shape) -> list[tuple[int, ...]]:
       rows.append([])
       left.append(Length(shape.length, shape.targets))
     rows[row].append(n)
-    left[row] = Length(*(have - need for have, need in zip(left[row], one)))
+    left[row] = Length(
+      *(have - need for have, need in zip(left[row], one, strict=True))
+    )
   return [tuple(row) for row in rows]
 
 
@@ -183,8 +185,10 @@ def places(lengths: Sequence[Length], length: int) -> int:
   """Room for targets in a row of so many tokens."""
   tokens, targets = (sum(of) for of in zip(*lengths, strict=True))
   share = math.ceil(SLACK * targets / tokens * length)
-  longest = max(one.targets for one in lengths if one.tokens <= length or 1)
-  return min(_up(max(share, longest), 16), length)
+  longest = max(
+    (one.targets for one in lengths if one.tokens <= length), default=0
+  )
+  return min(_up(max(share, longest, 1), 16), length)
 
 
 def _multiple(longest: int, least: int) -> int:

@@ -10,7 +10,7 @@ import optax
 from restpg_jax.training import batches, loss, meter
 
 Params = Any  # a tree of float32 arrays
-PLACES = 2**27  # logits that a device holds at once, 0.5 GiB in float32
+LOGITS = 2**27  # that a device holds at once: 0.5 GiB in float32
 
 
 class State(NamedTuple):
@@ -46,30 +46,29 @@ def accumulate(
   model: Model,
   *,
   devices: int = 1,
-  pin: Callable[[jax.Array], jax.Array] = lambda rows: rows,
+  pin: Callable[..., jax.Array] = lambda x, last=None: x,
 ) -> Callable[..., Sums]:
-  """program(params, sums, batch, count) -> sums with this micro-batch.
+  """program(state, sums, batch, count) -> sums with this micro-batch.
 
   sums is None for the first of a step: no gradients are there but its own.
-  count is that of the step's target tokens. `pin` keeps an array with a leading
-  axis of rows split over the `devices` as batches are.
+  count is that of the step's target tokens. pin(x) keeps an array with a
+  leading axis of rows split over the `devices` as batches are; pin(x, 'model')
+  its last axis too, over those that share a model.
   """
-  places = max(1, PLACES // model.vocabulary) * devices
+  places = max(1, LOGITS // model.vocabulary) * devices
 
   def objective(params, batch, count):
     hidden_BLD = pin(
-      model.hidden(
-        params, batch.tokens_BL, batch.position_BL, batch.segment_BL
-      )
+      model.hidden(params, batch.tokens_BL, batch.position_BL, batch.segment_BL)
     )
 
     def logits(hidden_BtD):
-      return pin(model.logits(params, pin(hidden_BtD)))
+      return pin(model.logits(params, pin(hidden_BtD)), 'model')
 
     return loss.weighted(hidden_BLD, batch, logits, places=places) / count
 
-  def program(params, sums, batch: batches.Batch, count):
-    new = Sums(*jax.value_and_grad(objective)(params, batch, count))
+  def program(state, sums, batch: batches.Batch, count):
+    new = Sums(*jax.value_and_grad(objective)(state.params, batch, count))
     return new if sums is None else jax.tree.map(jnp.add, sums, new)
 
   return program
