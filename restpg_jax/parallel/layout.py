@@ -11,10 +11,12 @@ each_device  "pmap": the same program on every device by itself, weights on
 
 import dataclasses
 import functools
+import math
 import os
 from collections.abc import Callable, Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
@@ -62,8 +64,13 @@ class Layout:
     return self.mesh.size
 
   @property
+  def platform(self) -> str:
+    """'cpu', 'gpu' or 'tpu'."""
+    return self.mesh.devices.flat[0].platform
+
+  @property
   def on_cpu(self) -> bool:
-    return self.mesh.devices.flat[0].platform == 'cpu'
+    return self.platform == 'cpu'
 
   @property
   def kind(self) -> str:
@@ -80,15 +87,6 @@ class Layout:
   def parts(self) -> int:
     """Into which a batch is split."""
     return self.devices // self.mesh.shape['model']
-
-  def check_batch(self, size: int) -> None:
-    if size % self.parts:
-      shared = self.mesh.shape['model']
-      by = f' that {shared} devices each share' if shared > 1 else ''
-      raise errors.InputError(
-        f'train.batch_size={size} is no multiple of {self.parts} parts of '
-        f'the mesh{by}'
-      )
 
   def place(self, tree):
     """A state on the mesh, each leaf split as `rules` says.
@@ -138,22 +136,78 @@ class Layout:
       own,
     )
 
-  def pin(self, x, last: str | None = None):
-    """x [B, ..] inside a program: rows where the batch has them, the last axis
-    over `last`. The partitioner decides otherwise, not always well."""
-    axes = (*ROWS, *[None] * (x.ndim - 2), last)
-    return jax.lax.with_sharding_constraint(
-      x, NamedSharding(self.mesh, Spec(*axes))
+  def pin(self, x, vocabulary: bool = False):
+    """x [B, ..] inside a program: rows where the batch has them. The
+    partitioner decides otherwise, not always well.
+
+    With `vocabulary` x is logits [B, .., V]: V where the embedding has it, so
+    that hidden states travel between devices and no part of the embedding or
+    of its gradient does.
+    """
+    spec = ROWS
+    if vocabulary:
+      spec = Spec('data', *[None] * (x.ndim - 2), rules.VOCABULARY)
+    return jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, spec))
+
+  def sharded(
+    self, program: Callable, out, *, donate: Sequence[int] = ()
+  ) -> Callable:
+    """Compiles a program for arguments that lie on the mesh already.
+
+    Its result lies as `rules` says for `out`, a tree like it; where that is
+    None, as the compiler likes.
+    """
+    return jax.jit(
+      program, out_shardings=self.split(out), donate_argnums=donate
     )
 
-  def sharded(self, step: Callable, state) -> Callable:
-    """Compiles step(state, batch) -> (state, metrics); the state is donated."""
-    return jax.jit(
-      step,
-      in_shardings=(self.split(state), self.rows),
-      out_shardings=(self.split(state), NamedSharding(self.mesh, Spec())),
-      donate_argnums=0,
-    )
+  def look_up(self, table_VD, tokens_BL, dtype):
+    """models.decoder.look_up for an embedding in the parts that `rules` says.
+
+    Each device looks its own words up for all rows of those it shares the table
+    with: what travels is a row's states, not the table or its gradient.
+    """
+    parts = math.prod(self.mesh.shape[axis] for axis in rules.VOCABULARY)
+    if parts == 1 or len(table_VD) % parts:
+      return table_VD.astype(dtype)[tokens_BL]
+
+    def own(part_vD, tokens_bL):
+      tokens_BL = jax.lax.all_gather(tokens_bL, 'fsdp', tiled=True)
+      begin = jax.lax.axis_index(rules.VOCABULARY) * len(part_vD)
+      place_BL = tokens_BL - begin
+      mine_BL = (place_BL >= 0) & (place_BL < len(part_vD))
+      x_BLD = part_vD[jnp.where(mine_BL, place_BL, 0)].astype(dtype)
+      x_BLD = jnp.where(mine_BL[..., None], x_BLD, 0)
+      x_BLD = jax.lax.psum(x_BLD, 'model')
+      return jax.lax.psum_scatter(x_BLD, 'fsdp', tiled=True)
+
+    return jax.shard_map(
+      own,
+      mesh=self.mesh,
+      in_specs=(Spec(rules.VOCABULARY), ROWS),
+      out_specs=ROWS,
+    )(table_VD, tokens_BL)
+
+  def by_rows(self, attend: Callable) -> Callable:
+    """attend(q, k, v, segment_BL, local, ..) for rows and heads [B, L, N, H]
+    of each device by itself: for kernels that are not partitioned."""
+    parts = self.mesh.shape['model']
+
+    def on_parts(q, k, v, segment_BL, local, **how):
+      kv_heads = k.shape[2]
+      # Query heads go with the key head that they share.
+      split = kv_heads == 1 or kv_heads % parts == 0
+      q_rows = Spec(*ROWS, None, 'model' if split else None)
+      kv_rows = Spec(*ROWS, None, 'model' if kv_heads % parts == 0 else None)
+      return jax.shard_map(
+        functools.partial(attend, **how),
+        mesh=self.mesh,
+        in_specs=(q_rows, kv_rows, kv_rows, ROWS, Spec()),
+        out_specs=q_rows,
+        check_vma=False,
+      )(q, k, v, segment_BL, local)
+
+    return on_parts
 
   @property
   def copies(self) -> int:

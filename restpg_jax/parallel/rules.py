@@ -5,6 +5,7 @@ model   a share of the heads and of the feed-forward's hidden units, and of the
         vocabulary: stays where it is, what the layer gives is summed
 """
 
+import math
 import re
 
 from jax.sharding import Mesh
@@ -12,12 +13,14 @@ from jax.sharding import PartitionSpec as Spec
 
 from restpg_jax import errors
 
+# Logits lie as the embedding does: then no device ever holds all of it.
+VOCABULARY = 'fsdp', 'model'
 # (path, axes of the parameter). Every parameter of a model matches one rule;
 # leaves of the optimizer carry their parameter's path and so its rule. Those of
 # layers are a layer's; stacked layers have one axis more in front. Keys and
 # values have few heads, Gemma 2B one: each device of `model` has all of them.
 RULES = (
-  (r"'(embedding|head)'", ('model', 'fsdp')),
+  (r"'(embedding|head)'", (VOCABULARY, None)),
   (r"'(q|gate|up)'", ('fsdp', 'model')),
   (r"'(k|v)'", ('fsdp', None)),
   (r"'(out|down)'", ('model', 'fsdp')),
@@ -28,7 +31,7 @@ RULES = (
 def spec(path: str, shape: tuple[int, ...], mesh: Mesh) -> Spec:
   """The partition of a leaf: whole where it has another shape than a rule's
   parameter (factored moments), or an axis that does not divide."""
-  for axes in matching(path):
+  for axes in matching(path)[:1]:  # the first decides
     if "'layers'" in path:
       axes = (None, *axes)
     if len(axes) == len(shape):
@@ -55,10 +58,13 @@ def check(size, mesh: Mesh) -> None:
 
 def _axis(mesh: Mesh):
   """Where a size is split, or None: not over an axis that the mesh lacks or
-  that does not divide it."""
+  where it does not divide."""
 
-  def one(axis, size):
-    parts = mesh.shape.get(axis, 1)
-    return axis if parts > 1 and size % parts == 0 else None
+  def one(axes, size):
+    axes = axes if isinstance(axes, tuple) else (axes,)
+    found = tuple(a for a in axes if mesh.shape.get(a, 1) > 1)
+    if not found or size % math.prod(mesh.shape[a] for a in found):
+      return None
+    return found if len(found) > 1 else found[0]
 
   return one

@@ -114,7 +114,7 @@ def measured(program: programs.Program, layout) -> Row:
     program.shape,
     **{name: round(size / GIB, 4) for name, size in parts.items()},
     tflop=round(of.hardware / 1e12, 3),
-    ratio=round(of.hardware / of.model, 2),
+    ratio=round(of.hardware / of.model, 2) if of.model else None,
     seconds=seconds and round(seconds, 5),
     fault=fault,
   )

@@ -86,7 +86,15 @@ def _train(run: Run, settings: train.Settings, split: str) -> float:
   del split
   size = programs.size_of(run.cfg.policy.checkpoint)
   target = run.texts.written(settings.reasoning, run.cfg.prompt.max_output)
-  row = programs.train_work(size, rows=1, L=run.texts.prompt + target, T=target)
+  dtype = settings.train.compute_dtype
+  row = programs.train_work(
+    size,
+    rows=1,
+    L=run.texts.prompt + target,
+    T=target,
+    attention=train.attention_of(run.layout, size, dtype),
+    remat=train.remat_of(run.layout),
+  )
   rows = settings.train.steps * settings.train.batch_size
   return rows * run.seconds(row.hardware) / run.layout.devices
 

@@ -6,6 +6,7 @@ allow; the run also compiles it for shorter prompts, which need less.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 
 import jax
@@ -14,12 +15,20 @@ import numpy as np
 
 from restpg_jax import assets, config, errors
 from restpg_jax.io import weights
-from restpg_jax.models import attention, catalog, decoder, flops
+from restpg_jax.models import (
+  attention as attentions,
+)
+from restpg_jax.models import (
+  catalog,
+  decoder,
+  flops,
+  packed,
+)
 from restpg_jax.parallel import rules
 from restpg_jax.rewards import judge
 from restpg_jax.sampling import candidates, slots
 from restpg_jax.stages import language, train
-from restpg_jax.training import batches, optimizer
+from restpg_jax.training import batches, optimizer, packing
 from restpg_jax.training import step as steps
 
 # A tokenizer of Gemma's kind: a token a digit. Which ids they are is all one.
@@ -199,11 +208,16 @@ def of_judge(cfg: config.Config, layout) -> list[Program]:
 
 
 def of_training(cfg: config.Config, layout) -> list[Program]:
-  """The step of SFT and of every M-step."""
+  """The step of SFT and of every M-step, for rows of the longest example.
+
+  `accumulate` as it is from a step's second micro-batch on, every place a
+  target: no shape that a run chooses for its examples needs more.
+  """
   size = size_of(cfg.policy.checkpoint)
-  settings = train.check(cfg.train, layout)
+  settings = train.check(cfg.train)
   rules.check(size, layout.mesh)
-  model = decoder.Decoder(size, jnp.dtype(settings.compute_dtype), remat=True)
+  attention = train.attention_of(layout, size, settings.compute_dtype)
+  model = train.model_of(size, attention, settings.compute_dtype, layout)
   tx = optimizer.build(
     settings.optimizer,
     optimizer.schedule(
@@ -215,26 +229,55 @@ def of_training(cfg: config.Config, layout) -> list[Program]:
     weight_decay=settings.weight_decay,
     clip=settings.clip,
   )
-  L, T = cfg.prompt.max_input + cfg.prompt.max_output, cfg.prompt.max_output
-  B = settings.batch_size
-  state = jax.eval_shape(
-    functools.partial(steps.start, tx=tx), parameters(model)
+  shapes = parameters(decoder.Decoder(size))
+  state = layout.shapes(
+    jax.eval_shape(functools.partial(steps.start, tx=tx), shapes)
   )
-  step = layout.sharded(steps.build(train.logits_at(model), tx), state)
+  accumulate, update = train.programs(model, tx, state, layout)
+  shape = rows_of(cfg, layout)
+  B, L = shape.rows, shape.length
 
-  def of(*shape, dtype=jnp.int32):
-    return jax.ShapeDtypeStruct(shape, dtype)
+  def of(dtype, *shape, sharding=layout.rows):
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
 
-  batch = batches.Batch(of(B, L), of(B, T), of(B, T), of(B, T, dtype='float32'))
+  ints, floats = jnp.int32, jnp.float32
+  places = of(ints, B, L), of(ints, B, L), of(floats, B, L)
+  batch = batches.Batch(of(ints, B, L), of(ints, B, L), of(ints, B, L), *places)
+  sums = steps.Sums(of(floats, sharding=None), state.params)
   return [
     Program(
-      'train',
-      f'{B} rows of {L}, {T} targets each',
-      lambda: step.lower(state, batch),
-      held(layout.shapes(state)),
-      train_work(size, rows=B / layout.devices, L=L, T=T),
-    )
+      'train/rows',
+      f'{B} rows of {L}, {attention} attention',
+      lambda: accumulate.lower(state, sums, batch, of(floats, sharding=None)),
+      held(state) + held(sums.grads),
+      train_work(
+        size,
+        rows=B / layout.parts,
+        L=L,
+        T=L,
+        attention=attention,
+        remat=train.remat_of(layout),
+        parts=layout.mesh.shape['model'],
+      ),
+    ),
+    Program(
+      'train/update',
+      f'{count(shapes):,} weights',
+      lambda: update.lower(state, sums),
+      held(state) + held(sums.grads),
+      update_work(held(state), held(sums.grads)),
+    ),
   ]
+
+
+def rows_of(cfg: config.Config, layout) -> packing.Shape:
+  """The largest micro-batch, if one example is as long as it may be."""
+  longest = cfg.prompt.max_input + cfg.prompt.max_output
+  length = (
+    layout.compute.row_length or -(-longest // packed.LANES) * packed.LANES
+  )
+  rows = layout.compute.rows or max(1, packing.TOKENS // length)
+  return packing.Shape(rows * layout.parts, length, length)
 
 
 def abstract(size: decoder.Size, layout, dtype: str) -> language.Language:
@@ -251,6 +294,11 @@ def parameters(model: decoder.Decoder, dtype=jnp.float32):
     model.init, jax.random.key(0), jnp.zeros((1, 4), jnp.int32)
   )['params']
   return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, dtype), shapes)
+
+
+def count(shapes) -> int:
+  """Of parameters."""
+  return sum(math.prod(x.shape) for x in jax.tree.leaves(shapes))
 
 
 def held(tree) -> int:
@@ -270,7 +318,7 @@ def start_work(size: decoder.Size, shape: slots.Shape, dtype: str) -> Work:
 
 def in_blocks(size: decoder.Size, length: int) -> float:
   """Attention as attention.causal_in_blocks computes it."""
-  block = max(attention.QUERIES, -(-length // attention.BLOCKS))
+  block = max(attentions.QUERIES, -(-length // attentions.BLOCKS))
   ends = [*range(block, length, block), length]
   return sum(
     flops.square(size, end - begin, end)
@@ -303,13 +351,47 @@ def judge_work(
   )
 
 
-def train_work(size: decoder.Size, *, rows: float, L: int, T: int) -> Work:
-  """Forward once and backward twice, and forward again within each layer."""
+def train_work(
+  size: decoder.Size,
+  *,
+  rows: float,
+  L: float,
+  T: float,
+  attention: str,
+  remat: str,
+  parts: int = 1,
+) -> Work:
+  """Forward once and backward twice; what is not kept, forward once more.
+
+  Logits are computed twice (training/loss.py). `parts` devices share a row.
+  """
   body = L * flops.layers(size)
   logits = T * flops.logits(size)
   model = 3 * (body + flops.causal(size, L) + logits)
-  hardware = 4 * (body + flops.square(size, L, L)) + 3 * logits
-  return Work(rows * model, rows * hardware, 3 * _weights(size, 'bfloat16'))
+  again = 4 if remat == 'full' else 3
+  hardware = again * body + 4 * logits + _attention(size, L, attention, remat)
+  share = rows / parts
+  return Work(share * model, share * hardware, 3 * _weights(size, 'bfloat16'))
+
+
+def _attention(
+  size: decoder.Size, length: float, attention: str, remat: str
+) -> float:
+  """Of a row, forward and backward."""
+  if attention == 'splash':
+    # Tiles on the diagonal are computed whole. Two products forward, which is
+    # kept; backward the scores once more and the gradients of them, of
+    # queries, keys and values: seven products in two kernels.
+    tiles = flops.causal(size, length) * (1 + packed.TILE / length)
+    return tiles * (2 + 7) / 2
+  if attention == 'blocks':  # keeps no scores
+    return 4 * in_blocks(size, length)
+  return (4 if remat == 'full' else 3) * flops.square(size, length, length)
+
+
+def update_work(state: int, gradients: int) -> Work:
+  """No matrix products: the state is read and written, gradients are read."""
+  return Work(0.0, 0.0, 2 * state + gradients)
 
 
 def _weights(size: decoder.Size, dtype: str) -> int:

@@ -55,7 +55,7 @@ def test_each_process_builds_its_own_rows_and_holds_its_own_parts(two):
     list(range(8)),
     list(range(8, 16)),
   ]
-  assert [found['held'] for found in two] == [[64, 64], [64, 64]]
+  assert [found['held'] for found in two] == [[32, 128], [32, 128]]
 
 
 def test_whole_runs_over_several_processes_are_refused(two):

@@ -44,14 +44,14 @@ def eight():
 def test_training_on_eight_devices_equals_training_on_one(eight, mesh):
   assert eight['devices'][mesh] == 8
   assert eight['difference'][mesh] < 1e-5
-  assert eight['moved'] > 1e-3  # five steps of training did something
+  assert eight['moved'] > 1e-2  # 50 steps of training did something
 
 
 @SIZES
 def test_each_device_holds_its_part_of_the_weights(eight, mesh):
   f, m = MESHES[mesh]
   assert eight['shards'][mesh] == {
-    'embedding': [128 // m, 128 // f],
+    'embedding': [128 // (m * f), 128],
     'q': [2, 128 // f, 128 // m],
     'down': [2, 128 // m, 128 // f],
     'scale': [128],
@@ -59,7 +59,7 @@ def test_each_device_holds_its_part_of_the_weights(eight, mesh):
 
 
 def test_the_state_of_the_optimizer_is_born_in_parts(eight):
-  assert eight['born'] == [[128, 32]]
+  assert eight['born'] == [[32, 128]]
 
 
 def test_samples_on_eight_devices_are_those_of_one(eight):
@@ -81,10 +81,6 @@ def test_what_does_not_divide_is_the_users_error(eight):
   assert eight['errors'] == [
     'compute.fsdp=3 does not divide 8 devices',
     'compute.fsdp=4 times compute.model=4 does not divide 8 devices',
-    'train.batch_size=12 is no multiple of 8 parts of the mesh',
-    'train.batch_size=6 is no multiple of 4 parts of the mesh that 2 devices '
-    'each share',
-    None,
   ]
 
 
