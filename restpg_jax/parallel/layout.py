@@ -136,18 +136,13 @@ class Layout:
       own,
     )
 
-  def pin(self, x, vocabulary: bool = False):
-    """x [B, ..] inside a program: rows where the batch has them. The
-    partitioner decides otherwise, not always well.
-
-    With `vocabulary` x is logits [B, .., V]: V where the embedding has it, so
-    that hidden states travel between devices and no part of the embedding or
-    of its gradient does.
-    """
-    spec = ROWS
-    if vocabulary:
-      spec = Spec('data', *[None] * (x.ndim - 2), rules.VOCABULARY)
-    return jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, spec))
+  def pin(self, x, last: str | None = None):
+    """x [B, ..] inside a program: rows where the batch has them, the last axis
+    over `last`. The partitioner decides otherwise, not always well."""
+    axes = (*ROWS, *[None] * (x.ndim - 2), last)
+    return jax.lax.with_sharding_constraint(
+      x, NamedSharding(self.mesh, Spec(*axes))
+    )
 
   def sharded(
     self, program: Callable, out, *, donate: Sequence[int] = ()

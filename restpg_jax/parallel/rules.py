@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as Spec
 
 from restpg_jax import errors
 
-# Logits lie as the embedding does: then no device ever holds all of it.
+# Words, not columns: see layout.look_up.
 VOCABULARY = 'fsdp', 'model'
 # (path, axes of the parameter). Every parameter of a model matches one rule;
 # leaves of the optimizer carry their parameter's path and so its rule. Those of

@@ -199,10 +199,13 @@ def model_of(
   def hidden(params, *arrays):
     return model.apply({'params': params}, *arrays, method='hidden')
 
-  def logits(params, hidden_BtD):
-    return model.apply({'params': params}, hidden_BtD, method='logits')
+  def head(params):
+    return params['embedding' if size.tied else 'head']
 
-  return steps.Model(hidden, logits, size.vocabulary)
+  def logits(params, head_vD, hidden_BTD):
+    return model.apply({'params': params}, hidden_BTD, head_vD, method='logits')
+
+  return steps.Model(hidden, head, logits)
 
 
 def remat_of(layout) -> str:

@@ -10,7 +10,7 @@ import optax
 from restpg_jax.training import batches, loss, meter
 
 Params = Any  # a tree of float32 arrays
-LOGITS = 2**27  # that a device holds at once: 0.5 GiB in float32
+LOGITS = 2**26  # that a device holds at once: 0.25 GiB in float32
 
 
 class State(NamedTuple):
@@ -33,9 +33,10 @@ class Model(NamedTuple):
 
   # (params, tokens_BL, position_BL, segment_BL) -> hidden states [B, L, D]
   hidden: Callable[..., jax.Array]
-  # (params, hidden states [B, t, D]) -> logits [B, t, V]
-  logits: Callable[[Params, jax.Array], jax.Array]
-  vocabulary: int  # V
+  # params -> the matrix [V, D] that gives logits
+  head: Callable[[Params], jax.Array]
+  # (params, rows of it [v, D], hidden states [B, T, D]) -> logits [B, T, v]
+  logits: Callable[[Params, jax.Array, jax.Array], jax.Array]
 
 
 def start(params: Params, tx: optax.GradientTransformation) -> State:
@@ -46,26 +47,32 @@ def accumulate(
   model: Model,
   *,
   devices: int = 1,
-  pin: Callable[..., jax.Array] = lambda x, vocabulary=False: x,
+  pin: Callable[..., jax.Array] = lambda x, last=None: x,
 ) -> Callable[..., Sums]:
   """program(state, sums, batch, count) -> sums with this micro-batch.
 
   sums is None for the first of a step: no gradients are there but its own.
   count is that of the step's target tokens. pin(x) keeps an array with a
-  leading axis of rows split over the `devices` as batches are; pin(x, True)
-  keeps logits as the embedding is split.
+  leading axis of rows split over the `devices` as batches are; pin(x, 'model')
+  its last axis too, over those that share a model.
   """
-  places = max(1, LOGITS // model.vocabulary) * devices
 
   def objective(params, batch, count):
     hidden_BLD = pin(
       model.hidden(params, batch.tokens_BL, batch.position_BL, batch.segment_BL)
     )
+    hidden_BTD = jnp.take_along_axis(
+      hidden_BLD, batch.place_BT[..., None], axis=1
+    )
 
-    def logits(hidden_BtD):
-      return pin(model.logits(params, pin(hidden_BtD)), True)
+    def logits(head_vD, hidden_BTD):
+      return pin(model.logits(params, head_vD, hidden_BTD), 'model')
 
-    return loss.weighted(hidden_BLD, batch, logits, places=places) / count
+    head_VD = model.head(params)
+    total = loss.weighted(
+      pin(hidden_BTD), batch, head_VD, logits, most=LOGITS * devices
+    )
+    return total / count
 
   def program(state, sums, batch: batches.Batch, count):
     new = Sums(*jax.value_and_grad(objective)(state.params, batch, count))
