@@ -210,8 +210,9 @@ def of_judge(cfg: config.Config, layout) -> list[Program]:
 def of_training(cfg: config.Config, layout) -> list[Program]:
   """The step of SFT and of every M-step, for rows of the longest example.
 
-  `accumulate` as it is from a step's second micro-batch on, every place a
-  target: no shape that a run chooses for its examples needs more.
+  Every place of them may be a target: no shape that a run chooses for its
+  examples holds more. Gradients of earlier micro-batches are there as well,
+  unless a row for each example makes one micro-batch of the whole step.
   """
   size = size_of(cfg.policy.checkpoint)
   settings = train.check(cfg.train)
@@ -244,12 +245,13 @@ def of_training(cfg: config.Config, layout) -> list[Program]:
   places = of(ints, B, L), of(ints, B, L), of(floats, B, L)
   batch = batches.Batch(of(ints, B, L), of(ints, B, L), of(ints, B, L), *places)
   sums = steps.Sums(of(floats, sharding=None), state.params)
+  before = sums if B < settings.batch_size else None
   return [
     Program(
       'train/rows',
       f'{B} rows of {L}, {attention} attention',
-      lambda: accumulate.lower(state, sums, batch, of(floats, sharding=None)),
-      held(state) + held(sums.grads),
+      lambda: accumulate.lower(state, before, batch, of(floats, sharding=None)),
+      held(state) + held(before),
       train_work(
         size,
         rows=B / layout.parts,

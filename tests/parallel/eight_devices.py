@@ -88,7 +88,8 @@ def train(params, layout):
     for group in groups:
       batch = feed.batch(chosen, group, layout)
       sums = accumulate(state, sums, batch, count)
-    state, _ = update(state, sums)
+    # Not many steps ahead: 8 devices on few cores would starve each other.
+    state, _ = jax.block_until_ready(update(state, sums))
   return state
 
 
