@@ -53,7 +53,7 @@ def test_the_demo_fits_this_machine(demo):
   for row in found['programs']:
     assert not row['fault']
     assert 0 < row['total'] < found['usable']
-    assert row['ratio'] >= 1
+    assert row['ratio'] is None or row['ratio'] >= 1
     assert row['seconds'] is None  # nobody knows the peak of this CPU
   assert list(workdir.iterdir()) == [workdir / 'preflight.json']
 

@@ -245,7 +245,7 @@ def of_training(cfg: config.Config, layout) -> list[Program]:
   places = of(ints, B, L), of(ints, B, L), of(floats, B, L)
   batch = batches.Batch(of(ints, B, L), of(ints, B, L), of(ints, B, L), *places)
   sums = steps.Sums(of(floats, sharding=None), state.params)
-  before = sums if B < settings.batch_size else None
+  before = sums if settings.batch_size > B else None
   return [
     Program(
       'train/rows',
