@@ -28,6 +28,7 @@ SIZE = decoder.Size(
   vocabulary=128,
 )
 MODEL = decoder.Decoder(SIZE)
+ROWS = {'rows': 1, 'row_length': 48}  # of a device: it packs as it has devices
 RNG = np.random.default_rng(0)
 
 
@@ -37,11 +38,13 @@ def main():
   params = jax.device_get(params)
   one = layouts.Layout(
     Mesh(np.array(jax.devices()[:1]).reshape(1, 1, 1), layouts.AXES),
-    config.Compute(),
+    config.Compute(**ROWS),
   )
-  layout = {n: layouts.Layout.of(config.Compute(fsdp=n)) for n in (0, 1, 4)}
+  layout = {
+    n: layouts.Layout.of(config.Compute(fsdp=n, **ROWS)) for n in (0, 1, 4)
+  }
   layout |= {
-    '2x2x2': layouts.Layout.of(config.Compute(fsdp=2, model=2)),
+    '2x2x2': layouts.Layout.of(config.Compute(fsdp=2, model=2, **ROWS)),
   }
   trained = {n: train(params, layout[n]) for n in layout}
   alone = train(params, one)
