@@ -6,13 +6,12 @@ import math
 from restpg_jax import config, errors
 from restpg_jax.data import longlamp
 from restpg_jax.rewards import judge
-from restpg_jax.stages import language, select
+from restpg_jax.stages import language, retrieve, select
 
 
 def check(cfg: config.Config) -> None:
   """Raises InputError for settings that no run can have."""
   least = {
-    'retrieval.k': cfg.retrieval.k,
     'draw.m': cfg.draw.m,
     'answer.m': cfg.answer.m,
     'select.limit': cfg.select.limit,
@@ -51,6 +50,7 @@ def check(cfg: config.Config) -> None:
   check_rounds(cfg.draw)
   select.check(cfg.select)
   judge.check(cfg.reward.rule)
+  retrieve.check(cfg.retrieval)
   if cfg.data.path:
     longlamp.tasks_found(cfg.data.path, setting=cfg.data.setting)
 
