@@ -10,7 +10,7 @@ says what it needs and takes, before there are weights, data or TPUs. Then
       --config.policy.tokenizer=TOKENIZER ...
 
 with folders of LongLaMP and of weights: of Gemma 2B for the policy, of Gemma
-7B-it for reasoner and judge. Table 1 of the paper for comparison, test, macro
+7B-it for reasoner and judge, of Contriever (retrieval.encoder). Table 1 of the paper for comparison, test, macro
 over four tasks: SFT .3976, SFT with reasoning .3905, ReST-EM .4274, REST-PG
 .4554.
 """
@@ -24,7 +24,7 @@ def get_config() -> config.Config:
     methods=('sft', 'sft_reasoning', 'rest_em', 'rest_pg'),
     iterations=3,  # T
     data=config.Data(path='longlamp', setting='user'),
-    retrieval=config.Retrieval(k=5),
+    retrieval=config.Retrieval('contriever', k=5, encoder='contriever'),
     policy=config.Model(checkpoint='gemma_2b', tokenizer='gemma.model'),
     prompt=config.Prompt(max_input=5120, max_output=1536),
     reason=config.Reason(model=judge, dtype='bfloat16'),

@@ -82,6 +82,7 @@ def stages(cfg: config.Config) -> list[str]:
     'reason': any(m.reasoning for m in methods),
     'draw': any(m.em for m in methods) and cfg.iterations > 0,
     'judge': cfg.reward.name == 'judge',
+    'embed': cfg.retrieval.name == 'contriever',
   }
   return [n for n in (*fit.DRAWINGS, *fit.OTHERS) if has.get(n, True)]
 

@@ -7,13 +7,12 @@ from restpg_jax import config, errors
 from restpg_jax.data import longlamp
 from restpg_jax.models import decoder, packed
 from restpg_jax.rewards import judge
-from restpg_jax.stages import language, select
+from restpg_jax.stages import language, retrieve, select
 
 
 def check(cfg: config.Config) -> None:
   """Raises InputError for settings that no run can have."""
   least = {
-    'retrieval.k': cfg.retrieval.k,
     'draw.m': cfg.draw.m,
     'answer.m': cfg.answer.m,
     'select.limit': cfg.select.limit,
@@ -56,6 +55,7 @@ def check(cfg: config.Config) -> None:
   check_training(cfg)
   select.check(cfg.select)
   judge.check(cfg.reward.rule)
+  retrieve.check(cfg.retrieval)
 
 
 def check_data(cfg: config.Config) -> None:

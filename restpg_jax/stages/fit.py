@@ -40,7 +40,11 @@ DRAWINGS = {
   'draw': programs.draw,
   'answer': programs.answer,
 }
-OTHERS = {'judge': programs.of_judge, 'train': programs.of_training}
+OTHERS = {
+  'judge': programs.of_judge,
+  'train': programs.of_training,
+  'embed': programs.of_encoder,
+}
 
 
 def made(cfg: config.Config, stage: str, layout) -> list[programs.Program]:

@@ -12,7 +12,15 @@ import jax.numpy as jnp
 from restpg_jax import config
 from restpg_jax.models import flops
 from restpg_jax.parallel import chips
-from restpg_jax.stages import choose, draw, programs, reason, score, train
+from restpg_jax.stages import (
+  choose,
+  draw,
+  programs,
+  reason,
+  retrieve,
+  score,
+  train,
+)
 from restpg_jax.stages import workload as work
 
 
@@ -49,6 +57,19 @@ def _reason(run: Run, settings, split: str) -> float:
     prompt=min(run.cfg.reason.max_input, texts.prompt + texts.gold),
     output=texts.reasoning,
   )
+
+
+def _retrieve(run: Run, settings: retrieve.Settings, split: str) -> float:
+  """The host ranks; a dense retriever reads every document first."""
+  del split
+  if settings.retrieval.name != 'contriever':
+    return 0.0
+  size = programs.encoder_of(settings.retrieval.encoder)
+  count = work.examples(run.cfg, settings.split) * (1 + work.documents())
+  one = programs.embed_work(
+    size, texts=1, length=min(size.positions, run.texts.gold)
+  )
+  return count * run.seconds(one.hardware) / run.layout.devices
 
 
 def _draw(run: Run, settings: draw.Settings, split: str) -> float:
@@ -145,6 +166,7 @@ def judging(run: Run, inputs: int, answers: int) -> float:
 
 
 SECONDS = {
+  retrieve.retrieve: _retrieve,
   reason.reason: _reason,
   draw.draw: _draw,
   score.score: _score,

@@ -14,11 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from restpg_jax import assets, config, errors
-from restpg_jax.io import weights
+from restpg_jax.io import encoders, weights
 from restpg_jax.models import (
   attention as attentions,
 )
 from restpg_jax.models import (
+  bert,
   catalog,
   decoder,
   flops,
@@ -27,7 +28,7 @@ from restpg_jax.models import (
 from restpg_jax.parallel import rules
 from restpg_jax.rewards import judge
 from restpg_jax.sampling import candidates, slots
-from restpg_jax.stages import language, train
+from restpg_jax.stages import embed, language, train
 from restpg_jax.training import batches, optimizer, packing
 from restpg_jax.training import step as steps
 
@@ -282,6 +283,39 @@ def rows_of(cfg: config.Config, layout) -> packing.Shape:
   return packing.Shape(rows * layout.parts, length, length)
 
 
+def of_encoder(cfg: config.Config, layout) -> list[Program]:
+  """Contriever, reading documents as long as it can."""
+  size = encoder_of(cfg.retrieval.encoder)
+  shapes = jax.eval_shape(
+    bert.Encoder(size).init,
+    jax.random.key(0),
+    jnp.zeros((1, 4), jnp.int32),
+    jnp.ones(1, jnp.int32),
+  )['params']
+  params = layout.shapes_on_each(shapes)
+  L = size.positions
+  B = max(1, (embed.ON_CPU if layout.on_cpu else embed.TOKENS) // L)
+  one = layout.for_each
+  return [
+    Program(
+      'embed',
+      f'{B} texts of {L}',
+      lambda: embed.program(size, layout).lower(params, one(B, L), one(B)),
+      held(params),
+      embed_work(size, texts=B, length=L),
+    )
+  ]
+
+
+def encoder_of(checkpoint: str) -> bert.Size:
+  """Of a folder or, where there is none, Contriever's: that of BERT base."""
+  try:
+    path = assets.path(checkpoint)
+  except errors.InputError:
+    return bert.Size(12, 768, 3072, 12, vocabulary=30_522, positions=512)
+  return encoders.load(path).size
+
+
 def abstract(size: decoder.Size, layout, dtype: str) -> language.Language:
   """A model on every device, of which only the shapes exist."""
   kind = jnp.dtype(dtype)
@@ -306,6 +340,14 @@ def count(shapes) -> int:
 def held(tree) -> int:
   """Bytes on a device of a tree of shapes that are placed."""
   return sum(map(language.held, jax.tree.leaves(tree)))
+
+
+def embed_work(size: bert.Size, *, texts: float, length: float) -> Work:
+  """Every token sees every other one."""
+  token = 8 * size.width**2 + 4 * size.width * size.hidden
+  pairs = 4 * size.width * length**2
+  work = texts * size.layers * (length * token + pairs)
+  return Work(work, work, 4 * size.layers * token // 2)
 
 
 def start_work(size: decoder.Size, shape: slots.Shape, dtype: str) -> Work:
