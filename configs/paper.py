@@ -10,9 +10,9 @@ says what it needs and takes, before there are weights, data or TPUs. Then
       --config.policy.tokenizer=TOKENIZER ...
 
 with folders of LongLaMP and of weights: of Gemma 2B for the policy, of Gemma
-7B-it for reasoner and judge, of Contriever (retrieval.encoder). Table 1 of the paper for comparison, test, macro
-over four tasks: SFT .3976, SFT with reasoning .3905, ReST-EM .4274, REST-PG
-.4554.
+7B-it for reasoner and judge, of Contriever (retrieval.encoder). Table 1 of the
+paper for comparison, test, macro over four tasks: SFT .3976, SFT with
+reasoning .3905, ReST-EM .4274, REST-PG .4554.
 """
 
 from restpg_jax import config

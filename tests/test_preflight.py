@@ -122,6 +122,7 @@ def test_without_a_config(capsys):
 def test_a_model_is_known_by_name_before_it_is_there():
   assert programs.size_of('gemma_7b').layers == 28
   assert programs.size_of('tiny_pt').layers == 4
+  assert programs.encoder_of('contriever').layers == 12
   with pytest.raises(errors.InputError) as e:
     programs.size_of('gemma_8b')
   assert str(e.value).startswith(

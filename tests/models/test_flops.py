@@ -17,9 +17,9 @@ SIZE = decoder.Size(
 )
 
 
-def reported(train: bool, remat: bool) -> float:
+def reported(train: bool) -> float:
   """What XLA counts for a batch of 2 rows of 128, layers unrolled."""
-  model = decoder.Decoder(SIZE, unroll=SIZE.layers, remat=remat)
+  model = decoder.Decoder(SIZE, unroll=SIZE.layers)
 
   def loss(params, tokens):
     logits = model.apply({'params': params}, tokens)
@@ -39,7 +39,7 @@ def test_arithmetic_is_what_the_compiler_counts(train):
   body = L * flops.layers(SIZE) + flops.square(SIZE, L, L)
   counted = rows * (body + L * flops.logits(SIZE)) * (3 if train else 1)
   # XLA counts softmax, norms and activations too: here some per cent.
-  assert 1.0 < reported(train, False) / counted < 1.06
+  assert 1.0 < reported(train) / counted < 1.06
 
 
 def test_values_of_gemma_2b():
