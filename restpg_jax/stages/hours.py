@@ -111,7 +111,7 @@ def _train(run: Run, settings: train.Settings, split: str) -> float:
   row = programs.train_work(
     size,
     rows=1,
-    L=run.texts.prompt + target,
+    L=round(run.texts.prompt + target),
     T=target,
     attention=train.attention_of(run.layout, size, dtype),
     remat=train.remat_of(run.layout),
