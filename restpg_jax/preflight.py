@@ -25,6 +25,7 @@ FILE = 'preflight.json'
 class Stage:
   """Of the run."""
 
+  method: str  # the first of those that share it
   name: str
   hours: float  # at least, on all chips together
 
@@ -98,11 +99,11 @@ def planned(cfg: config.Config, layout, chip: chips.Chip) -> list[Stage]:
       splits = [m.name for m in came_from if m.name.startswith('retrieve/')]
       split = splits[0].removeprefix('retrieve/') if splits else ''
       seconds = hours.of_stage(of_run, function, cfg, split)
-      known[key] = Stage(name, round(seconds / 3600, 3))
+      known[key] = Stage(method, name, round(seconds / 3600, 3))
     return Made(name, list(known).index(key))
 
-  for name in cfg.methods:
-    list(restpg.restpg(cfg, restpg.METHODS[name], step))
+  for method in cfg.methods:
+    list(restpg.restpg(cfg, restpg.METHODS[method], step))
   return [stage for stage in known.values() if stage.hours]
 
 
@@ -141,16 +142,18 @@ def table(
   found: Sequence[Stage], chips: int, efficiency: float, price: float | None
 ) -> str:
   """Hours of each stage and of all."""
-  rows = [*found, Stage('all', sum(stage.hours for stage in found))]
+  rows = [*found, Stage('all', '', sum(stage.hours for stage in found))]
   lines = [
-    f'{"stage":<22}{"hours, at least":>16}{f"at {efficiency:.0%} of it":>16}'
-    f'{"chip-hours":>12}' + f'{"cost":>12}' * (price is not None)
+    f'{"method":<15}{"stage":<18}{"hours, at least":>16}'
+    f'{f"at {efficiency:.0%} of it":>16}{"chip-hours":>12}'
+    + f'{"cost":>12}'
+    * (price is not None)
   ]
   for stage in rows:
     likely = stage.hours / efficiency
     cost = '' if price is None else f'{likely * chips * price:>12,.0f}'
     lines.append(
-      f'{stage.name:<22}{stage.hours:>16.2f}{likely:>16.2f}'
+      f'{stage.method:<15}{stage.name:<18}{stage.hours:>16.2f}{likely:>16.2f}'
       f'{likely * chips:>12,.0f}{cost}'
     )
   return '\n'.join(lines)

@@ -174,14 +174,17 @@ def test_the_tables_by_hand():
     '  fits with: compute.judged=32',
   ]
   lines = preflight.table(
-    [preflight.Stage('sft/train', 2.0), preflight.Stage('e_step1/draw', 0.5)],
+    [
+      preflight.Stage('sft', 'sft/train', 2.0),
+      preflight.Stage('rest_pg', 'e_step1/draw', 0.5),
+    ],
     chips=64,
     efficiency=0.5,
     price=3.0,
   ).splitlines()
   assert [line.split() for line in lines[1:]] == [
-    ['sft/train', '2.00', '4.00', '256', '768'],
-    ['e_step1/draw', '0.50', '1.00', '64', '192'],
+    ['sft', 'sft/train', '2.00', '4.00', '256', '768'],
+    ['rest_pg', 'e_step1/draw', '0.50', '1.00', '64', '192'],
     ['all', '2.50', '5.00', '320', '960'],
   ]
 
