@@ -23,11 +23,12 @@ def ours(job: trainers_job.Job):
   """The programs of stages/train.py, without its files."""
   import jax
   import jax.numpy as jnp
+  import numpy as np
 
   from restpg_jax import config
   from restpg_jax.io import weights
-  from restpg_jax.models import decoder
   from restpg_jax.parallel import layout as layouts
+  from restpg_jax.stages import feed
   from restpg_jax.stages import train as stage
   from restpg_jax.training import batches, optimizer
   from restpg_jax.training import step as steps
@@ -43,21 +44,30 @@ def ours(job: trainers_job.Job):
   tx = optimizer.build(
     job.optimizer, rate, weight_decay=job.weight_decay, clip=job.clip
   )
-  model = decoder.Decoder(size, unroll=size.layers)
-  apply = stage.logits_at(model)
+  settings = config.Train(compute_dtype='float32')
+  attention = stage.attention_of(layout, size, settings.compute_dtype)
+  model = stage.model_of(size, attention, settings, layout)
   state = layout.place(steps.start(jax.tree.map(jnp.asarray, params), tx))
-  program = layout.sharded(
-    steps.build(lambda params, *a: apply({'params': params}, *a), tx), state
+  accumulate, update = stage.programs(model, tx, state, layout)
+  reads = feed.Feed.of(
+    [batches.Row.of(*row, 1.0) for row in job.rows],
+    size,
+    layout,
+    attention=attention,
+    seed=trainers_job.SEED,
+    size=job.batch,
   )
-  rows = [batches.Row.of(*row, 1.0) for row in job.rows]
-  shape = batches.Shape.of(rows)
 
   def train(first, count):
     nonlocal state
     losses = []
     for step in range(first, first + count):
-      chosen = [batches.Row.of(*row, 1.0) for row in job.chosen(step)]
-      state, metrics = program(state, batches.pack(chosen, shape))
+      chosen, groups = reads.step(step)
+      sums, targets = None, np.float32(batches.targets(chosen))
+      for group in groups:
+        batch = feed.batch(chosen, group, layout)
+        sums = accumulate(state, sums, batch, targets)
+      state, metrics = update(state, sums)
       losses.append(metrics['loss'])
     return [float(loss) for loss in losses]
 

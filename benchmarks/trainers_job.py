@@ -4,6 +4,8 @@ import dataclasses
 
 from restpg_jax.training import batches
 
+SEED = 0  # of the order of the examples
+
 
 @dataclasses.dataclass(frozen=True)
 class Job:
@@ -25,7 +27,7 @@ class Job:
   def chosen(self, step: int) -> list[tuple[list[int], list[int]]]:
     """The examples of a step, the same for all trainers."""
     places = batches.rows_of_step(
-      len(self.rows), seed=0, step=step, size=self.batch
+      len(self.rows), seed=SEED, step=step, size=self.batch
     )
     return [self.rows[n] for n in places]
 

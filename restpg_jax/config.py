@@ -187,7 +187,14 @@ class Compute:
   shards: int = local(1)  # devices that share a model too large for one
   cpu_devices: int = local(0)  # that share a CPU's cores; 0: one for all
   judged: int = local(64)  # answers a device scores at once, at most
-  fsdp: int = local(1)  # devices that share one copy of the weights
+  # The mesh of training: data x fsdp x model, data is what they leave.
+  fsdp: int = local(0)  # devices that share each weight; 0: all, at most 16
+  model: int = local(1)  # devices that share a layer's heads and hidden units
+  # Training: examples share rows, rows a micro-batch (training/packing.py).
+  rows: int = local(0)  # of a device in a micro-batch; 0: what packs best
+  row_length: int = local(0)  # tokens; 0: a few lengths, what packs best
+  attention: str = local('')  # models/packed.py; empty: by kind of device
+  remat: str = local('')  # models/decoder.py; empty: full, on a CPU none
   log_every: int = local(10)  # optimizer steps between metric lines
 
 

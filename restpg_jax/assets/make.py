@@ -24,7 +24,7 @@ from restpg_jax.io import checkpoints
 from restpg_jax.models import decoder
 from restpg_jax.text import templates
 from restpg_jax.text import tokenizer as tokenizers
-from restpg_jax.training import batches, optimizer
+from restpg_jax.training import batches, optimizer, packing
 from restpg_jax.training import step as steps
 
 SEED = 20250104
@@ -113,7 +113,8 @@ def feed(tokenizer, leg: Leg) -> Iterator[batches.Batch]:
   for name in itertools.cycle(leg.streams):
     size, length, targets = SHAPES[name]
     rows = list(itertools.islice(streams[name], size))
-    yield batches.pack(rows, batches.Shape(length, targets))
+    shape = packing.Shape(size, length, targets)
+    yield batches.pack([[row] for row in rows], shape)
 
 
 def train_tokenizer() -> bytes:
@@ -250,21 +251,21 @@ def train(model, params, rows: Iterator[batches.Batch], leg: Leg):
   )
   tx = optimizer.build('adamw', schedule, weight_decay=0.01, clip=1.0)
 
-  def apply(params, tokens_BL, place_BT):
-    def places(m, tokens_BL):
-      hidden_BLD = m.hidden(tokens_BL)
-      return m.logits(
-        jnp.take_along_axis(hidden_BLD, place_BT[..., None], axis=1)
-      )
+  def hidden(params, *arrays):
+    return model.apply({'params': params}, *arrays, method='hidden')
 
-    return model.apply({'params': params}, tokens_BL, method=places)
+  def logits(params, hidden_BtD):
+    return model.apply({'params': params}, hidden_BtD, method='logits')
 
-  step = jax.jit(steps.build(apply, tx), donate_argnums=0)
+  trained = steps.Model(hidden, logits, SIZE.vocabulary)
+  accumulate = jax.jit(steps.accumulate(trained))
+  update = jax.jit(steps.update(tx), donate_argnums=0)
   state = steps.start(jax.tree.map(jnp.asarray, params), tx)
   log, losses, began = [], {}, time.time()
   for n in range(1, leg.steps + 1):
     batch = next(rows)
-    state, metrics = step(state, batch)
+    count = np.float32(max(1, (batch.weight_BT != 0).sum()))
+    state, metrics = update(state, accumulate(state, None, batch, count))
     losses.setdefault(batch.tokens_BL.shape[1], []).append(metrics['loss'])
     if n % 50 == 0 or n == leg.steps:
       means = {k: round(float(np.mean(v)), 4) for k, v in losses.items()}

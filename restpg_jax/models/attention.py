@@ -111,10 +111,13 @@ class Behind(NamedTuple):
   seen_CRR: jax.Array  # bool: the tokens of its row that a token sees
 
 
-def causal(q_BLNH, k_BMKH, v_BMKH, *, window=None, cap: float = 0.0):
+def causal(
+  q_BLNH, k_BMKH, v_BMKH, *, window=None, cap: float = 0.0, segment_BM=None
+):
   """Each position sees itself and those before it, [B, L, N, H].
 
-  The queries are the last L of M positions.
+  The queries are the last L of M positions. With segments, a position sees
+  its own only.
   """
   B, L, N, H = q_BLNH.shape
   M, K = k_BMKH.shape[1:3]
@@ -127,7 +130,11 @@ def causal(q_BLNH, k_BMKH, v_BMKH, *, window=None, cap: float = 0.0):
   seen_LM = jnp.tril(jnp.ones((L, M), bool), M - L)
   if window is not None:
     seen_LM &= jnp.arange(M - L, M)[:, None] - jnp.arange(M) < window
-  scores = jnp.where(seen_LM, soft_cap(scores, cap), MASKED)
+  seen = seen_LM
+  if segment_BM is not None:
+    alike_BLM = segment_BM[:, M - L :, None] == segment_BM[:, None]
+    seen = (seen_LM & alike_BLM)[:, None, None]
+  scores = jnp.where(seen, soft_cap(scores, cap), MASKED)
   probs = jax.nn.softmax(scores, axis=-1)
   probs = probs.astype(v_BMKH.dtype).reshape(B, K, N // K * L, M)
   y = jnp.einsum('bkqm,bmkh->bkqh', probs, v_BMKH)
@@ -135,17 +142,31 @@ def causal(q_BLNH, k_BMKH, v_BMKH, *, window=None, cap: float = 0.0):
   return y.reshape(B, L, N, H)
 
 
-def causal_in_blocks(q_BLNH, k_BLKH, v_BLKH, **how):
+def causal_in_blocks(
+  q_BLNH, k_BLKH, v_BLKH, *, segment_BL=None, remat: bool = False, **how
+):
   """`causal`, a few queries at a time over the keys that they can see.
 
-  Nearly half of the work, and never the scores of all pairs.
+  Nearly half of the work, and never the scores of all pairs; with `remat`,
+  gradients do not keep them either.
   """
   L = q_BLNH.shape[1]
   size = max(QUERIES, -(-L // BLOCKS))
   ends = [*range(size, L, size), L]
+
+  def block(q_BlNH, k_BMKH, v_BMKH, segment_BM):
+    return causal(q_BlNH, k_BMKH, v_BMKH, segment_BM=segment_BM, **how)
+
+  if remat:
+    block = jax.checkpoint(block)
   return jnp.concatenate(
     [
-      causal(q_BLNH[:, begin:end], k_BLKH[:, :end], v_BLKH[:, :end], **how)
+      block(
+        q_BLNH[:, begin:end],
+        k_BLKH[:, :end],
+        v_BLKH[:, :end],
+        None if segment_BL is None else segment_BL[:, :end],
+      )
       for begin, end in zip([0, *ends], ends, strict=False)
     ],
     axis=1,

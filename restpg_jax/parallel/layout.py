@@ -1,7 +1,8 @@
 """Where arrays and programs live: the two ways to use several devices.
 
 sharded      "pjit": one program over the whole mesh, weights and optimizer
-             state split by `rules`, batches split over rows: training
+             state split by `rules`, batches split over rows: training. The mesh
+             is data x fsdp x model; rows lie over data and fsdp
 each_device  "pmap": the same program on every device by itself, weights on
              each, no collective: sampling and judging, whose loops end at
              different times on different devices. A model too large for one
@@ -19,9 +20,13 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 
 from restpg_jax import config, errors
-from restpg_jax.parallel import rules
+from restpg_jax.parallel import chips, rules
 
-AXES = ('data', 'fsdp')
+AXES = ('data', 'fsdp', 'model')
+ROWS = Spec(('data', 'fsdp'))  # of a batch
+# Devices that share the weights where compute.fsdp is 0, at most: over all 64
+# chips of a v4 slice the compiler makes all-reduces of the gathers.
+MOST = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,35 +38,37 @@ class Layout:
   shards: int = 1  # devices that share one copy of the weights in `on_each`
 
   @classmethod
-  def of(cls, compute: config.Compute) -> 'Layout':
-    """All devices; `compute.fsdp` of them share one copy of the weights."""
-    if compute.cpu_devices:
+  def of(
+    cls, compute: config.Compute, devices: Sequence[jax.Device] = ()
+  ) -> 'Layout':
+    """Over the devices of this process, or over those that are given."""
+    if compute.cpu_devices and not devices:
       _part_cpu(compute.cpu_devices)
     if jax.process_count() > 1:
       raise errors.InputError(
         f'{jax.process_count()} processes: runs over several hosts are not '
         'supported yet; start one process on one host'
       )
-    devices = np.array(jax.devices())
-    if len(devices) % compute.fsdp:
-      raise errors.InputError(
-        f'compute.fsdp={compute.fsdp} does not divide {len(devices)} devices'
-      )
+    devices = devices or jax.devices()
     if len(devices) % compute.shards:
       raise errors.InputError(
         f'compute.shards={compute.shards} does not divide {len(devices)} '
         'devices'
       )
-    mesh = Mesh(devices.reshape(-1, compute.fsdp), AXES)
-    return cls(mesh, compute, compute.shards)
+    return cls(mesh_of(devices, compute), compute, compute.shards)
 
   @property
   def devices(self) -> int:
     return self.mesh.size
 
   @property
+  def platform(self) -> str:
+    """'cpu', 'gpu' or 'tpu'."""
+    return self.mesh.devices.flat[0].platform
+
+  @property
   def on_cpu(self) -> bool:
-    return self.mesh.devices.flat[0].platform == 'cpu'
+    return self.platform == 'cpu'
 
   @property
   def block(self) -> int:
@@ -69,28 +76,95 @@ class Layout:
     on a CPU, where every token counts, few."""
     return 32 if self.on_cpu else 128
 
-  def check_batch(self, size: int) -> None:
-    if size % self.devices:
-      raise errors.InputError(
-        f'train.batch_size={size} is no multiple of {self.devices} devices'
-      )
+  @property
+  def parts(self) -> int:
+    """Into which a batch is split."""
+    return self.devices // self.mesh.shape['model']
 
   def place(self, tree):
-    """A state on the mesh, each leaf split as `rules` says."""
-    return jax.device_put(tree, _split(tree, self.mesh))
+    """A state on the mesh, each leaf split as `rules` says.
 
-  def sharded(self, step: Callable, state) -> Callable:
-    """Compiles step(state, batch) -> (state, metrics); the state is donated."""
-    rows = NamedSharding(self.mesh, Spec(AXES))
-    return jax.jit(
-      step,
-      in_shardings=(_split(state, self.mesh), rows),
-      out_shardings=(
-        _split(state, self.mesh),
-        NamedSharding(self.mesh, Spec()),
+    Of arrays on the host each device is given its own part, no device the whole
+    of one.
+    """
+
+    def one(x, sharding):
+      if isinstance(x, jax.Array):
+        return jax.device_put(x, sharding)
+      return jax.make_array_from_callback(
+        np.shape(x), sharding, lambda part: np.asarray(x)[part]
+      )
+
+    return jax.tree.map(one, tree, self.split(tree))
+
+  def born(self, make: Callable, *arguments):
+    """What make(*arguments) gives, made in the parts that `rules` says."""
+    shapes = jax.eval_shape(make, *arguments)
+    return jax.jit(make, out_shardings=self.split(shapes))(*arguments)
+
+  def split(self, tree):
+    """The sharding of each leaf of a state, as `rules` says."""
+    return _split(tree, self.mesh)
+
+  @property
+  def rows(self) -> NamedSharding:
+    """Of arrays whose first axis is that of a batch."""
+    return NamedSharding(self.mesh, ROWS)
+
+  def own_rows(self, size: int) -> list[int]:
+    """Which rows of a batch this process has to build, in order."""
+    parts = self.rows.addressable_devices_indices_map((size,)).values()
+    return sorted({n for (part,) in parts for n in range(size)[part]})
+
+  def batch(self, own, size: int):
+    """A batch of `size` rows over all devices, from this process's own."""
+    return jax.tree.map(
+      lambda x: jax.make_array_from_process_local_data(
+        self.rows, x, (size, *np.shape(x)[1:])
       ),
-      donate_argnums=0,
+      own,
     )
+
+  def pin(self, x, last: str | None = None):
+    """x [B, ..] inside a program: rows where the batch has them, the last axis
+    over `last`. The partitioner decides otherwise, not always well."""
+    axes = (*ROWS, *[None] * (x.ndim - 2), last)
+    return jax.lax.with_sharding_constraint(
+      x, NamedSharding(self.mesh, Spec(*axes))
+    )
+
+  def sharded(
+    self, program: Callable, out, *, donate: Sequence[int] = ()
+  ) -> Callable:
+    """Compiles a program for arguments that lie on the mesh already.
+
+    Its result lies as `rules` says for `out`, a tree like it; where that is
+    None, as the compiler likes.
+    """
+    return jax.jit(
+      program, out_shardings=self.split(out), donate_argnums=donate
+    )
+
+  def by_rows(self, attend: Callable) -> Callable:
+    """attend(q, k, v, segment_BL, local, ..) for rows and heads [B, L, N, H]
+    of each device by itself: for kernels that are not partitioned."""
+    parts = self.mesh.shape['model']
+
+    def on_parts(q, k, v, segment_BL, local, **how):
+      kv_heads = k.shape[2]
+      # Query heads go with the key head that they share.
+      split = kv_heads == 1 or kv_heads % parts == 0
+      q_rows = Spec(*ROWS, None, 'model' if split else None)
+      kv_rows = Spec(*ROWS, None, 'model' if kv_heads % parts == 0 else None)
+      return jax.shard_map(
+        functools.partial(attend, **how),
+        mesh=self.mesh,
+        in_specs=(q_rows, kv_rows, kv_rows, ROWS, Spec()),
+        out_specs=q_rows,
+        check_vma=False,
+      )(q, k, v, segment_BL, local)
+
+    return on_parts
 
   @property
   def copies(self) -> int:
@@ -102,9 +176,18 @@ class Layout:
     """Bytes that sampling may use on a device."""
     if self.compute.memory:
       return int(self.compute.memory * 2**30)
-    found = self.mesh.devices.flat[0].memory_stats() or {}
+    return self.usable if self.on_cpu else int(0.9 * self.usable)
+
+  @property
+  def usable(self) -> int:
+    """Bytes of memory that programs may use on a device."""
+    device = self.mesh.devices.flat[0]
+    chip = chips.CHIPS.get(device.device_kind)
+    if chip:
+      return int(chip.usable * 2**30)
+    found = device.memory_stats() or {}
     if 'bytes_limit' in found:
-      return int(0.9 * found['bytes_limit'])
+      return found['bytes_limit']
     # A CPU: others use its memory too.
     pages = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
     return pages // 2 // self.devices
@@ -150,7 +233,26 @@ class Layout:
   def _copies(self) -> Mesh:
     """Devices by copy of the weights and shard of it."""
     shape = self.copies, self.shards
-    return Mesh(self.mesh.devices.reshape(shape), AXES)
+    return Mesh(self.mesh.devices.reshape(shape), ('data', 'model'))
+
+
+def mesh_of(devices: Sequence[jax.Device], compute: config.Compute) -> Mesh:
+  """data x fsdp x model; the devices of a process lie side by side."""
+  for name in ('model', 'fsdp'):
+    parts = getattr(compute, name)
+    if parts and len(devices) % parts:
+      raise errors.InputError(
+        f'compute.{name}={parts} does not divide {len(devices)} devices'
+      )
+  left = len(devices) // compute.model
+  fsdp = compute.fsdp or next(n for n in range(MOST, 0, -1) if left % n == 0)
+  if left % fsdp:
+    raise errors.InputError(
+      f'compute.fsdp={fsdp} times compute.model={compute.model} does not '
+      f'divide {len(devices)} devices'
+    )
+  order = sorted(devices, key=lambda d: (d.process_index, d.id))
+  return Mesh(np.array(order).reshape(-1, fsdp, compute.model), AXES)
 
 
 def _part_cpu(devices: int) -> None:

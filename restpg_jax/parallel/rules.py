@@ -1,32 +1,66 @@
-"""Which axis of which parameter is split over the `fsdp` devices."""
+"""Which axis of which parameter is split over which axis of the mesh.
+
+fsdp    a share of every weight: gathered when its layer is computed
+model   a share of the heads and of the feed-forward's hidden units, and of the
+        vocabulary: stays where it is, what the layer gives is summed
+"""
 
 import re
 
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as Spec
 
-# (path, axes of the parameter); the first rule that matches decides. Leaves of
-# the optimizer carry their parameter's path, so the rules hold for them too.
-# Those of layers are a layer's; stacked layers have one axis more in front.
+from restpg_jax import errors
+
+# (path, axes of the parameter). Every parameter of a model matches one rule;
+# leaves of the optimizer carry their parameter's path and so its rule. Those of
+# layers are a layer's; stacked layers have one axis more in front. Keys and
+# values have few heads, Gemma 2B one: each device of `model` has all of them.
 RULES = (
-  (r"'(a|b)'", ()),  # of adapters: small, whole on every device
-  (r"'(embedding|head)'", ('fsdp', None)),
-  (r"'(q|k|v|gate|up)'", ('fsdp', None)),
-  (r"'(out|down)'", (None, 'fsdp')),
-  (r"'scale'", ()),
+  # Of adapters, before those of their projections: small, whole everywhere.
+  (r"'(a|b)'", (None, None)),
+  (r"'(embedding|head)'", ('model', 'fsdp')),
+  (r"'(q|gate|up)'", ('fsdp', 'model')),
+  (r"'(k|v)'", ('fsdp', None)),
+  (r"'(out|down)'", ('model', 'fsdp')),
+  (r"'scale'", (None,)),
 )
 
 
 def spec(path: str, shape: tuple[int, ...], mesh: Mesh) -> Spec:
-  """The partition of a leaf; whole where it has another shape than a rule's
-  parameter (factored moments) or does not divide."""
-  for pattern, axes in RULES:
-    if re.search(pattern, path):
-      if "'layers'" in path and axes:
-        axes = (None, *axes)
-      fits = len(axes) == len(shape) and all(
-        axis is None or size % mesh.shape[axis] == 0
-        for axis, size in zip(axes, shape, strict=True)
-      )
-      return Spec(*axes) if fits else Spec()
+  """The partition of a leaf: whole where it has another shape than a rule's
+  parameter (factored moments), or an axis that does not divide."""
+  for axes in matching(path):
+    if "'layers'" in path:
+      axes = (None, *axes)
+    if len(axes) == len(shape):
+      return Spec(*map(_axis(mesh), axes, shape))
   return Spec()
+
+
+def matching(path: str) -> list[tuple[str | None, ...]]:
+  """The axes of each rule for this path: one for a parameter."""
+  return [axes for pattern, axes in RULES if re.search(pattern, path)]
+
+
+def check(size, mesh: Mesh) -> None:
+  """Raises InputError for a models.decoder.Size that `model` does not divide:
+  a head must not lie in two parts."""
+  parts = mesh.shape['model']
+  for name in ('heads', 'hidden', 'vocabulary'):
+    if getattr(size, name) % parts:
+      raise errors.InputError(
+        f'compute.model={parts} does not divide the {getattr(size, name)} '
+        f'{name} of the model; take a smaller power of two'
+      )
+
+
+def _axis(mesh: Mesh):
+  """Where a size is split, or None: not over an axis that the mesh lacks or
+  that does not divide it."""
+
+  def one(axis, size):
+    parts = mesh.shape.get(axis, 1)
+    return axis if parts > 1 and size % parts == 0 else None
+
+  return one

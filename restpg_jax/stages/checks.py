@@ -6,7 +6,7 @@ import math
 from restpg_jax import assets, config, errors
 from restpg_jax.data import longlamp
 from restpg_jax.io import weights
-from restpg_jax.models import formats
+from restpg_jax.models import decoder, formats, packed
 from restpg_jax.rewards import judge
 from restpg_jax.stages import language, select
 from restpg_jax.training import lora
@@ -29,13 +29,16 @@ def check(cfg: config.Config) -> None:
     'compute.slots': cfg.compute.slots,
     'compute.shards': cfg.compute.shards,
     'compute.judged': cfg.compute.judged,
-    'compute.fsdp': cfg.compute.fsdp,
+    'compute.model': cfg.compute.model,
     'compute.log_every': cfg.compute.log_every,
   }
   for name, value in least.items():
     if value < 1:
       raise errors.InputError(f'{name} is {value}; it must be at least 1')
-  for name in ('prompts', 'samples', 'memory', 'cpu_devices'):
+  for name in (
+    *('prompts', 'samples', 'memory', 'cpu_devices', 'fsdp'),
+    *('rows', 'row_length'),
+  ):
     value = getattr(cfg.compute, name)
     if not value >= 0:
       raise errors.InputError(
@@ -52,6 +55,7 @@ def check(cfg: config.Config) -> None:
         f'{name}.dtype is {dtype!r}; it must be {" or ".join(language.DTYPES)}'
       )
   check_rounds(cfg.draw)
+  check_training(cfg)
   select.check(cfg.select)
   judge.check(cfg.reward.rule)
   if cfg.train.lora != config.Lora():
@@ -73,6 +77,29 @@ def check_sampling(name: str, how: config.Sample | config.Reason) -> None:
   else:
     return
   raise errors.InputError(f'{name}.{fault}')
+
+
+def check_training(cfg: config.Config) -> None:
+  """Names of ways to compute, and that every example fits its row."""
+  for name, known in (('attention', packed.NAMES), ('remat', decoder.REMAT)):
+    value = getattr(cfg.compute, name)
+    if value and value not in known:
+      raise errors.InputError(
+        f'compute.{name} is {value!r}; known are {", ".join(known)}'
+      )
+  most = cfg.prompt.max_input + cfg.prompt.max_output
+  if 0 < cfg.compute.row_length < most:
+    raise errors.InputError(
+      f'compute.row_length={cfg.compute.row_length} is too short: an example '
+      f'may have prompt.max_input + prompt.max_output = {most} tokens'
+    )
+  if (
+    cfg.compute.attention == 'splash' and cfg.compute.row_length % packed.LANES
+  ):
+    raise errors.InputError(
+      f'compute.row_length={cfg.compute.row_length} must be a multiple of '
+      f'{packed.LANES} for compute.attention=splash'
+    )
 
 
 def check_rounds(draw: config.Draw) -> None:

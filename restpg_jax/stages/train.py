@@ -8,13 +8,14 @@ import warnings
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from etils import epath
 
 from restpg_jax import config, errors, types
 from restpg_jax.io import checkpoints, progress, records, weights
-from restpg_jax.models import decoder
-from restpg_jax.stages import draw, language
-from restpg_jax.training import batches, lora, meter, optimizer
+from restpg_jax.models import decoder, packed
+from restpg_jax.stages import draw, feed, language
+from restpg_jax.training import batches, lora, meter, optimizer, packing
 from restpg_jax.training import step as steps
 
 
@@ -41,6 +42,8 @@ class Log:
   # moved in bfloat16 (training/meter.py); None: logged before they were.
   changed: float | None = None
   changed_in_bf16: float | None = None
+  # Share of this step's token slots that held tokens; None: as above.
+  packed: float | None = None
 
 
 def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
@@ -49,9 +52,18 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
   Goes on from the last of them; the same batches follow, and so the same
   weights as in a run that was never interrupted.
   """
-  settings = check(cfg.train, layout)
+  settings = check(cfg.train)
   params, size = weights.load(start / 'model')
   rows, counts = read_rows(examples, trajectories, size, cfg)
+  attention = attention_of(layout, size, settings.compute_dtype)
+  reads = feed.Feed.of(
+    rows,
+    size,
+    layout,
+    attention=attention,
+    seed=cfg.seed,
+    size=settings.batch_size,
+  )
   rate = optimizer.schedule(
     settings.learning_rate,
     steps=settings.steps,
@@ -64,44 +76,45 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
     weight_decay=settings.weight_decay,
     clip=settings.clip,
   )
-  # Layers compiled in one piece are 1.4 times as fast on a CPU.
-  unroll = size.layers if layout.on_cpu else 1
+  model = model_of(size, attention, settings, layout)
   dtype = jnp.dtype(settings.compute_dtype)
-  model = decoder.Decoder(size, dtype, unroll=unroll)
   frozen, trained = lora.split(
     params, settings.lora, dtype=dtype, seed=cfg.seed
   )
   trained = jax.tree.map(jnp.asarray, trained)
   state = layout.place(latest(out, steps.start(trained, tx, frozen)))
-  join = functools.partial(lora.variables, settings=settings.lora)
-  step = layout.sharded(steps.build(logits_at(model), tx, join), state)
+  accumulate, update = programs(model, tx, state, layout)
   made = described(settings.lora, start, out)
   log = records.Appender(out / 'metrics.jsonl', Log)
   logged = {line.step for line in log.done}  # by a run that was killed
-  shape = batches.Shape.of(rows)
-  metrics = None
   warned = False
-  first = int(state.step)
+  first = saved = int(state.step)
   with (
     checkpoints.Saver() as saver,
     progress.bar(settings.steps, 'steps', 'train', first) as shown,
   ):
     for n in range(first, settings.steps):
-      chosen = batches.rows_of_step(
-        len(rows), seed=cfg.seed, step=n, size=settings.batch_size
-      )
-      state, metrics = step(
-        state, batches.pack([rows[i] for i in chosen], shape)
-      )
+      chosen, groups = reads.step(n)
+      sums, count = None, np.float32(max(1, batches.targets(chosen)))
+      for group in groups:
+        batch = feed.batch(chosen, group, layout)
+        sums = accumulate(state, sums, batch, count)
+      state, metrics = update(state, sums)
       done = n + 1
-      shown.update(1, tokens=sum(len(rows[i].tokens) for i in chosen))
+      found = {name: float(metrics[name]) for name in ('loss', 'grad_norm')}
+      if not np.isfinite(list(found.values())).all():
+        raise feed.diverged(out, done, found, chosen, groups, after=saved)
+      tokens = sum(len(row.tokens) for row in chosen)
+      slots = packing.slots(groups)
+      shown.update(1, tokens=tokens, busy=tokens, slots=slots)
       if done % layout.compute.log_every == 0 or done == settings.steps:
-        line = measured(done, metrics, rate, out)
+        line = measured(done, metrics, rate, tokens / slots)
         warned = warned or warn_if_lost(line)
         if done not in logged:
           log.append([line])
       if done % settings.checkpoint_every == 0 or done == settings.steps:
         save(saver, out, done, state, size, made)
+        saved = done
   *_, last = records.read(out / 'metrics.jsonl', Log)
   return (
     {
@@ -118,9 +131,8 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
   )
 
 
-def check(settings: config.Train, layout) -> config.Train:
+def check(settings: config.Train) -> config.Train:
   """Raises InputError for what would only fail later."""
-  layout.check_batch(settings.batch_size)
   if settings.optimizer not in optimizer.OPTIMIZERS:
     raise errors.InputError(
       f'train.optimizer is {settings.optimizer!r}; known are '
@@ -156,24 +168,56 @@ def read_rows(examples, trajectories, size, cfg: Settings):
     cut += len(target) > cfg.prompt.max_output
     target = target[: cfg.prompt.max_output]
     ids = prompt[sample.example_id].ids
-    rows.append(batches.Row.of(ids, target, sample.reward))
+    name = f'{sample.example_id} {sample.j}'
+    rows.append(batches.Row.of(ids, target, sample.reward, name))
   return rows, {
     'cut_targets': cut,
     'cut_prompts': sum(bool(p.cut) for p in asked),
   }
 
 
-def logits_at(model: decoder.Decoder):
-  """apply(variables, tokens_BL, place_BT) -> logits [B, T, V] at the places."""
-
-  def places(module, tokens_BL, place_BT):
-    hidden_BLD = module.hidden(tokens_BL)
-    return module.logits(
-      jnp.take_along_axis(hidden_BLD, place_BT[..., None], axis=1)
+def attention_of(layout, size: decoder.Size, dtype: str) -> str:
+  """The name of the attention; raises InputError where it cannot be had."""
+  name, cap = layout.compute.attention, size.attention_softcap
+  if not name:
+    return packed.default(
+      layout.platform, head_size=size.head_size, cap=cap, dtype=dtype
     )
+  fault = packed.fault(name, layout.platform, cap=cap, dtype=dtype)
+  if fault:
+    raise errors.InputError(
+      f'compute.attention={name} {fault}; leave it empty for what fits best'
+    )
+  return name
 
-  return lambda variables, *arrays: model.apply(
-    variables, *arrays, method=places
+
+def model_of(
+  size: decoder.Size, attention: str, settings: config.Train, layout
+) -> steps.Model:
+  """The decoder as functions of its variables."""
+  attend = packed.NAMES[attention]
+  model = decoder.Decoder(
+    size,
+    jnp.dtype(settings.compute_dtype),
+    # Layers compiled in one piece are 1.4 times as fast on a CPU.
+    unroll=size.layers if layout.on_cpu else 1,
+    remat=layout.compute.remat or ('none' if layout.on_cpu else 'full'),
+    # Kernels of Pallas are not partitioned by the compiler.
+    attend=layout.by_rows(attend) if attention == 'splash' else attend,
+  )
+
+  join = functools.partial(lora.variables, settings=settings.lora)
+  hidden = functools.partial(model.apply, method='hidden')
+  logits = functools.partial(model.apply, method='logits')
+  return steps.Model(hidden, logits, size.vocabulary, join)
+
+
+def programs(model: steps.Model, tx, state: steps.State, layout):
+  """accumulate and update, compiled for a state like this one."""
+  accumulate = steps.accumulate(model, devices=layout.parts, pin=layout.pin)
+  return (
+    layout.sharded(accumulate, steps.Sums(None, state.params), donate=[1]),
+    layout.sharded(steps.update(tx), (state, None), donate=[0]),
   )
 
 
@@ -210,18 +254,15 @@ def latest(out: epath.Path, fresh: steps.State) -> steps.State:
   return steps.State(jnp.int32(done[-1]), params, opt, fresh.frozen)
 
 
-def measured(done: int, metrics, rate, out) -> Log:
-  """Raises FloatingPointError where the loss is no number any more."""
-  loss = float(metrics['loss'])
-  if not jnp.isfinite(loss):
-    raise FloatingPointError(f'{out}: the loss is {loss} at step {done}')
+def measured(done: int, metrics, rate, packed: float) -> Log:
   return Log(
     done,
-    loss,
+    float(metrics['loss']),
     float(metrics['grad_norm']),
     float(rate(done - 1)),
     float(metrics['changed']),
     float(metrics['changed_in_bf16']),
+    packed,
   )
 
 

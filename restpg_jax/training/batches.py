@@ -7,64 +7,77 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from restpg_jax.training import packing
+
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-  """One training sequence."""
+  """One training sequence: an example with one of its outputs."""
 
   tokens: tuple[int, ...]
   weights: tuple[float, ...]  # of predicting each token; 0: only context
+  id: str = ''
 
   @classmethod
-  def of(cls, prompt: Sequence[int], target: Sequence[int], reward: float):
+  def of(
+    cls,
+    prompt: Sequence[int],
+    target: Sequence[int],
+    reward: float,
+    id: str = '',
+  ):
     """Context, then a target whose every token weighs `reward`."""
     return cls(
-      (*prompt, *target), (0.0,) * len(prompt) + (reward,) * len(target)
+      (*prompt, *target), (0.0,) * len(prompt) + (reward,) * len(target), id
+    )
+
+  @property
+  def length(self) -> packing.Length:
+    # The first token is never predicted.
+    return packing.Length(
+      len(self.tokens), sum(w != 0 for w in self.weights[1:])
     )
 
 
 class Batch(NamedTuple):
-  """B rows, right-padded; logits are wanted at T places of each."""
+  """B rows of sequences side by side; logits are wanted at T places of each."""
 
   tokens_BL: jax.Array
-  place_BT: jax.Array  # index of the token before the target
+  segment_BL: jax.Array  # 1, 2, .. of the sequences of a row; 0 where padded
+  position_BL: jax.Array  # of a token in its sequence
+  place_BT: jax.Array  # index in the row of the token before the target
   target_BT: jax.Array
   weight_BT: jax.Array  # 0 where padded
 
 
-@dataclasses.dataclass(frozen=True)
-class Shape:
-  """The one compiled shape of a run: L tokens a row, T targets a row."""
-
-  length: int
-  targets: int
-
-  @classmethod
-  def of(cls, rows: Sequence[Row], multiple: int = 16) -> 'Shape':
-    """The least multiples that hold every row."""
-    return cls(
-      _up(max(len(r.tokens) for r in rows), multiple),
-      _up(max(sum(w != 0 for w in r.weights[1:]) for r in rows), multiple),
-    )
-
-
-def pack(rows: Sequence[Row], shape: Shape) -> Batch:
-  """Rows as arrays; a row that is too long is our own mistake."""
-  B, L, T = len(rows), shape.length, shape.targets
-  batch = Batch(
-    np.zeros((B, L), np.int32),
-    np.zeros((B, T), np.int32),
-    np.zeros((B, T), np.int32),
-    np.zeros((B, T), np.float32),
+def pack(rows: Sequence[Sequence[Row]], shape: packing.Shape) -> Batch:
+  """Each row of sequences as arrays; too many for it are our own mistake."""
+  B, L, T = shape.rows, shape.length, shape.targets
+  tokens_BL, segment_BL, position_BL = np.zeros((3, B, L), np.int32)
+  place_BT, target_BT = np.zeros((2, B, T), np.int32)
+  weight_BT = np.zeros((B, T), np.float32)
+  for b, sequences in enumerate(rows):
+    begin = filled = 0
+    for segment, one in enumerate(sequences, 1):
+      tokens, weights = np.array(one.tokens), np.array(one.weights)
+      (at,) = np.nonzero(weights[1:])
+      here = slice(begin, begin + len(tokens))
+      tokens_BL[b, here] = tokens
+      segment_BL[b, here] = segment
+      position_BL[b, here] = np.arange(len(tokens))
+      there = slice(filled, filled + len(at))
+      place_BT[b, there] = begin + at
+      target_BT[b, there] = tokens[at + 1]
+      weight_BT[b, there] = weights[at + 1]
+      begin, filled = here.stop, there.stop
+  return Batch(
+    tokens_BL, segment_BL, position_BL, place_BT, target_BT, weight_BT
   )
-  for b, row in enumerate(rows):
-    tokens, weights = np.array(row.tokens), np.array(row.weights)
-    (at,) = np.nonzero(weights[1:])
-    batch.tokens_BL[b, : len(tokens)] = tokens
-    batch.place_BT[b, : len(at)] = at
-    batch.target_BT[b, : len(at)] = tokens[at + 1]
-    batch.weight_BT[b, : len(at)] = weights[at + 1]
-  return batch
+
+
+def targets(rows: Sequence[Row]) -> int:
+  """Target tokens that count: what the loss is divided by."""
+  return sum(row.length.targets for row in rows)
 
 
 def rows_of_step(count: int, *, seed: int, step: int, size: int) -> list[int]:
@@ -78,7 +91,3 @@ def rows_of_step(count: int, *, seed: int, step: int, size: int) -> list[int]:
     for epoch in {place // count for place in places}
   }
   return [int(orders[place // count][place % count]) for place in places]
-
-
-def _up(n: int, multiple: int) -> int:
-  return -(-n // multiple) * multiple

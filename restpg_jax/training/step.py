@@ -1,4 +1,4 @@
-"""One optimizer step: loss, gradient, update."""
+"""An optimizer step: gradients of its micro-batches, then the update."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,6 +10,7 @@ import optax
 from restpg_jax.training import batches, loss, meter
 
 Params = Any  # a tree of float32 arrays
+LOGITS = 2**27  # that a device holds at once: 0.5 GiB in float32
 
 
 class State(NamedTuple):
@@ -21,36 +22,76 @@ class State(NamedTuple):
   frozen: Params = ()  # what is only read, where adapters are trained
 
 
+class Sums(NamedTuple):
+  """Over the micro-batches of a step so far."""
+
+  loss: jax.Array
+  grads: Params
+
+
+class Model(NamedTuple):
+  """What is trained, as functions of its parameters."""
+
+  # (params, tokens_BL, position_BL, segment_BL) -> hidden states [B, L, D]
+  hidden: Callable[..., jax.Array]
+  # (params, hidden states [B, t, D]) -> logits [B, t, V]
+  logits: Callable[[Params, jax.Array], jax.Array]
+  vocabulary: int  # V
+  # What these functions take, of the trained and the frozen.
+  join: Callable[[Params, Params], Params] = lambda trained, frozen: trained
+
+
 def start(
   params: Params, tx: optax.GradientTransformation, frozen: Params = ()
 ) -> State:
   return State(jnp.int32(0), params, tx.init(params), frozen)
 
 
-def build(
-  apply: Callable[[Params, jax.Array, jax.Array], jax.Array],
-  tx: optax.GradientTransformation,
-  join: Callable[[Params, Params], Params] = lambda trained, frozen: trained,
-) -> Callable[[State, batches.Batch], tuple[State, dict[str, jax.Array]]]:
-  """step(state, batch) -> state, metrics: loss, grad_norm, and meter's shares.
+def accumulate(
+  model: Model,
+  *,
+  devices: int = 1,
+  pin: Callable[..., jax.Array] = lambda x, last=None: x,
+) -> Callable[..., Sums]:
+  """program(state, sums, batch, count) -> sums with this micro-batch.
 
-  apply(params, tokens_BL, place_BT) gives the logits [B, T, V] at the places;
-  its params are what `join` makes of those that are trained and the frozen.
+  sums is None for the first of a step: no gradients are there but its own.
+  count is that of the step's target tokens. pin(x) keeps an array with a
+  leading axis of rows split over the `devices` as batches are; pin(x, 'model')
+  its last axis too, over those that share a model.
   """
+  places = max(1, LOGITS // model.vocabulary) * devices
 
-  def objective(trained, frozen, batch):
-    params = join(trained, frozen)
-    logits_BTV = apply(params, batch.tokens_BL, batch.place_BT)
-    return loss.weighted_loss(logits_BTV, batch)
-
-  def step(state, batch):
-    value, grads = jax.value_and_grad(objective)(
-      state.params, state.frozen, batch
+  def objective(trained, frozen, batch, count):
+    params = model.join(trained, frozen)
+    hidden_BLD = pin(
+      model.hidden(params, batch.tokens_BL, batch.position_BL, batch.segment_BL)
     )
-    updates, opt = tx.update(grads, state.optimizer, state.params)
+
+    def logits(hidden_BtD):
+      return pin(model.logits(params, pin(hidden_BtD)), 'model')
+
+    return loss.weighted(hidden_BLD, batch, logits, places=places) / count
+
+  def program(state, sums, batch: batches.Batch, count):
+    new = Sums(
+      *jax.value_and_grad(objective)(state.params, state.frozen, batch, count)
+    )
+    return new if sums is None else jax.tree.map(jnp.add, sums, new)
+
+  return program
+
+
+def update(
+  tx: optax.GradientTransformation,
+) -> Callable[[State, Sums], tuple[State, dict[str, jax.Array]]]:
+  """program(state, sums) -> state, metrics: loss, grad_norm, meter's shares."""
+
+  def program(state, sums):
+    updates, opt = tx.update(sums.grads, state.optimizer, state.params)
     params = optax.apply_updates(state.params, updates)
-    metrics = {'loss': value, 'grad_norm': optax.tree.norm(grads)}
-    metrics |= meter.changed(state.params, updates, grads)
+    metrics = {'loss': sums.loss, 'grad_norm': optax.tree.norm(sums.grads)}
+    metrics |= meter.changed(state.params, updates, sums.grads)
     return State(state.step + 1, params, opt, state.frozen), metrics
 
-  return step
+  return program

@@ -1,5 +1,6 @@
 """Run by test_layout.py where there are 8 devices; prints what it found."""
 
+import functools
 import json
 
 import jax
@@ -33,10 +34,13 @@ def main():
   params = init(jax.random.key(0), jnp.zeros((1, 4), int))['params']
   params = jax.device_get(params)
   one = layouts.Layout(
-    Mesh(np.array(jax.devices()[:1]).reshape(1, 1), layouts.AXES),
+    Mesh(np.array(jax.devices()[:1]).reshape(1, 1, 1), layouts.AXES),
     config.Compute(),
   )
-  layout = {n: layouts.Layout.of(config.Compute(fsdp=n)) for n in (1, 2, 4)}
+  layout = {n: layouts.Layout.of(config.Compute(fsdp=n)) for n in (0, 1, 4)}
+  layout |= {
+    '2x2x2': layouts.Layout.of(config.Compute(fsdp=2, model=2)),
+  }
   trained = {n: train(params, layout[n]) for n in layout}
   alone = train(params, one)
   drawn = sample(params, one)
@@ -52,10 +56,13 @@ def main():
     'shared': {n: sample(params, sharing(n)) == drawn for n in (2, 8)},
     'weights': {n: held(params, sharing(n)) for n in (1, 2, 8)},
     'collectives': {n: collectives(params, sharing(n)) for n in (1, 8)},
+    'born': born(params, layout[4]),
     'errors': [
       message(lambda: layouts.Layout.of(config.Compute(fsdp=3))),
-      message(lambda: layout[2].check_batch(12)),
-      message(lambda: layout[2].check_batch(16)),
+      message(lambda: layouts.Layout.of(config.Compute(fsdp=4, model=4))),
+      message(lambda: layout[4].check_batch(12)),
+      message(lambda: layout['2x2x2'].check_batch(6)),
+      message(lambda: layout['2x2x2'].check_batch(12)),
     ],
   }
   print(json.dumps(report))
@@ -79,8 +86,8 @@ def train(params, layout):
     weight_decay=0.01,
     clip=1.0,
   )
-  fresh = jax.tree.map(jnp.array, params)
-  state = layout.place(steps.start(fresh, tx))
+  start = functools.partial(steps.start, tx=tx)
+  state = layout.born(start, layout.place(params))
   step = layout.sharded(steps.build(apply, tx), state)
   rng = np.random.default_rng(1)
   for _ in range(5):
@@ -88,7 +95,8 @@ def train(params, layout):
       batches.Row.of(rng.integers(4, 128, 8), rng.integers(4, 128, 8), 1.0)
       for _ in range(16)
     ]
-    state, _ = step(state, batches.pack(rows, batches.Shape(16, 8)))
+    own = batches.pack(rows, batches.Shape(16, 8))
+    state, _ = step(state, layout.batch(own, 16))
   return state
 
 
@@ -114,6 +122,20 @@ def shards(params):
     'scale': params['final_norm']['scale'],
   }
   return {k: x.addressable_shards[0].data.shape for k, x in arrays.items()}
+
+
+def born(params, layout):
+  """What one device holds of Adam's first moment of the embedding."""
+  tx = optimizer.build(
+    'adamw', optax.constant_schedule(1e-3), weight_decay=0.0, clip=1.0
+  )
+  start = functools.partial(steps.start, tx=tx)
+  state = layout.born(start, layout.place(params))
+  return [
+    x.addressable_shards[0].data.shape
+    for path, x in jax.tree_util.tree_leaves_with_path(state.optimizer)
+    if ".mu['embedding']" in jax.tree_util.keystr(path)
+  ]
 
 
 def sharing(shards):

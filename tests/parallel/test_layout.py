@@ -13,7 +13,13 @@ from restpg_jax import config, errors
 from restpg_jax.parallel import layout as layouts
 
 HERE = pathlib.Path(__file__).parent
-SIZES = pytest.mark.parametrize('fsdp', ['1', '2', '4'])
+MESHES = {  # compute.fsdp, or the whole mesh -> devices of fsdp, of model
+  '0': (8, 1),
+  '1': (1, 1),
+  '4': (4, 1),
+  '2x2x2': (2, 2),
+}
+SIZES = pytest.mark.parametrize('mesh', MESHES)
 
 
 @pytest.fixture(scope='module')
@@ -35,21 +41,25 @@ def eight():
 
 
 @SIZES
-def test_training_on_eight_devices_equals_training_on_one(eight, fsdp):
-  assert eight['devices'][fsdp] == 8
-  assert eight['difference'][fsdp] < 1e-5
+def test_training_on_eight_devices_equals_training_on_one(eight, mesh):
+  assert eight['devices'][mesh] == 8
+  assert eight['difference'][mesh] < 1e-5
   assert eight['moved'] > 1e-3  # five steps of training did something
 
 
 @SIZES
-def test_each_device_holds_its_part_of_the_weights(eight, fsdp):
-  n = int(fsdp)
-  assert eight['shards'][fsdp] == {
-    'embedding': [128 // n, 128],
-    'q': [2, 128 // n, 128],
-    'down': [2, 128, 128 // n],
+def test_each_device_holds_its_part_of_the_weights(eight, mesh):
+  f, m = MESHES[mesh]
+  assert eight['shards'][mesh] == {
+    'embedding': [128 // m, 128 // f],
+    'q': [2, 128 // f, 128 // m],
+    'down': [2, 128 // m, 128 // f],
     'scale': [128],
   }
+
+
+def test_the_state_of_the_optimizer_is_born_in_parts(eight):
+  assert eight['born'] == [[128, 32]]
 
 
 def test_samples_on_eight_devices_are_those_of_one(eight):
@@ -70,7 +80,10 @@ def test_a_model_may_be_shared_by_several_devices(eight):
 def test_what_does_not_divide_is_the_users_error(eight):
   assert eight['errors'] == [
     'compute.fsdp=3 does not divide 8 devices',
-    'train.batch_size=12 is no multiple of 8 devices',
+    'compute.fsdp=4 times compute.model=4 does not divide 8 devices',
+    'train.batch_size=12 is no multiple of 8 parts of the mesh',
+    'train.batch_size=6 is no multiple of 4 parts of the mesh that 2 devices '
+    'each share',
     None,
   ]
 
@@ -78,7 +91,7 @@ def test_what_does_not_divide_is_the_users_error(eight):
 def test_all_devices_are_used():
   layout = layouts.Layout.of(config.Compute())
   assert layout.devices == jax.device_count()
-  assert layout.mesh.axis_names == ('data', 'fsdp')
+  assert layout.mesh.axis_names == ('data', 'fsdp', 'model')
 
 
 def test_more_parts_than_devices_are_refused():

@@ -7,61 +7,88 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import PartitionSpec as Spec
 
-from restpg_jax.models import decoder
+from restpg_jax import errors
+from restpg_jax.models import catalog, decoder
 from restpg_jax.parallel import rules
 
-MESH = types.SimpleNamespace(shape={'data': 2, 'fsdp': 4})
+MESH = types.SimpleNamespace(shape={'data': 2, 'fsdp': 4, 'model': 2})
 
 
 @pytest.mark.parametrize(
   ('path', 'shape', 'expected'),
   [
-    ("['embedding']", (64, 7), Spec('fsdp', None)),
-    ("['head']", (64, 7), Spec('fsdp', None)),
-    ("['layers']['attention']['q']", (3, 8, 5), Spec(None, 'fsdp', None)),
-    ("['layers']['attention']['out']", (3, 5, 8), Spec(None, None, 'fsdp')),
-    ("['layers']['feed_forward']['up']", (3, 8, 5), Spec(None, 'fsdp', None)),
-    ("['layers']['feed_forward']['down']", (3, 5, 8), Spec(None, None, 'fsdp')),
+    ("['embedding']", (6, 8), Spec('model', 'fsdp')),
+    ("['head']", (6, 8), Spec('model', 'fsdp')),
+    ("['layers']['attention']['q']", (3, 8, 6), Spec(None, 'fsdp', 'model')),
+    ("['layers']['attention']['k']", (3, 8, 6), Spec(None, 'fsdp', None)),
+    ("['layers']['attention']['out']", (3, 6, 8), Spec(None, 'model', 'fsdp')),
+    ("['layers']['feed_forward']['up']", (3, 8, 6), Spec(None, 'fsdp', 'model')),
+    (
+      "['layers']['feed_forward']['down']",
+      (3, 6, 8),
+      Spec(None, 'model', 'fsdp'),
+    ),
     # Adapters are small; their two axes are not those of their projection.
-    ("['layers']['attention']['q']['a']", (3, 8, 4), Spec()),
-    (".optimizer[1].mu['layers']['attention']['out']['b']", (3, 4, 8), Spec()),
-    ("['layers_2']['attention']['q']", (8, 5), Spec('fsdp', None)),
-    ("['layers_2']['feed_forward']['down']", (5, 8), Spec(None, 'fsdp')),
-    ("['final_norm']['scale']", (8,), Spec()),
+    ("['layers']['attention']['q']['a']", (3, 8, 4), Spec(None, None, None)),
+    (
+      ".optimizer[1].mu['layers']['attention']['out']['b']",
+      (3, 4, 8),
+      Spec(None, None, None),
+    ),
+    ("['layers_2']['attention']['q']", (8, 6), Spec('fsdp', 'model')),
+    ("['layers_2']['feed_forward']['down']", (6, 8), Spec('model', 'fsdp')),
+    ("['final_norm']['scale']", (8,), Spec(None)),
     # Adam's moments carry their parameter's path and shape ..
-    (".optimizer[1].mu['embedding']", (64, 7), Spec('fsdp', None)),
+    (".optimizer[1].mu['embedding']", (6, 8), Spec('model', 'fsdp')),
     # .. factored moments the path alone: they stay whole.
     (".optimizer[1].v_row['layers']['attention']['q']", (3, 8), Spec()),
-    # 6 rows cannot be split in 4.
-    ("['embedding']", (6, 8), Spec()),
+    # 7 rows cannot be split in 2.
+    ("['embedding']", (7, 8), Spec(None, 'fsdp')),
     ('.step', (), Spec()),
   ],
-)
+)  # fmt: skip
 def test_a_leaf_is_split_as_its_parameter_is(path, shape, expected):
   assert rules.spec(path, shape, MESH) == expected
 
 
-def test_every_matrix_of_gemma_2b_is_split():
-  gemma_2b = decoder.Size(
-    layers=18,
-    width=2048,
-    hidden=16384,
-    heads=8,
-    kv_heads=1,
-    head_size=256,
-    vocabulary=256128,
-  )
+def parameters(name):
+  """Path -> shape of every parameter of a model of the catalog."""
   shapes = jax.eval_shape(
-    decoder.Decoder(gemma_2b).init, jax.random.key(0), jnp.zeros((1, 4), int)
+    decoder.Decoder(catalog.size(name)).init,
+    jax.random.key(0),
+    jnp.zeros((1, 4), int),
   )['params']
-  mesh = types.SimpleNamespace(shape={'data': 1, 'fsdp': 64})
-  whole = {
-    jax.tree_util.keystr(path)
+  return {
+    jax.tree_util.keystr(path): x.shape
     for path, x in jax.tree_util.tree_leaves_with_path(shapes)
-    if rules.spec(jax.tree_util.keystr(path), x.shape, mesh) == Spec()
   }
-  assert whole == {
-    "['final_norm']['scale']",
-    "['layers']['attention_norm']['scale']",
-    "['layers']['feed_forward_norm']['scale']",
-  }
+
+
+@pytest.mark.parametrize('name', catalog.CATALOG)
+def test_every_parameter_has_one_rule_and_every_split_divides(name):
+  shapes = parameters(name)
+  # v4:4x4x4, v4:2x4x4 and a host, with and without a model axis.
+  for data, fsdp, model in [(4, 16, 1), (1, 64, 1), (8, 4, 2), (1, 8, 4)]:
+    mesh = types.SimpleNamespace(
+      shape={'data': data, 'fsdp': fsdp, 'model': model}
+    )
+    rules.check(catalog.size(name), mesh)
+    for path, shape in shapes.items():
+      (axes,) = rules.matching(path)
+      found = [axis for axis in rules.spec(path, shape, mesh) if axis]
+      expected = [axis for axis in axes if axis and mesh.shape[axis] > 1]
+      assert found == expected, (path, shape)
+
+
+def test_a_head_is_not_cut_in_two():
+  mesh = types.SimpleNamespace(shape={'model': 16})
+  with pytest.raises(errors.InputError) as e:
+    rules.check(catalog.size('gemma_2b'), mesh)
+  assert str(e.value).startswith(
+    'compute.model=16 does not divide the 8 heads of the model'
+  )
+
+
+def test_a_mesh_without_an_axis_splits_by_the_others():
+  mesh = types.SimpleNamespace(shape={'data': 2, 'model': 4})
+  assert rules.spec("['embedding']", (8, 8), mesh) == Spec('model', None)

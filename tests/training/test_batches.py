@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restpg_jax.training import batches
+from restpg_jax.training import batches, packing
 
 
 def test_only_the_target_counts():
@@ -16,45 +16,51 @@ def test_only_the_target_counts():
   assert row.weights == (0.0, 0.0, 0.0, 0.7, 0.7)
 
 
-def test_shape_is_the_least_multiple_that_holds_every_row():
-  rows = [
-    batches.Row.of([2] * 10, [5] * 7, 1.0),
-    batches.Row.of([2], [5] * 15, 0.3),
-  ]
-  assert batches.Shape.of(rows) == batches.Shape(length=32, targets=16)
-  assert batches.Shape.of(rows, 1) == batches.Shape(length=17, targets=15)
-  longer = [*rows, batches.Row.of([2], [5] * 17, 1.0)]
-  assert batches.Shape.of(longer) == batches.Shape(length=32, targets=32)
+def test_a_length_counts_the_targets_that_are_predicted():
+  assert batches.Row.of([2, 8, 9], [5, 1], 0.7).length == (5, 2)
+  assert batches.Row((2, 4, 7), (1.0, 0.5, 0.0)).length == (3, 1)
+  assert batches.Row.of([2, 8], [5, 6], 0.0).length == (4, 0)
 
 
 def test_pack_by_hand():
   rows = [
-    batches.Row.of([2, 8], [5, 6, 1], 1.0),
-    batches.Row((2, 4, 7, 9), (1.0, 0.5, 0.0, 0.25)),
+    [
+      batches.Row.of([2, 8], [5, 6, 1], 1.0),
+      batches.Row((2, 4, 7, 9), (1.0, 0.5, 0.0, 0.25)),
+    ],
+    [],
   ]
-  batch = batches.pack(rows, batches.Shape(length=6, targets=4))
+  batch = batches.pack(rows, packing.Shape(rows=2, length=10, targets=6))
+  nothing = [0] * 10
   np.testing.assert_array_equal(
-    batch.tokens_BL, [[2, 8, 5, 6, 1, 0], [2, 4, 7, 9, 0, 0]]
+    batch.tokens_BL, [[2, 8, 5, 6, 1, 2, 4, 7, 9, 0], nothing]
+  )
+  np.testing.assert_array_equal(
+    batch.segment_BL, [[1, 1, 1, 1, 1, 2, 2, 2, 2, 0], nothing]
+  )
+  np.testing.assert_array_equal(
+    batch.position_BL, [[0, 1, 2, 3, 4, 0, 1, 2, 3, 0], nothing]
   )
   # A place is the index of the token before; the first token has none.
-  np.testing.assert_array_equal(batch.place_BT, [[1, 2, 3, 0], [0, 2, 0, 0]])
-  np.testing.assert_array_equal(batch.target_BT, [[5, 6, 1, 0], [4, 9, 0, 0]])
+  np.testing.assert_array_equal(batch.place_BT, [[1, 2, 3, 5, 7, 0], [0] * 6])
+  np.testing.assert_array_equal(batch.target_BT, [[5, 6, 1, 4, 9, 0], [0] * 6])
   np.testing.assert_array_equal(
-    batch.weight_BT, [[1, 1, 1, 0], [0.5, 0.25, 0, 0]]
+    batch.weight_BT, [[1, 1, 1, 0.5, 0.25, 0], [0] * 6]
   )
-  assert [x.dtype.name for x in batch] == ['int32', 'int32', 'int32', 'float32']
+  assert {x.dtype.name for x in batch[:5]} == {'int32'}
+  assert batch.weight_BT.dtype == np.float32
 
 
 def test_a_reward_of_0_leaves_nothing_to_learn():
   row = batches.Row.of([2, 8], [5, 6], 0.0)
-  batch = batches.pack([row], batches.Shape(length=4, targets=2))
+  batch = batches.pack([[row]], packing.Shape(1, 4, 2))
   np.testing.assert_array_equal(batch.weight_BT, [[0, 0]])
-  assert batches.Shape.of([row], 1).targets == 0
+  assert batches.targets([row, batches.Row.of([2], [5, 1], 0.1)]) == 2
 
 
 def test_a_row_over_the_shape_is_refused():
   with pytest.raises(ValueError):
-    batches.pack([batches.Row.of([2], [5] * 9, 1.0)], batches.Shape(8, 16))
+    batches.pack([[batches.Row.of([2], [5] * 9, 1.0)]], packing.Shape(1, 8, 16))
 
 
 def steps(count, size, number, seed=0):

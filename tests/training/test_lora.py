@@ -1,6 +1,7 @@
 """Facts about restpg_jax/training/lora.py and the decoder's adapters."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import pytest
 
 from restpg_jax import config, errors
 from restpg_jax.models import decoder, formats
-from restpg_jax.training import batches, lora, optimizer
+from restpg_jax.training import batches, lora, optimizer, packing
 from restpg_jax.training import step as steps
 from tests import tiny
 
@@ -75,7 +76,7 @@ def test_adapters_give_the_logits_of_merged_weights(targets):
 
 def test_adapters_get_the_gradients_of_merged_weights():
   pairs = adapters(ALL)
-  model = decoder.Decoder(SIZE, remat=True)
+  model = decoder.Decoder(SIZE, remat='full')
 
   def beside(pairs):
     logits = model.apply(lora.variables(pairs, PARAMS, ALL), TOKENS)
@@ -128,22 +129,30 @@ def test_only_adapters_have_gradients_and_optimizer_state():
   state = steps.start(trained, tx, frozen)
   assert 8 * numbers <= nbytes(state.optimizer) < 8 * numbers + 100
   model = decoder.Decoder(SIZE, jnp.bfloat16)
-  step = steps.build(
-    lambda variables, tokens, place: model.apply(variables, tokens)[:, :2],
-    optax.GradientTransformation(tx.init, update),
-    lambda *trees: lora.variables(*trees, settings=ALL),
+  accumulate = steps.accumulate(
+    steps.Model(
+      functools.partial(model.apply, method='hidden'),
+      functools.partial(model.apply, method='logits'),
+      SIZE.vocabulary,
+      functools.partial(lora.variables, settings=ALL),
+    )
   )
-  batch = batches.Batch(TOKENS, *(np.ones((2, 2)) for _ in range(3)))
-  batch = batch._replace(target_BT=np.array([[5, 6], [9, 4]]))
+  change = steps.update(optax.GradientTransformation(tx.init, update))
+
+  def step(state, batch):
+    return change(state, accumulate(state, None, batch, np.float32(4)))
+
+  rows = [[batches.Row.of([2, 5], [6, 7], 1.0)]] * 2
+  batch = batches.pack(rows, packing.Shape(2, 4, 2))
   after, _ = jax.eval_shape(step, state, batch)
   (grads,) = seen
   assert {x.dtype.name for x in jax.tree.leaves(grads)} == {'float32'}
   shapes = jax.tree.map(jnp.shape, trained)
   assert jax.tree.map(jnp.shape, grads) == shapes
   assert jax.tree.structure(after) == jax.tree.structure(state)
-  losses = []
+  losses, step = [], jax.jit(step)
   for _ in range(20):
-    state, metrics = jax.jit(step)(state, batch)
+    state, metrics = step(state, batch)
     losses.append(float(metrics['loss']))
   assert losses[-1] < 0.5 * losses[0]
   jax.tree.map(np.testing.assert_array_equal, state.frozen, frozen)

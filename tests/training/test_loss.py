@@ -17,10 +17,18 @@ REAL_BT = np.array([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0]], np.float32)
 def batch(rewards, rows=slice(None)):
   """Three rows of 4, 2 and 3 targets, each row with its reward."""
   weight_BT = REAL_BT * np.array(rewards, np.float32)[:, None]
+  place_BT = np.broadcast_to(np.arange(4), TARGETS_BT.shape)
   zeros_BT = np.zeros_like(TARGETS_BT)
   return batches.Batch(
-    zeros_BT[rows], zeros_BT[rows], TARGETS_BT[rows], weight_BT[rows]
+    *(x[rows] for x in (zeros_BT, zeros_BT, zeros_BT, place_BT)),
+    *(x[rows] for x in (TARGETS_BT, weight_BT)),
   )
+
+
+def weighted(logits_BTV, of):
+  """What is hidden here are the logits themselves; divided as a step does."""
+  total = loss.weighted(logits_BTV, of, lambda x: x, places=10**6)
+  return total / max(1, (of.weight_BT > 0).sum())
 
 
 def numpy_nll():
@@ -48,11 +56,40 @@ def test_the_loss_of_a_token_by_hand():
 def test_the_weighted_loss_by_hand():
   # Targets at P = 1/4 with rewards 1 and 1/2: (1 + .5) * 1.386294 / 2
   two = batches.Batch(
-    *(np.zeros((2, 1), int) for _ in range(3)), np.array([[1.0], [0.5]])
+    *(np.zeros((2, 1), int) for _ in range(5)), np.array([[1.0], [0.5]])
   )
-  assert loss.weighted_loss(jnp.zeros((2, 1, 4)), two) == pytest.approx(
-    1.039721
+  assert weighted(jnp.zeros((2, 1, 4)), two) == pytest.approx(1.039721)
+
+
+@pytest.mark.parametrize('places', [1, 4, 6, 9, 11, 12, 99])
+def test_in_chunks_the_loss_and_its_gradients_are_the_same(places):
+  """D = 5, logits = h W; four places of three rows."""
+  hidden_BLD = jnp.asarray(RNG.normal(size=(3, 9, 5)), jnp.float32)
+  w_DV = jnp.asarray(RNG.normal(size=(5, V)), jnp.float32)
+  of = batch([1.0, 0.5, 0.7])._replace(place_BT=RNG.integers(0, 9, (3, 4)))
+  sizes = []
+
+  def chunked(hidden_BLD, w_DV):
+    def logits(hidden_BtD):
+      sizes.append(hidden_BtD.shape[:2])
+      return hidden_BtD @ w_DV
+
+    return loss.weighted(hidden_BLD, of, logits, places=places)
+
+  def at_once(hidden_BLD, w_DV):
+    hidden_BTD = hidden_BLD[np.arange(3)[:, None], of.place_BT]
+    losses = loss.token_losses(hidden_BTD @ w_DV, of.target_BT)
+    return jnp.sum(of.weight_BT * losses)
+
+  both = [
+    jax.value_and_grad(way, argnums=(0, 1))(hidden_BLD, w_DV)
+    for way in (chunked, at_once)
+  ]
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), *both
   )
+  assert {b for b, _ in sizes} == {3}
+  assert max(t for _, t in sizes) <= max(1, places // 3)
 
 
 def test_the_weighted_loss_against_numpy():
@@ -61,20 +98,20 @@ def test_the_weighted_loss_against_numpy():
   total = (
     NLL_BT[0].sum() + 0.5 * NLL_BT[1, :2].sum() + 0.7 * NLL_BT[2, :3].sum()
   )
-  assert loss.weighted_loss(LOGITS_BTV, batch(rewards)) == pytest.approx(
+  assert weighted(LOGITS_BTV, batch(rewards)) == pytest.approx(
     total / 9, rel=1e-6
   )
 
 
 def test_a_reward_of_0_is_as_if_the_row_were_absent():
-  both = loss.weighted_loss(LOGITS_BTV, batch([1.0, 0.0, 0.7]))
+  both = weighted(LOGITS_BTV, batch([1.0, 0.0, 0.7]))
   rows = [0, 2]
-  absent = loss.weighted_loss(LOGITS_BTV[rows], batch([1.0, 9, 0.7], rows))
+  absent = weighted(LOGITS_BTV[rows], batch([1.0, 9, 0.7], rows))
   assert both == pytest.approx(float(absent), rel=1e-6)
 
 
 def test_a_reward_of_0_has_no_gradient():
-  grad = jax.grad(loss.weighted_loss)(LOGITS_BTV, batch([1.0, 0.0, 0.7]))
+  grad = jax.grad(weighted)(LOGITS_BTV, batch([1.0, 0.0, 0.7]))
   np.testing.assert_array_equal(grad[1], np.zeros((4, V)))
   np.testing.assert_array_equal(grad[2, 3], np.zeros(V))  # padding
   assert np.abs(grad[0]).min() > 0
@@ -82,19 +119,17 @@ def test_a_reward_of_0_has_no_gradient():
 
 def test_every_reward_1_is_plain_likelihood():
   mean = (NLL_BT * REAL_BT).sum() / 9
-  assert loss.weighted_loss(LOGITS_BTV, batch([1, 1, 1])) == pytest.approx(
-    mean, rel=1e-6
-  )
+  assert weighted(LOGITS_BTV, batch([1, 1, 1])) == pytest.approx(mean, rel=1e-6)
 
 
 def test_a_common_reward_scales_the_loss():
-  one = loss.weighted_loss(LOGITS_BTV, batch([1, 1, 1]))
-  half = loss.weighted_loss(LOGITS_BTV, batch([0.5, 0.5, 0.5]))
+  one = weighted(LOGITS_BTV, batch([1, 1, 1]))
+  half = weighted(LOGITS_BTV, batch([0.5, 0.5, 0.5]))
   assert half == pytest.approx(0.5 * float(one), rel=1e-6)
 
 
 def test_nothing_to_learn_from_is_a_loss_of_0():
-  assert loss.weighted_loss(LOGITS_BTV, batch([0, 0, 0])) == 0.0
+  assert weighted(LOGITS_BTV, batch([0, 0, 0])) == 0.0
 
 
 def test_it_is_computed_in_float32():

@@ -1,14 +1,16 @@
 """Facts about restpg_jax/training/step.py."""
 
 import functools
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from restpg_jax.models import decoder
-from restpg_jax.training import batches, meter, optimizer
+from restpg_jax.training import batches, meter, optimizer, packing
 from restpg_jax.training import step as steps
 from tests import tiny
 
@@ -17,32 +19,45 @@ ROWS = [
   batches.Row.of([2, 5, 6], [7, 8, 9, 1], 1.0),
   batches.Row.of([2, 6], [9, 8, 7, 1], 0.5),
 ]
-BATCH = batches.pack(ROWS, batches.Shape(length=8, targets=4))
+BATCH = batches.pack([ROWS[:1], ROWS[1:]], packing.Shape(2, 8, 4))
+COUNT = np.float32(8)
+
+
+def model(dtype=jnp.float32, size=SIZE):
+  """A tiny decoder as functions of its parameters."""
+  of = decoder.Decoder(size, dtype=dtype)
+
+  def hidden(params, *arrays):
+    return of.apply({'params': params}, *arrays, method='hidden')
+
+  def logits(params, hidden_BtD):
+    return of.apply({'params': params}, hidden_BtD, method='logits')
+
+  return steps.Model(hidden, logits, size.vocabulary)
+
+
+def whole(model, tx):
+  """step(state, batch) of one micro-batch."""
+  accumulate, update = steps.accumulate(model), steps.update(tx)
+
+  def step(state, batch, count=COUNT):
+    return update(state, accumulate(state, None, batch, count))
+
+  return step
 
 
 @functools.cache
 def program(rate, dtype=jnp.float32):
   """A fresh state and the compiled step of a tiny decoder."""
-  model = decoder.Decoder(SIZE, dtype=dtype)
-
-  def places(module, tokens_BL, place_BT):
-    hidden_BLD = module.hidden(tokens_BL)
-    return module.logits(
-      jnp.take_along_axis(hidden_BLD, place_BT[..., None], axis=1)
-    )
-
-  def apply(params, *arrays):
-    return model.apply({'params': params}, *arrays, method=places)
-
   tx = optimizer.build(
     'adafactor',
     optax.constant_schedule(rate),
     weight_decay=0.01,
     clip=1.0,
   )
-  init = jax.jit(model.init)
+  init = jax.jit(decoder.Decoder(SIZE).init)
   params = init(jax.random.key(0), jnp.zeros((1, 4), int))['params']
-  return steps.start(params, tx), jax.jit(steps.build(apply, tx))
+  return steps.start(params, tx), jax.jit(whole(model(dtype), tx))
 
 
 def test_the_loss_of_a_repeated_batch_falls():
@@ -60,7 +75,7 @@ def test_the_loss_of_a_repeated_batch_falls():
 
 def test_the_gradients_norm_is_measured_before_it_is_clipped():
   # One weight: logits (0, 9w), target 1; d nll / dw = -9 / 2 at w = 0.
-  def apply(params, tokens_BL, place_BT):
+  def hidden(params, *arrays):
     (w,) = params['layers']['w']
     return jnp.stack([0 * w, 9 * w])[None, None]
 
@@ -68,9 +83,10 @@ def test_the_gradients_norm_is_measured_before_it_is_clipped():
     'adafactor', optax.constant_schedule(0.1), weight_decay=0.0, clip=1.0
   )
   batch = batches.Batch(
-    *(np.full((1, 1), n) for n in (0, 0, 1)), np.ones((1, 1))
+    *(np.full((1, 1), n) for n in (0, 1, 0, 0, 1)), np.ones((1, 1))
   )
-  step = steps.build(apply, tx)
+  one = steps.Model(hidden, lambda params, x: x, vocabulary=2)
+  step = functools.partial(whole(one, tx), count=np.float32(1))
   params = {'layers': {'w': jnp.zeros(1)}}
   state, metrics = step(steps.start(params, tx), batch)
   np.testing.assert_allclose(metrics['grad_norm'], 4.5, rtol=1e-6)
@@ -97,6 +113,67 @@ def test_the_same_start_and_batches_give_the_same_weights():
   jax.tree.map(np.testing.assert_array_equal, train(), train())
 
 
+LOCAL = tiny.size(
+  vocabulary=20, layers=3, window=3, pattern='lg', attention_softcap=4.0
+)
+
+
+@pytest.mark.parametrize('size', [SIZE, LOCAL], ids=['gemma', 'local, capped'])
+def test_packed_rows_have_the_loss_and_gradients_of_rows_by_themselves(size):
+  rng = np.random.default_rng(0)
+  rows = [
+    batches.Row.of(
+      rng.integers(4, 20, rng.integers(2, 9)),
+      rng.integers(4, 20, rng.integers(1, 7)),
+      reward,
+    )
+    for reward in (1.0, 0.5, 0.7, 1.0, 0.0, 0.9, 1.0)
+  ]
+  count = np.float32(batches.targets(rows))
+  params = tiny.parameters(size, 0.3)
+  state = steps.State(None, params, None)
+  accumulate = jax.jit(steps.accumulate(model(size=size)))
+
+  def total(shape):
+    lengths = [row.length for row in rows]
+    found = packing.groups(lengths, range(len(rows)), shape)
+    sums = None
+    for group in found:
+      inside = [[rows[n] for n in row] for row in group.rows]
+      sums = accumulate(state, sums, batches.pack(inside, shape), count)
+    return sums, len(found)
+
+  alone, number = total(packing.Shape(rows=7, length=15, targets=6))
+  assert number == 1
+  packed, number = total(packing.Shape(rows=1, length=32, targets=16))
+  assert number > 1
+  np.testing.assert_allclose(packed.loss, alone.loss, rtol=1e-5)
+  for ours, exact in zip(
+    jax.tree.leaves(packed.grads), jax.tree.leaves(alone.grads), strict=True
+  ):
+    np.testing.assert_allclose(ours, exact, atol=1e-5 * np.abs(exact).max())
+
+
+def test_logits_are_never_there_for_all_places():
+  """8 targets in chunks: nothing in the program is as large as their logits."""
+  size = tiny.size(vocabulary=4096)
+  params = jax.eval_shape(
+    decoder.Decoder(size).init, jax.random.key(0), jnp.zeros((1, 4), int)
+  )['params']
+  batch = batches.pack([ROWS], packing.Shape(1, 2048, 2048))
+
+  def temporaries():
+    program = jax.jit(steps.accumulate(model(size=size)))
+    state = steps.State(None, params, None)
+    compiled = program.lower(state, None, batch, COUNT).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
+
+  at_once = temporaries()
+  logits = 2048 * 4096 * 4
+  with mock.patch.object(steps, 'LOGITS', 128 * 4096):
+    assert temporaries() < at_once - logits
+
+
 def test_gradients_are_float32_under_bfloat16_products():
   seen = []
 
@@ -105,14 +182,8 @@ def test_gradients_are_float32_under_bfloat16_products():
     return grads, state
 
   state, _ = program(rate=5e-6)
-  model = decoder.Decoder(SIZE, dtype=jnp.bfloat16)
   tx = optax.GradientTransformation(lambda params: (), update)
-  step = steps.build(
-    lambda params, tokens_BL, place_BT: model.apply(
-      {'params': params}, tokens_BL
-    )[:, :4],
-    tx,
-  )
+  step = whole(model(jnp.bfloat16), tx)
   jax.eval_shape(step, steps.start(state.params, tx), BATCH)
   assert len(seen) == len(jax.tree.leaves(state.params))
   assert set(seen) == {'float32'}
