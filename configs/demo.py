@@ -31,5 +31,7 @@ def get_config() -> config.Config:
       compute_dtype='float32',
     ),
     choose=config.Choose(examples=16),
-    compute=config.Compute(slots=80, cpu_devices=2, judged=128, fsdp=1),
+    compute=config.Compute(
+      slots=80, cpu_devices=2, judged=128, fsdp=1, attention='naive'
+    ),
   )

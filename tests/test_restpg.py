@@ -101,6 +101,17 @@ def test_rounds_rise_to_m(rounds):
     restpg.check(config.Config(draw=config.Draw(m=32, rounds=rounds)))
 
 
+def test_the_prompt_and_output_of_an_example_fit_its_row():
+  limits = config.Prompt(max_input=100, max_output=28)
+  said = 'compute.row_length=127 is too short: an example may have '
+  with pytest.raises(errors.InputError, match=f'{said}.* = 128 tokens'):
+    cfg = config.Config(prompt=limits, compute=config.Compute(row_length=127))
+    restpg.check(cfg)
+  restpg.check(
+    config.Config(prompt=limits, compute=config.Compute(row_length=128))
+  )
+
+
 @pytest.mark.parametrize(
   'section, said',
   [
@@ -114,9 +125,16 @@ def test_rounds_rise_to_m(rounds):
     ({'compute': config.Compute(prompts=-1)}, 'compute.prompts is -1; it must'),
     ({'compute': config.Compute(memory=-0.5)}, 'compute.memory is -0.5; it m'),
     ({'compute': config.Compute(log_every=0)}, 'compute.log_every is 0; it mu'),
+    ({'compute': config.Compute(rows=-1)}, 'compute.rows is -1; it must be 0'),
+    ({'compute': config.Compute(remat='all')}, 'known are none, dots, full'),
+    ({'compute': config.Compute(attention='x')}, 'known are naive, blocks, s'),
+    (
+      {'compute': config.Compute(attention='splash', row_length=9999)},
+      'compute.row_length=9999 must be a multiple of 128 for',
+    ),
   ],
 )
-def test_sampling_that_is_none_is_refused(section, said):
+def test_a_section_that_no_run_can_have_is_refused(section, said):
   with pytest.raises(errors.InputError, match=re.escape(said)):
     restpg.check(config.Config(**section))
 

@@ -254,10 +254,10 @@ def train(model, params, rows: Iterator[batches.Batch], leg: Leg):
   def hidden(params, *arrays):
     return model.apply({'params': params}, *arrays, method='hidden')
 
-  def logits(params, hidden_BtD):
-    return model.apply({'params': params}, hidden_BtD, method='logits')
+  def logits(params, head_vD, hidden_BTD):
+    return model.apply({'params': params}, hidden_BTD, head_vD, method='logits')
 
-  trained = steps.Model(hidden, logits, SIZE.vocabulary)
+  trained = steps.Model(hidden, lambda params: params['embedding'], logits)
   accumulate = jax.jit(steps.accumulate(trained))
   update = jax.jit(steps.update(tx), donate_argnums=0)
   state = steps.start(jax.tree.map(jnp.asarray, params), tx)

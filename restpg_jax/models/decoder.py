@@ -23,7 +23,6 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.ad_checkpoint import checkpoint_name
 
 from restpg_jax import errors
 from restpg_jax.models import attention, packed, rotary
@@ -211,12 +210,14 @@ class Decoder(nn.Module):
     # Gemma rounds the factor to the compute type: 55.4256 is 55.5 in bfloat16.
     return x * jnp.sqrt(jnp.float32(self.size.width)).astype(self.dtype)
 
-  def logits(self, hidden):
-    """float32 logits over the vocabulary for any [..., D]."""
+  def logits(self, hidden, head_vD=None):
+    """float32 logits over the vocabulary for any [..., D]; of these rows of the
+    head only, where they are given."""
+    head_vD = self.head if head_vD is None else head_vD
     logits = jnp.einsum(
       '...d,vd->...v',
       hidden,
-      self.head.astype(self.dtype),
+      head_vD.astype(self.dtype),
       preferred_element_type=jnp.float32,
     )
     return attention.soft_cap(logits, self.size.final_softcap)
@@ -327,10 +328,8 @@ class Attention(nn.Module):
     elif mode == 'prefill':
       y, kv = attention.causal_in_blocks(q, k, v, **how), (k, v)
     elif mode == 'rows':
-      y = self.attend(
-        q, k, v, place.segment_BL, local, window=s.window, cap=cap
-      )
-      y, kv = checkpoint_name(y, packed.OUTPUT), None
+      rows = q, k, v, place.segment_BL, local
+      y, kv = self.attend(*rows, window=s.window, cap=cap), None
     else:
       y, kv = attention.causal(q, k, v, **how), None
     y = y.reshape(*y.shape[:-2], s.heads * s.head_size)

@@ -18,6 +18,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from restpg_jax.models import attention
 
@@ -33,19 +34,20 @@ DOT_PRODUCT_HEAD = 128  # larger ones cuDNN has from Hopper on only
 
 
 def naive(q, k, v, segment_BL, local, *, window: int, cap: float):
-  return attention.causal(
-    q, k, v, segment_BM=segment_BL, window=window_of(local, window), cap=cap
-  )
+  window = window_of(local, window)
+  y = attention.causal(q, k, v, segment_BM=segment_BL, window=window, cap=cap)
+  return checkpoint_name(y, OUTPUT)
 
 
 def blocks(q, k, v, segment_BL, local, *, window: int, cap: float):
-  return attention.causal_in_blocks(
+  y = attention.causal_in_blocks(
     *(q, k, v),
     segment_BL=segment_BL,
     window=window_of(local, window),
     cap=cap,
     remat=True,
   )
+  return checkpoint_name(y, OUTPUT)
 
 
 def splash(
@@ -92,9 +94,10 @@ def dot_product(
   seen_BLL &= apart_LL >= 0
   if local is not None:
     seen_BLL &= apart_LL < window_of(local, window)
-  return jax.nn.dot_product_attention(
+  y = jax.nn.dot_product_attention(
     q, k, v, mask=seen_BLL[:, None], scale=1.0, implementation=kernel
   )
+  return checkpoint_name(y, OUTPUT)
 
 
 NAMES = {

@@ -206,10 +206,15 @@ def model_of(
     attend=layout.by_rows(attend) if attention == 'splash' else attend,
   )
 
-  join = functools.partial(lora.variables, settings=settings.lora)
+  def head(variables):
+    return variables['params']['embedding' if size.tied else 'head']
+
+  def logits(variables, head_vD, hidden_BTD):
+    return model.apply(variables, hidden_BTD, head_vD, method='logits')
+
   hidden = functools.partial(model.apply, method='hidden')
-  logits = functools.partial(model.apply, method='logits')
-  return steps.Model(hidden, logits, size.vocabulary, join)
+  join = functools.partial(lora.variables, settings=settings.lora)
+  return steps.Model(hidden, head, logits, join)
 
 
 def programs(model: steps.Model, tx, state: steps.State, layout):

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 
 from restpg_jax.training import batches
 
+LEAST = -1e30  # below any logit
+
 
 def token_losses(logits_BTV, targets_BT):
   """Negative log-likelihood of each target, float32, same shape as targets."""
@@ -14,38 +16,67 @@ def token_losses(logits_BTV, targets_BT):
   return -jnp.take_along_axis(logp_BTV, targets_BT[..., None], -1)[..., 0]
 
 
+def streamed_losses(
+  hidden_BTD, targets_BT, head_VD, logits: Callable, *, chunks: int
+):
+  """`token_losses`, with so many chunks of the vocabulary one after another.
+
+  logits(head_vD, hidden_BTD) -> [B, T, v] for words v. Chunk n has every word
+  of number n, n + chunks, ..; gradients compute its logits once more. So the
+  logits of all words are never there at once, and of the head, and of its
+  gradient, no more than a chunk has to be whole on a device.
+  """
+  V, D = head_VD.shape
+  head_CvD = head_VD.reshape(V // chunks, chunks, D).swapaxes(0, 1)
+
+  def further(seen, chunk):
+    top_BT, mass_BT, target_BT = seen
+    n, head_vD = chunk
+    logits_BTv = logits(head_vD, hidden_BTD.astype(dtype))
+    above_BT = jax.lax.stop_gradient(
+      jnp.maximum(top_BT, jnp.max(logits_BTv, axis=-1))
+    )
+    more_BT = jnp.sum(jnp.exp(logits_BTv - above_BT[..., None]), axis=-1)
+    mass_BT = mass_BT * jnp.exp(top_BT - above_BT) + more_BT
+    word_v = jnp.arange(V // chunks) * chunks + n
+    is_target = targets_BT[..., None] == word_v
+    target_BT += jnp.sum(jnp.where(is_target, logits_BTv, 0), axis=-1)
+    return (above_BT, mass_BT, target_BT), None
+
+  # The gradients of the chunks add up in float32.
+  dtype, hidden_BTD = hidden_BTD.dtype, hidden_BTD.astype(jnp.float32)
+  zeros_BT = jnp.zeros(targets_BT.shape, jnp.float32)
+  (top_BT, mass_BT, target_BT), _ = jax.lax.scan(
+    jax.checkpoint(further, prevent_cse=False),
+    (zeros_BT + LEAST, zeros_BT, zeros_BT),
+    (jnp.arange(chunks), head_CvD),
+  )
+  return top_BT + jnp.log(mass_BT) - target_BT
+
+
 def weighted(
-  hidden_BLD,
-  batch: batches.Batch,
-  logits: Callable[[jax.Array], jax.Array],
-  *,
-  places: int,
+  hidden_BTD, batch: batches.Batch, head_VD, logits: Callable, *, most: int
 ) -> jax.Array:
   """sum(r * nll) over the targets of a batch (section 3.2, Eq. 5).
 
-  logits: hidden states [B, t, D] -> [B, t, V]. It sees about `places` of all
-  rows at a time, and gradients compute these logits once more: never are those
-  of all places there at once. To be divided by the number of target tokens
-  with r > 0 of the whole step; dividing by the sum of rewards would take a
-  common reward out.
+  hidden: before each target; `most` logits are there at once. To be divided by
+  the number of target tokens with r > 0 of the whole step; dividing by the sum
+  of rewards would take a common reward out.
   """
-  B, T = batch.place_BT.shape
-  chunks = -(-T // max(1, places // B))
-  t = -(-T // chunks)
-
-  def of_chunk(place_Bt, target_Bt, weight_Bt):
-    hidden_BtD = jnp.take_along_axis(hidden_BLD, place_Bt[..., None], axis=1)
-    return jnp.sum(weight_Bt * token_losses(logits(hidden_BtD), target_Bt))
-
-  arrays = batch.place_BT, batch.target_BT, batch.weight_BT
+  chunks = chunks_of(len(head_VD), most // batch.target_BT.size)
   if chunks == 1:
-    return of_chunk(*arrays)
-  room = (0, 0), (0, chunks * t - T)
-  chunked = [
-    jnp.pad(x, room).reshape(B, chunks, t).swapaxes(0, 1) for x in arrays
-  ]
+    losses_BT = token_losses(logits(head_VD, hidden_BTD), batch.target_BT)
+  else:
+    losses_BT = streamed_losses(
+      hidden_BTD, batch.target_BT, head_VD, logits, chunks=chunks
+    )
+  return jnp.sum(batch.weight_BT * losses_BT)
 
-  def add(total, chunk):
-    return total + of_chunk(*chunk), None
 
-  return jax.lax.scan(jax.checkpoint(add), jnp.float32(0), chunked)[0]
+def chunks_of(vocabulary: int, most: int) -> int:
+  """The fewest equal chunks of at most so many words; at worst one of each."""
+  return next(
+    n
+    for n in range(1, vocabulary + 1)
+    if vocabulary % n == 0 and vocabulary // n <= max(1, most)
+  )

@@ -10,7 +10,7 @@ import optax
 from restpg_jax.training import batches, loss, meter
 
 Params = Any  # a tree of float32 arrays
-LOGITS = 2**27  # that a device holds at once: 0.5 GiB in float32
+LOGITS = 2**26  # that a device holds at once: 0.25 GiB in float32
 
 
 class State(NamedTuple):
@@ -34,9 +34,10 @@ class Model(NamedTuple):
 
   # (params, tokens_BL, position_BL, segment_BL) -> hidden states [B, L, D]
   hidden: Callable[..., jax.Array]
-  # (params, hidden states [B, t, D]) -> logits [B, t, V]
-  logits: Callable[[Params, jax.Array], jax.Array]
-  vocabulary: int  # V
+  # params -> the matrix [V, D] that gives logits
+  head: Callable[[Params], jax.Array]
+  # (params, rows of it [v, D], hidden states [B, T, D]) -> logits [B, T, v]
+  logits: Callable[[Params, jax.Array, jax.Array], jax.Array]
   # What these functions take, of the trained and the frozen.
   join: Callable[[Params, Params], Params] = lambda trained, frozen: trained
 
@@ -60,18 +61,24 @@ def accumulate(
   leading axis of rows split over the `devices` as batches are; pin(x, 'model')
   its last axis too, over those that share a model.
   """
-  places = max(1, LOGITS // model.vocabulary) * devices
 
   def objective(trained, frozen, batch, count):
     params = model.join(trained, frozen)
     hidden_BLD = pin(
       model.hidden(params, batch.tokens_BL, batch.position_BL, batch.segment_BL)
     )
+    hidden_BTD = jnp.take_along_axis(
+      hidden_BLD, batch.place_BT[..., None], axis=1
+    )
 
-    def logits(hidden_BtD):
-      return pin(model.logits(params, pin(hidden_BtD)), 'model')
+    def logits(head_vD, hidden_BTD):
+      return pin(model.logits(params, head_vD, hidden_BTD), 'model')
 
-    return loss.weighted(hidden_BLD, batch, logits, places=places) / count
+    head_VD = model.head(params)
+    total = loss.weighted(
+      pin(hidden_BTD), batch, head_VD, logits, most=LOGITS * devices
+    )
+    return total / count
 
   def program(state, sums, batch: batches.Batch, count):
     new = Sums(

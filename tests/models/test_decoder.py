@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from restpg_jax import errors
-from restpg_jax.models import decoder
+from restpg_jax.models import decoder, packed
 from tests import tiny
 from tests.models import families
 
@@ -301,26 +301,66 @@ def test_final_logits_are_capped():
   )
 
 
-@pytest.mark.parametrize('name', ['gemma', 'gemma3'])
-def test_gradients_of_rematerialised_layers_are_equal(name):
+@pytest.mark.parametrize(
+  'name, remat, unroll',
+  [('gemma', 'full', 1), ('gemma3', 'dots', 1), ('gemma', 'full', 2)],
+)
+def test_gradients_of_rematerialised_layers_are_equal(name, remat, unroll):
   sizes = families.ALL[name]
+  segments_BL = jnp.ones_like(TOKENS_BL)
+  positions_BL = jnp.broadcast_to(
+    jnp.arange(TOKENS_BL.shape[1]), TOKENS_BL.shape
+  )
 
   def gradient(remat):
-    model = decoder.Decoder(sizes, remat=remat)
-    return jax.grad(
-      lambda params: jnp.square(
-        model.apply({'params': params}, TOKENS_BL)
-      ).mean()
-    )
+    model = decoder.Decoder(sizes, remat=remat, unroll=unroll)
+
+    def square(params):
+      hidden_BLD = model.apply(
+        {'params': params},
+        *(TOKENS_BL, positions_BL, segments_BL),
+        method='hidden',
+      )
+      return jnp.square(hidden_BLD).mean()
+
+    return jax.grad(square)
 
   params = families.parameters(sizes)
-  assert 'remat' in str(jax.make_jaxpr(gradient(True))(params))
-  assert 'remat' not in str(jax.make_jaxpr(gradient(False))(params))
+  assert 'remat' in str(jax.make_jaxpr(gradient(remat))(params))
+  assert 'remat' not in str(jax.make_jaxpr(gradient('none'))(params))
   jax.tree.map(
     functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6),
-    jax.jit(gradient(True))(params),
-    jax.jit(gradient(False))(params),
+    jax.jit(gradient(remat))(params),
+    jax.jit(gradient('none'))(params),
   )
+
+
+@pytest.mark.parametrize(
+  'name, attend',
+  [(name, packed.blocks) for name in families.ALL] + [('gemma3', packed.naive)],
+)
+def test_texts_that_share_a_row_do_not_see_each_other(name, attend):
+  """Three texts in one row, padded, against each of them by itself."""
+  sizes = families.ALL[name]
+  model = decoder.Decoder(sizes, attend=attend)
+  rng = np.random.default_rng(0)
+  texts = [rng.integers(4, sizes.vocabulary, n) for n in (70, 3, 90)]
+  call = functools.partial(
+    model.apply,
+    {'params': jax.tree.map(jnp.asarray, families.parameters(sizes))},
+    method='hidden',
+  )
+  row = np.concatenate([*texts, [0] * 7])
+  segment = np.repeat([1, 2, 3, 0], [70, 3, 90, 7])
+  position = np.concatenate([np.arange(n) for n in (70, 3, 90, 7)])
+  together_LD = jax.jit(call)(row[None], position[None], segment[None])[0]
+  begin = 0
+  for text in texts:
+    alone_LD = jax.jit(call)(text[None])[0]
+    np.testing.assert_allclose(
+      together_LD[begin : begin + len(text)], alone_LD, atol=3e-5
+    )
+    begin += len(text)
 
 
 @pytest.mark.parametrize('name', families.ALL)

@@ -44,7 +44,7 @@ def eight():
 def test_training_on_eight_devices_equals_training_on_one(eight, mesh):
   assert eight['devices'][mesh] == 8
   assert eight['difference'][mesh] < 1e-5
-  assert eight['moved'] > 1e-3  # five steps of training did something
+  assert eight['moved'] > 1e-2  # 50 steps of training did something
 
 
 @SIZES
@@ -81,10 +81,6 @@ def test_what_does_not_divide_is_the_users_error(eight):
   assert eight['errors'] == [
     'compute.fsdp=3 does not divide 8 devices',
     'compute.fsdp=4 times compute.model=4 does not divide 8 devices',
-    'train.batch_size=12 is no multiple of 8 parts of the mesh',
-    'train.batch_size=6 is no multiple of 4 parts of the mesh that 2 devices '
-    'each share',
-    None,
   ]
 
 

@@ -6,6 +6,7 @@ import warnings
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from etils import epath
 
@@ -13,7 +14,8 @@ from restpg_jax import config, errors, types
 from restpg_jax.io import checkpoints, records
 from restpg_jax.models import decoder
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.stages import language, train
+from restpg_jax.stages import feed, language, train
+from restpg_jax.training import packing
 
 SIZE = decoder.Size(1, 32, 64, 2, 1, 16, vocabulary=1024)
 EXAMPLE = types.Example('e', 'topic_writing', 'Say it', 'Gold.')
@@ -70,22 +72,21 @@ def test_a_long_target_is_cut_without_end_token_and_counted(tmp_path, words):
   ],
 )
 def test_settings_that_cannot_work_are_refused(changed, message):
-  layout = layouts.Layout.of(config.Compute())
   with pytest.raises(errors.InputError, match=message):
-    train.check(config.Train(**changed), layout)
+    train.check(config.Train(**changed))
 
 
-def fit(out, **changed):
+THANKS = types.Trajectory('e', 0, 'Thanks.', reward=1.0)
+
+
+def fit(out, compute=None, samples=(THANKS,), max_output=8, **changed):
   """Two steps, each logged, from a fresh model of one layer."""
   start, examples, trajectories = out / 'start', out / 'e', out / 't'
   init = jax.jit(decoder.Decoder(SIZE).init)
   params = init(jax.random.key(0), jnp.zeros((1, 4), int))['params']
   checkpoints.save_model(start / 'model', params, SIZE)
   records.write(examples / 'examples.jsonl', [EXAMPLE])
-  records.write(
-    trajectories / 'trajectories.jsonl',
-    [types.Trajectory('e', 0, 'Thanks.', reward=1.0)],
-  )
+  records.write(trajectories / 'trajectories.jsonl', samples)
   settings = dict(steps=2, batch_size=1, warmup=0, checkpoint_every=1) | changed
   return train.train(
     start,
@@ -94,12 +95,12 @@ def fit(out, **changed):
     out=out,
     cfg=train.Settings(
       config.Train(**settings),
-      config.Prompt(template='prompts/tiny/policy.txt', max_output=8),
+      config.Prompt(template='prompts/tiny/policy.txt', max_output=max_output),
       config.Model(),
       False,
       0,
     ),
-    layout=layouts.Layout.of(config.Compute(log_every=1)),
+    layout=layouts.Layout.of(compute or config.Compute(log_every=1)),
   )
 
 
@@ -151,3 +152,95 @@ def test_a_log_without_the_shares_can_be_gone_on_with(tmp_path):
   first, last = records.read(out / 'metrics.jsonl', train.Log)
   assert (first.step, first.changed) == (1, None)
   assert last == lines[1]
+
+
+def test_the_share_of_slots_with_tokens_is_told(tmp_path):
+  out = epath.Path(tmp_path)
+  compute = config.Compute(log_every=1, rows=1, row_length=192)
+  summary = fit(out, compute, batch_size=3)
+  (row,), _ = rows(tmp_path / 'rows', [THANKS])
+  expected = 3 * len(row.tokens) / 192  # all three in one row
+  assert 0.3 < expected < 1
+  lines = records.read(out / 'metrics.jsonl', train.Log)
+  assert [line.packed for line in lines] == pytest.approx([expected] * 2)
+  assert summary['occupancy'] == pytest.approx(expected)
+
+
+def test_an_example_longer_than_a_row_is_named_before_anything_is_trained(
+  tmp_path,
+):
+  with pytest.raises(errors.InputError, match='too short for e 0, which has'):
+    fit(epath.Path(tmp_path), config.Compute(row_length=8))
+  assert not (tmp_path / 'checkpoints').exists()
+
+
+@pytest.mark.parametrize(
+  'changed, message',
+  [
+    ({'attention': 'splash'}, 'attention=splash runs on a TPU only'),
+    ({'attention': 'dot_product'}, 'attention=dot_product runs on a GPU only'),
+  ],
+)
+def test_an_attention_that_is_not_to_be_had_is_refused(
+  tmp_path, changed, message
+):
+  with pytest.raises(errors.InputError, match=message):
+    fit(epath.Path(tmp_path), config.Compute(**changed))
+
+
+def test_a_loss_that_is_no_number_stops_with_what_was_read(tmp_path):
+  out = epath.Path(tmp_path)
+  with pytest.raises(errors.InputError) as caught:
+    fit(out, steps=9, learning_rate=1e38, batch_size=2)
+  message = str(caught.value)
+  assert message.startswith('step 2 of training gave loss nan, grad_norm nan; ')
+  assert 'it read e 0, e 0: all of it is in' in message
+  assert message.endswith('Lower train.learning_rate or mend the examples')
+  assert '\n' not in message
+  (row,), _ = rows(tmp_path / 'rows', [THANKS])
+  lines = list(records.read(out / 'replay.jsonl', feed.Read))
+  assert [line.id for line in lines] == ['e 0', 'e 0']
+  assert {(line.step, line.after) for line in lines} == {(2, 1)}
+  assert {line.tokens for line in lines} == {row.tokens}
+  assert {line.weights for line in lines} == {row.weights}
+  # What is broken is not kept: the run would go on from it.
+  assert train.finished(out) == [1]
+
+
+def test_a_run_that_was_interrupted_ends_with_the_same_weights(tmp_path):
+  """Stopped after step 2 of 4, with three examples in a row and two more."""
+
+  def weights(out):
+    return checkpoints.load_model(out / 'checkpoints' / 'step_4' / 'model')[0]
+
+  compute = config.Compute(log_every=1, rows=1, row_length=192)
+  whole, halved = (epath.Path(tmp_path) / name for name in ('a', 'b'))
+  changed = dict(steps=4, batch_size=5, learning_rate=1e-3)
+  fit(whole, compute, **changed)
+  fit(halved, compute, **changed)
+  for n in (3, 4):
+    (halved / 'checkpoints' / f'step_{n}').rmtree()
+  fit(halved, compute, **changed)
+  jax.tree.map(np.testing.assert_array_equal, weights(whole), weights(halved))
+
+
+def test_everything_is_compiled_in_the_first_steps(tmp_path, monkeypatch):
+  """Texts of all lengths: no new shape comes up in 20 steps."""
+  compiled = []
+  sharded = layouts.Layout.sharded
+
+  def counted(self, *args, **kwargs):
+    compiled.append(sharded(self, *args, **kwargs))
+    return compiled[-1]
+
+  monkeypatch.setattr(layouts.Layout, 'sharded', counted)
+  out = epath.Path(tmp_path)
+  samples = [
+    types.Trajectory('e', j, 'so ' * (1 + j * 7 % 30), reward=1.0)
+    for j in range(30)
+  ]
+  fit(out, config.Compute(), samples, steps=20, batch_size=7, max_output=40)
+  accumulate, update = compiled
+  # A shape is compiled for a step's first micro-batch, and for the others.
+  assert accumulate._cache_size() <= 2 * packing.SHAPES
+  assert update._cache_size() == 1

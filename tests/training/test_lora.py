@@ -132,8 +132,10 @@ def test_only_adapters_have_gradients_and_optimizer_state():
   accumulate = steps.accumulate(
     steps.Model(
       functools.partial(model.apply, method='hidden'),
-      functools.partial(model.apply, method='logits'),
-      SIZE.vocabulary,
+      lambda variables: variables['params']['embedding'],
+      lambda variables, head_VD, hidden_BTD: model.apply(
+        variables, hidden_BTD, head_VD, method='logits'
+      ),
       functools.partial(lora.variables, settings=ALL),
     )
   )

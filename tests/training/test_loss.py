@@ -27,7 +27,10 @@ def batch(rewards, rows=slice(None)):
 
 def weighted(logits_BTV, of):
   """What is hidden here are the logits themselves; divided as a step does."""
-  total = loss.weighted(logits_BTV, of, lambda x: x, places=10**6)
+  head = jnp.eye(logits_BTV.shape[-1])
+  total = loss.weighted(
+    logits_BTV, of, head, lambda head, hidden: hidden, most=10**6
+  )
   return total / max(1, (of.weight_BT > 0).sum())
 
 
@@ -61,35 +64,42 @@ def test_the_weighted_loss_by_hand():
   assert weighted(jnp.zeros((2, 1, 4)), two) == pytest.approx(1.039721)
 
 
-@pytest.mark.parametrize('places', [1, 4, 6, 9, 11, 12, 99])
-def test_in_chunks_the_loss_and_its_gradients_are_the_same(places):
-  """D = 5, logits = h W; four places of three rows."""
-  hidden_BLD = jnp.asarray(RNG.normal(size=(3, 9, 5)), jnp.float32)
-  w_DV = jnp.asarray(RNG.normal(size=(5, V)), jnp.float32)
-  of = batch([1.0, 0.5, 0.7])._replace(place_BT=RNG.integers(0, 9, (3, 4)))
+@pytest.mark.parametrize('most, words', [(12, 1), (47, 3), (48, 4), (143, 6)])
+def test_in_chunks_of_words_loss_and_gradients_are_the_same(most, words):
+  """D = 5, logits = 3 tanh(h W^T) of 12 words; four places of three rows."""
+  hidden_BTD = jnp.asarray(RNG.normal(size=(3, 4, 5)), jnp.float32)
+  head_VD = jnp.asarray(RNG.normal(size=(12, 5)), jnp.float32)
+  of = batch([1.0, 0.5, 0.7])._replace(target_BT=RNG.integers(0, 12, (3, 4)))
   sizes = []
 
-  def chunked(hidden_BLD, w_DV):
-    def logits(hidden_BtD):
-      sizes.append(hidden_BtD.shape[:2])
-      return hidden_BtD @ w_DV
+  def logits(head_vD, hidden_BTD):
+    sizes.append(len(head_vD))
+    return 3 * jnp.tanh(hidden_BTD @ head_vD.T)
 
-    return loss.weighted(hidden_BLD, of, logits, places=places)
+  def chunked(hidden_BTD, head_VD):
+    return loss.weighted(hidden_BTD, of, head_VD, logits, most=most)
 
-  def at_once(hidden_BLD, w_DV):
-    hidden_BTD = hidden_BLD[np.arange(3)[:, None], of.place_BT]
-    losses = loss.token_losses(hidden_BTD @ w_DV, of.target_BT)
+  def at_once(hidden_BTD, head_VD):
+    logits_BTV = 3 * jnp.tanh(hidden_BTD @ head_VD.T)
+    losses = loss.token_losses(logits_BTV, of.target_BT)
     return jnp.sum(of.weight_BT * losses)
 
   both = [
-    jax.value_and_grad(way, argnums=(0, 1))(hidden_BLD, w_DV)
+    jax.value_and_grad(way, argnums=(0, 1))(hidden_BTD, head_VD)
     for way in (chunked, at_once)
   ]
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), *both
   )
-  assert {b for b, _ in sizes} == {3}
-  assert max(t for _, t in sizes) <= max(1, places // 3)
+  assert set(sizes) == {words}
+
+
+@pytest.mark.parametrize(
+  'vocabulary, most, chunks',
+  [(1024, 2000, 1), (256_128, 10_082, 29), (262_144, 10_082, 32), (7, 3, 7)],
+)
+def test_chunks_are_equal_and_as_few_as_may_be(vocabulary, most, chunks):
+  assert loss.chunks_of(vocabulary, most) == chunks
 
 
 def test_the_weighted_loss_against_numpy():

@@ -1,0 +1,232 @@
+"""Packed training beside padded: how full rows are, and real tokens a second.
+
+  python benchmarks/packing.py [--rounds=5] [--steps=3] [--shrink=16]
+
+Lengths are those of LongLaMP's four tasks (Table 2 of the paper: words of
+inputs and of outputs, log-normal), with five documents as long as outputs, 1.3
+tokens a word, cut at 5,120 + 1,536 tokens; tasks as often as in its training
+set. `full`: share of token slots that hold tokens, for some numbers of devices
+that each take rows of their own, and for every example in a row of the longest
+there may be. Then, on this machine, the same examples with all lengths divided
+by --shrink go through a small model, float32, the same step, in alternating
+rounds:
+
+  packed   as a run packs them
+  padded   each in a row of the longest there may be, as many rows at a time
+
+Prints real tokens a second of each and medians of the ratio, and how far the
+losses of the two are apart.
+"""
+
+import argparse
+import dataclasses
+import statistics
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from restpg_jax import config
+from restpg_jax.models import decoder
+from restpg_jax.parallel import layout as layouts
+from restpg_jax.stages import feed, train
+from restpg_jax.training import batches, optimizer, packing
+from restpg_jax.training import step as steps
+
+TASKS = (  # examples, words of inputs and of outputs: mean, deviation of each
+  (3286, (46.45, 21.45), (92.59, 60.68)),
+  (13693, (33.82, 5.71), (144.28, 68.40)),
+  (14745, (119.39, 73.06), (304.54, 228.61)),
+  (11442, (28.36, 36.08), (263.03, 243.34)),
+)
+DOCUMENTS, TOKENS_A_WORD = 5, 1.3
+INPUT, OUTPUT = 5120, 1536  # tokens, at most
+BATCH = 64
+DEVICES = 1, 2, 4, 8, 16
+GEMMA_2B = 1.9e-5  # decoder.Size.attention_share
+SMALL = decoder.Size(
+  layers=4,
+  width=128,
+  hidden=384,
+  heads=4,
+  kv_heads=1,
+  head_size=32,
+  vocabulary=1024,
+)
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+  parser.add_argument('--rounds', type=int, default=5)
+  parser.add_argument('--steps', type=int, default=3, help='of a round')
+  parser.add_argument('--shrink', type=int, default=16, help='of lengths')
+  args = parser.parse_args()
+  sizes = lengths(np.random.default_rng(0), 200 * BATCH)
+  show_lengths(sizes)
+  show_full(sizes)
+  compare(sizes, args)
+
+
+def lengths(rng, count: int) -> list[packing.Length]:
+  of_task = rng.choice(
+    len(TASKS), count, p=np.array([n for n, *_ in TASKS]) / 43166
+  )
+  return [one(rng, *TASKS[task][1:]) for task in of_task]
+
+
+def one(rng, of_input, of_output) -> packing.Length:
+  """An example: its input and documents, then its output and the end token."""
+  documents = sum(words(rng, of_output) for _ in range(DOCUMENTS))
+  asked = TOKENS_A_WORD * (words(rng, of_input) + documents)
+  said = 1 + TOKENS_A_WORD * words(rng, of_output)
+  asked, said = min(int(asked), INPUT), min(int(said), OUTPUT)
+  return packing.Length(max(asked, 1) + said, said)
+
+
+def words(rng, of: tuple[float, float]) -> float:
+  """Log-normal with this mean and deviation."""
+  mean, deviation = of
+  variance = np.log1p((deviation / mean) ** 2)
+  return rng.lognormal(np.log(mean) - variance / 2, variance**0.5)
+
+
+def show_lengths(sizes) -> None:
+  tokens = [size.tokens for size in sizes]
+  print(
+    f'{len(sizes)} examples of {statistics.fmean(tokens):,.0f} tokens on '
+    f'average, half of them below {statistics.median(tokens):,.0f}, the '
+    f'longest {max(tokens):,}'
+  )
+
+
+def show_full(sizes) -> None:
+  """Of all steps of an epoch."""
+  epoch = [
+    batches.rows_of_step(len(sizes), seed=0, step=n, size=BATCH)
+    for n in range(len(sizes) // BATCH)
+  ]
+  real = sum(size.tokens for size in sizes)
+  print(f'\n{"devices":>10}{"full":>8}{"micro-batches":>15}  rows x tokens')
+  for devices in DEVICES:
+    work = packing.Work(devices, GEMMA_2B)
+    shapes = packing.shapes(sizes, epoch[: feed.SAMPLE], work, least=128)
+    made = [
+      packing.pack([sizes[n] for n in step], shapes, work) for step in epoch
+    ]
+    full = real / sum(map(packing.slots, made))
+    number = statistics.fmean(map(len, made))
+    said = ', '.join(f'{s.rows} x {s.length:,}' for s in shapes)
+    print(f'{devices:>10}{full:>8.1%}{number:>15.1f}  {said}')
+  full = real / (len(sizes) * (INPUT + OUTPUT))
+  print(f'{"padded":>10}{full:>8.1%}')
+
+
+def compare(sizes, args) -> None:
+  rng = np.random.default_rng(1)
+  rows = [shrunk(rng, size, args.shrink) for size in sizes]
+  longest = -(-(INPUT + OUTPUT) // args.shrink)
+  runs = {
+    'packed': Run(rows, config.Compute()),
+    'padded': Run(rows, config.Compute(rows=1, row_length=longest), alone=True),
+  }
+  print(
+    f'\nlengths by {args.shrink}, {BATCH} examples a step, {args.steps} steps'
+  )
+  for run in runs.values():  # compiles
+    run(range(args.rounds * args.steps, (args.rounds + 1) * args.steps))
+  print(f'{"packed, tok/s":>15}{"padded, tok/s":>15}{"ratio":>8}{"full":>8}')
+  rates, apart = [], 0.0
+  for start in range(0, args.rounds * args.steps, args.steps):
+    numbers = range(start, start + args.steps)
+    found = [run(numbers) for run in runs.values()]
+    rates.append([rate for rate, _ in found])
+    apart = max(apart, *np.abs(np.subtract(*(loss for _, loss in found))))
+    show(rates[-1:], runs['packed'].full(numbers))
+  print('medians')
+  show(rates, runs['packed'].full(range(args.rounds * args.steps)))
+  print(f'losses apart by at most {apart:.1e}')
+
+
+def shrunk(rng, size: packing.Length, by: int) -> batches.Row:
+  """Random tokens, as many as the lengths say."""
+  tokens = max(2, size.tokens // by)
+  targets = min(max(1, size.targets // by), tokens - 1)
+  drawn = rng.integers(4, SMALL.vocabulary, tokens).tolist()
+  return batches.Row.of(drawn[:-targets], drawn[-targets:], 1.0)
+
+
+def show(rates, full: float) -> None:
+  packed, padded = map(statistics.median, zip(*rates, strict=True))
+  ratio = statistics.median(a / b for a, b in rates)
+  print(
+    f'{packed:>15,.0f}{padded:>15,.0f}{ratio:>8.2f}{full:>8.1%}', flush=True
+  )
+
+
+class Run:
+  """One way of training; its weights go on from round to round."""
+
+  def __init__(self, rows, compute: config.Compute, *, alone: bool = False):
+    self.alone = alone
+    self.layout = layouts.Layout.of(compute)
+    self.reads = feed.Feed.of(
+      rows, SMALL, self.layout, attention='blocks', seed=0, size=BATCH
+    )
+    tx = optimizer.build(
+      'adafactor', optax.constant_schedule(1e-3), weight_decay=0.01, clip=1.0
+    )
+    model = train.model_of(SMALL, 'blocks', 'float32', self.layout)
+    init = jax.jit(decoder.Decoder(SMALL).init)
+    start = init(jax.random.key(0), jnp.zeros((1, 4), int))['params']
+    self.state = self.layout.place(steps.start(start, tx))
+    self.programs = train.programs(model, tx, self.state, self.layout)
+
+  def step(self, n: int):
+    chosen, groups = self.reads.step(n)
+    if self.alone:
+      groups = by_themselves(len(chosen), groups[0].shape)
+    return chosen, groups
+
+  def sums(self, chosen, groups):
+    accumulate, _ = self.programs
+    sums, count = None, np.float32(batches.targets(chosen))
+    for group in groups:
+      batch = feed.batch(chosen, group, self.layout)
+      sums = accumulate(self.state, sums, batch, count)
+    return sums
+
+  def __call__(self, numbers) -> tuple[float, list[float]]:
+    """Real tokens a second, and the loss of each step."""
+    _, update = self.programs
+    tokens, losses, began = 0, [], time.monotonic()
+    for n in numbers:
+      chosen, groups = self.step(n)
+      self.state, metrics = update(self.state, self.sums(chosen, groups))
+      losses.append(float(metrics['loss']))
+      tokens += sum(len(row.tokens) for row in chosen)
+    return tokens / (time.monotonic() - began), losses
+
+  def full(self, numbers) -> float:
+    """Share of slots that held tokens in these steps."""
+    made = [self.step(n) for n in numbers]
+    tokens = sum(len(row.tokens) for chosen, _ in made for row in chosen)
+    return tokens / sum(packing.slots(groups) for _, groups in made)
+
+
+def by_themselves(count: int, shape: packing.Shape) -> list[packing.Group]:
+  """Every example in a row of its own, ROWS at a time."""
+  shape = dataclasses.replace(shape, rows=ROWS)
+  starts = range(0, count, ROWS)
+  return [
+    packing.Group(shape, tuple((n,) for n in range(start, start + ROWS)))
+    for start in starts
+  ]
+
+
+ROWS = 16  # of a micro-batch of `padded`
+
+
+if __name__ == '__main__':
+  main()
