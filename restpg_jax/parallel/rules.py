@@ -9,6 +9,7 @@ from jax.sharding import PartitionSpec as Spec
 # the optimizer carry their parameter's path, so the rules hold for them too.
 # Those of layers are a layer's; stacked layers have one axis more in front.
 RULES = (
+  (r"'(a|b)'", ()),  # of adapters: small, whole on every device
   (r"'(embedding|head)'", ('fsdp', None)),
   (r"'(q|k|v|gate|up)'", ('fsdp', None)),
   (r"'(out|down)'", (None, 'fsdp')),

@@ -3,10 +3,13 @@
 import itertools
 import math
 
-from restpg_jax import config, errors
+from restpg_jax import assets, config, errors
 from restpg_jax.data import longlamp
+from restpg_jax.io import weights
+from restpg_jax.models import formats
 from restpg_jax.rewards import judge
 from restpg_jax.stages import language, retrieve, select
+from restpg_jax.training import lora
 
 
 def check(cfg: config.Config) -> None:
@@ -51,6 +54,9 @@ def check(cfg: config.Config) -> None:
   select.check(cfg.select)
   judge.check(cfg.reward.rule)
   retrieve.check(cfg.retrieval)
+  if cfg.train.lora != config.Lora():
+    size = weights.find(assets.path(cfg.policy.checkpoint)).size
+    lora.check(cfg.train.lora, formats.shapes(size))
   if cfg.data.path:
     longlamp.tasks_found(cfg.data.path, setting=cfg.data.setting)
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from restpg_jax import config, types
-from restpg_jax.io import checkpoints, progress, records
+from restpg_jax.io import checkpoints, progress, records, weights
 from restpg_jax.stages import draw, language, score, train
 from restpg_jax.text import prompts
 
@@ -75,7 +75,7 @@ def choose(trained, examples, *, out, cfg: Settings, layout) -> dict:
   judged = judge(list(done.values()), examples, out, cfg, layout)
   records.write(out / 'validation.jsonl', judged)
   best = max(judged, key=lambda j: (j.reward, -j.step))
-  params, size = checkpoints.load_model(folders[best.step] / 'model')
+  params, size = weights.load(folders[best.step] / 'model')
   checkpoints.save_model(out / 'model', params, size, step=best.step)
   return {
     'expected': len(candidates),

@@ -1,6 +1,8 @@
 """SFT and M-step: the same reward-weighted training from a given start."""
 
 import dataclasses
+import functools
+import os
 import re
 import warnings
 
@@ -9,10 +11,10 @@ import jax.numpy as jnp
 from etils import epath
 
 from restpg_jax import config, errors, types
-from restpg_jax.io import checkpoints, progress, records
+from restpg_jax.io import checkpoints, progress, records, weights
 from restpg_jax.models import decoder
 from restpg_jax.stages import draw, language
-from restpg_jax.training import batches, meter, optimizer
+from restpg_jax.training import batches, lora, meter, optimizer
 from restpg_jax.training import step as steps
 
 
@@ -48,7 +50,7 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
   weights as in a run that was never interrupted.
   """
   settings = check(cfg.train, layout)
-  params, size = checkpoints.load_model(start / 'model')
+  params, size = weights.load(start / 'model')
   rows, counts = read_rows(examples, trajectories, size, cfg)
   rate = optimizer.schedule(
     settings.learning_rate,
@@ -66,16 +68,24 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
   unroll = size.layers if layout.on_cpu else 1
   dtype = jnp.dtype(settings.compute_dtype)
   model = decoder.Decoder(size, dtype, unroll=unroll)
-  state = latest(out, steps.start(jax.tree.map(jnp.asarray, params), tx))
-  state = layout.place(state)
-  step = layout.sharded(steps.build(logits_at(model), tx), state)
+  frozen, trained = lora.split(
+    params, settings.lora, dtype=dtype, seed=cfg.seed
+  )
+  trained = jax.tree.map(jnp.asarray, trained)
+  state = layout.place(latest(out, steps.start(trained, tx, frozen)))
+  join = functools.partial(lora.variables, settings=settings.lora)
+  step = layout.sharded(steps.build(logits_at(model), tx, join), state)
+  made = described(settings.lora, start, out)
   log = records.Appender(out / 'metrics.jsonl', Log)
   logged = {line.step for line in log.done}  # by a run that was killed
   shape = batches.Shape.of(rows)
   metrics = None
   warned = False
   first = int(state.step)
-  with progress.bar(settings.steps, 'steps', 'train', first) as shown:
+  with (
+    checkpoints.Saver() as saver,
+    progress.bar(settings.steps, 'steps', 'train', first) as shown,
+  ):
     for n in range(first, settings.steps):
       chosen = batches.rows_of_step(
         len(rows), seed=cfg.seed, step=n, size=settings.batch_size
@@ -91,7 +101,7 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
         if done not in logged:
           log.append([line])
       if done % settings.checkpoint_every == 0 or done == settings.steps:
-        save(out, done, state, size)
+        save(saver, out, done, state, size, made)
   *_, last = records.read(out / 'metrics.jsonl', Log)
   return (
     {
@@ -102,6 +112,7 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
       'changed': last.changed,
       'changed_in_bf16': last.changed_in_bf16,
     }
+    | ({'adapters': checkpoints.count(trained)} if settings.lora.rank else {})
     | counts
     | shown.totals()
   )
@@ -153,7 +164,7 @@ def read_rows(examples, trajectories, size, cfg: Settings):
 
 
 def logits_at(model: decoder.Decoder):
-  """apply(params, tokens_BL, place_BT) -> logits [B, T, V] at those places."""
+  """apply(variables, tokens_BL, place_BT) -> logits [B, T, V] at the places."""
 
   def places(module, tokens_BL, place_BT):
     hidden_BLD = module.hidden(tokens_BL)
@@ -161,17 +172,24 @@ def logits_at(model: decoder.Decoder):
       jnp.take_along_axis(hidden_BLD, place_BT[..., None], axis=1)
     )
 
-  return lambda params, *arrays: model.apply(
-    {'params': params}, *arrays, method=places
+  return lambda variables, *arrays: model.apply(
+    variables, *arrays, method=places
   )
 
 
-def save(out: epath.Path, done: int, state: steps.State, size) -> None:
+def described(settings: config.Lora, start, out) -> dict:
+  """What the model.json of a checkpoint says of its adapters."""
+  if not settings.rank:
+    return {}
+  folder = out / 'checkpoints' / 'step_0' / 'model'
+  base = os.path.relpath(start / 'model', folder)
+  return {'adapters': {'base': base, 'scale': settings.alpha / settings.rank}}
+
+
+def save(saver, out: epath.Path, done: int, state: steps.State, size, made):
   """One checkpoint: a model folder, and the rest of the state beside it."""
   folder = out / 'checkpoints' / f'step_{done}'
-  state = jax.device_get(state)
-  checkpoints.save_tree(folder / 'optimizer', state.optimizer)
-  checkpoints.save_model(folder / 'model', state.params, size, step=done)
+  saver.save(folder, state.params, state.optimizer, size, step=done, **made)
 
 
 def finished(out: epath.Path) -> list[int]:
@@ -187,9 +205,9 @@ def latest(out: epath.Path, fresh: steps.State) -> steps.State:
   if not done:
     return fresh
   folder = out / 'checkpoints' / f'step_{done[-1]}'
-  params, _ = checkpoints.load_model(folder / 'model')
-  opt = checkpoints.load_tree(folder / 'optimizer', like=fresh.optimizer)
-  return steps.State(jnp.int32(done[-1]), params, opt)
+  params = checkpoints.load_tree(folder / 'model' / 'params', fresh.params)
+  opt = checkpoints.load_tree(folder / 'optimizer', fresh.optimizer)
+  return steps.State(jnp.int32(done[-1]), params, opt, fresh.frozen)
 
 
 def measured(done: int, metrics, rate, out) -> Log:
