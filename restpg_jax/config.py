@@ -172,6 +172,9 @@ class Choose:
   """The checkpoint that is best on validation."""
 
   examples: int = 1024  # at most, of each task; appendix B
+  # False: when the choice is on disk, the other checkpoints and all states of
+  # the optimizer are removed.
+  keep_all: bool = local(False)
 
 
 @dataclasses.dataclass

@@ -166,7 +166,7 @@ def test_two_seeds_and_two_matrices_start_apart():
     ({'rank': -1}, 'rank is -1; it must be 0'),
     ({'alpha': 0.0}, 'alpha is 0; it must be above 0'),
     ({'targets': ()}, 'targets is empty'),
-    ({'targets': ('q', 'keys')}, "targets has 'keys'; known are q, k, v, out, gate"),
+    ({'targets': ('q', 'keys')}, "targets has 'keys'; known are q, k, v, out"),
     ({'targets': ('q', 'q')}, 'targets names one twice: q, q'),
     ({'rank': 17}, 'rank is 17, but k is a matrix of 32 x 16; take at most 16'),
   ],
