@@ -97,18 +97,20 @@ def clear(trained, examples, *, out, cfg: Settings) -> str:
   For when `out` is whole. The chosen one's weights stay, here as there.
   """
   del examples
+  note, folder = trained / REMOVED, trained / 'checkpoints'
+  mine = not note.exists() or records.read_json(note)['by'] == out.name
+  if cfg.choose.keep_all or not mine:
+    return ''
   best = records.read_json(out / 'model' / 'model.json')['step']
-  folder, note = trained / 'checkpoints', trained / REMOVED
   kept = folder / f'step_{best}' / 'model'
   others = [path for path in folder.iterdir() if path != kept.parent]
-  beside = [path for path in kept.parent.iterdir() if path != kept]
-  mine = not note.exists() or records.read_json(note)['by'] == out.name
-  if cfg.choose.keep_all or not mine or not others + beside:
+  others += [path for path in kept.parent.iterdir() if path != kept]
+  if not others:
     return ''
-  freed = sum(map(size_of, others + beside))
+  freed = sum(map(size_of, others))
   if not note.exists():
     records.write_json(note, {'by': out.name, 'kept': best, 'bytes': freed})
-  for path in others + beside:
+  for path in others:
     path.rmtree() if path.is_dir() else path.unlink()
   return f'    freed   ({freed:,} bytes: all but the weights of step {best})'
 
