@@ -22,6 +22,9 @@ MESH = types.SimpleNamespace(shape={'data': 2, 'fsdp': 4})
     ("['layers']['attention']['out']", (3, 5, 8), Spec(None, None, 'fsdp')),
     ("['layers']['feed_forward']['up']", (3, 8, 5), Spec(None, 'fsdp', None)),
     ("['layers']['feed_forward']['down']", (3, 5, 8), Spec(None, None, 'fsdp')),
+    # Adapters are small; their two axes are not those of their projection.
+    ("['layers']['attention']['q']['a']", (3, 8, 4), Spec()),
+    (".optimizer[1].mu['layers']['attention']['out']['b']", (3, 4, 8), Spec()),
     ("['layers_2']['attention']['q']", (8, 5), Spec('fsdp', None)),
     ("['layers_2']['feed_forward']['down']", (5, 8), Spec(None, 'fsdp')),
     ("['final_norm']['scale']", (8,), Spec()),
