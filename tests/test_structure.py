@@ -33,7 +33,8 @@ DOORS = {  # package -> the only modules that may import it
   'rank_bm25': ('retrieval.bm25',),
   'rouge_score': ('rewards.rouge',),
   'scipy': ('rewards.significance',),
-  'flax': ('models.decoder',),
+  'flax': ('models.decoder', 'models.bert'),
+  'tokenizers': ('text.wordpiece',),
   'optax': ('training.optimizer', 'training.step'),
 }
 

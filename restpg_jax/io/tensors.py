@@ -24,13 +24,18 @@ SHARD = 2**30  # bytes that a shard may hold, unless one tensor is larger
 class Reader:
   """The tensors of a folder: their shapes now, each of them when asked for."""
 
-  def __init__(self, folder: epath.PathLike):
-    """Raises InputError for a damaged shard or one that is not there."""
+  def __init__(self, folder: epath.PathLike, ignored: str = ''):
+    """Raises InputError for a damaged shard or one that is not there.
+
+    Tensors whose name ends in `ignored` are left out, if that is not empty.
+    """
     self._file = {}
     self.shapes = {}
     for path in _files(epath.Path(folder)):
       with _opened(path) as file:
         for name in file.keys():  # noqa: SIM118  a method of the library
+          if ignored and name.endswith(ignored):
+            continue
           part = file.get_slice(name)
           if part.get_dtype() not in DTYPES:
             raise errors.InputError(

@@ -8,7 +8,7 @@ from restpg_jax.data import longlamp
 from restpg_jax.io import weights
 from restpg_jax.models import decoder, formats, packed
 from restpg_jax.rewards import judge
-from restpg_jax.stages import language, select
+from restpg_jax.stages import language, retrieve, select
 from restpg_jax.training import lora
 
 
@@ -58,6 +58,7 @@ def check(cfg: config.Config) -> None:
   check_training(cfg)
   select.check(cfg.select)
   judge.check(cfg.reward.rule)
+  retrieve.check(cfg.retrieval)
   if cfg.train.lora != config.Lora():
     size = weights.find(assets.path(cfg.policy.checkpoint)).size
     lora.check(cfg.train.lora, formats.shapes(size))

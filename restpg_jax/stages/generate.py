@@ -16,6 +16,8 @@ from restpg_jax.parallel import layout as layouts
 from restpg_jax.stages import card, convert, draw, language, retrieve
 from restpg_jax.text import templates
 
+AHEAD = 64  # rows whose documents are ranked together
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -72,13 +74,19 @@ def generate(
   words = cfg.tokenizer.tokenizer
   dtype = cfg.sample.dtype
   writer = language.load(origin.weights, words, layout, dtype=dtype)
+  retriever = retrieve.build(
+    cfg.retrieval,
+    seed=cfg.seed,
+    layout=layout,
+    out=epath.Path(workdir) / 'retrieve' / 'generate',
+  )
   made = collections.Counter()
   with growing.file(writing.output, mark) as out:
     rows = itertools.islice(
       requests.read(cfg.input, task=cfg.task), out.done, None
     )
     with progress.bar(total, 'texts', 'generate', out.done) as shown:
-      for ready in write(writer, rows, cfg, output, shown, total):
+      for ready in write(writer, rows, retriever, cfg, output, shown, total):
         out.append(ready)
         made['made'] += len(ready)
         made['no_answer'] += sum(w.answer is None for w in ready)
@@ -89,23 +97,24 @@ def generate(
 def write(
   writer: language.Language,
   rows: Iterator[requests.Request],
+  retriever: retrieve.Retriever,
   cfg: Settings,
   output: templates.Output | None,
   shown: progress.Shown,
   total: int,
 ) -> Iterator[list[Written]]:
   """Texts in the order of the rows, as soon as none before them is missing."""
-  rank = retrieve.choose(
-    retrieve.RETRIEVERS, cfg.retrieval.name, 'retrieval.name'
-  )
   left, waiting = collections.deque(), {}
 
   def examples():
     for request in rows:
       left.append(request)
-      yield retrieve.with_context(request.example, rank, cfg.retrieval.k)
+      yield request.example
 
-  for harvest in sample(writer, examples(), cfg, total):
+  asked = retrieve.with_contexts(
+    examples(), retriever, k=cfg.retrieval.k, piece=AHEAD
+  )
+  for harvest in sample(writer, asked, cfg, total):
     shown.update(len(harvest.samples), **harvest.counts)
     waiting |= {s.example_id: s for s in harvest.samples}
     ready = []

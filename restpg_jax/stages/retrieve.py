@@ -1,15 +1,23 @@
 """Each input with the k documents of its user that fit it best."""
 
 import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from restpg_jax import config, errors, types
-from restpg_jax.data import longlamp, world
-from restpg_jax.io import records
-from restpg_jax.retrieval import bm25, recency
+from etils import epath
 
-VERSION = 2  # 2: BM25Plus
-# rank(query, keys of the documents) -> indices, best first
-RETRIEVERS = {'bm25': bm25.rank, 'recency': recency.rank}
+from restpg_jax import assets, config, errors, types
+from restpg_jax.data import longlamp, shuffling, world
+from restpg_jax.io import artifacts, records
+from restpg_jax.retrieval import bm25, chance, dense, question, recency
+from restpg_jax.stages import embed
+
+VERSION = 3  # 2: BM25Plus; 3: texts of retrievers by name
+PIECE = 1024  # examples whose documents are ranked together
+
+# Questions -> for each the indices of its documents, best first.
+Retriever = Callable[[Sequence[question.Question]], Iterable[list[int]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,20 +27,33 @@ class Settings:
   data: config.Data
   retrieval: config.Retrieval
   split: str
+  seed: int
 
 
 def retrieve(*, out, cfg: Settings, layout) -> dict:
   """examples.jsonl: profiles are replaced by their best k texts."""
-  del layout
-  rank = choose(RETRIEVERS, cfg.retrieval.name, 'retrieval.name')
+  retriever = build(cfg.retrieval, seed=cfg.seed, layout=layout, out=out)
   examples, counts = read(cfg.data, cfg.split)
+  if cfg.retrieval.shuffle:
+    examples, counts['shuffled'] = shuffling.shuffled(
+      examples, share=cfg.retrieval.shuffle, seed=cfg.seed
+    )
   made = records.write(
     out / 'examples.jsonl',
-    (with_context(e, rank, cfg.retrieval.k) for e in examples),
+    with_contexts(examples, retriever, k=cfg.retrieval.k),
   )
   return {'expected': len(examples), 'made': made} | {
     name: n for name, n in counts.items() if n and name != 'rows'
   }
+
+
+def settings(
+  data: config.Data, retrieval: config.Retrieval, split: str, seed: int
+) -> Settings:
+  """Only test users are ever given the documents of another one."""
+  if split != 'test':
+    retrieval = dataclasses.replace(retrieval, shuffle=0.0)
+  return Settings(data, retrieval, split, seed)
 
 
 def read(data: config.Data, split: str) -> tuple[list[types.Example], dict]:
@@ -55,15 +76,95 @@ def read(data: config.Data, split: str) -> tuple[list[types.Example], dict]:
   return longlamp.parse(rows, split=split, limit=data.limit)
 
 
-def with_context(example: types.Example, rank, k: int) -> types.Example:
-  """k documents or as many as there are, best first."""
-  documents = example.profile
-  order = []
-  if documents:
-    query = longlamp.query(example.task, example.input)
-    order = rank(query, [d.key for d in documents])[:k]
-  context = tuple(documents[n].text for n in order)
-  return dataclasses.replace(example, profile=(), context=context)
+def with_contexts(
+  examples: Iterable[types.Example],
+  retriever: Retriever,
+  *,
+  k: int,
+  piece: int = PIECE,
+) -> Iterator[types.Example]:
+  """k documents each, or as many as there are, best first."""
+  examples = iter(examples)
+  while some := list(itertools.islice(examples, piece)):
+    orders = retriever([asked(example) for example in some])
+    for example, order in zip(some, orders, strict=True):
+      context = tuple(example.profile[n].text for n in order[:k])
+      yield dataclasses.replace(example, profile=(), context=context)
+
+
+def asked(example: types.Example) -> question.Question:
+  return question.Question(
+    example.id,
+    longlamp.query(example.task, example.input),
+    [document.key for document in example.profile],
+  )
+
+
+def build(
+  cfg: config.Retrieval, *, seed: int, layout, out: epath.Path
+) -> Retriever:
+  """By name from RETRIEVERS; `out` is the folder of the stage that asks."""
+  return choose(RETRIEVERS, cfg.name, 'retrieval.name')(cfg, seed, layout, out)
+
+
+def by_bm25(cfg, seed, layout, out) -> Retriever:
+  """The words that request and document share."""
+  del cfg, seed, layout, out
+  return lambda questions: (bm25.rank(q.query, q.keys) for q in questions)
+
+
+def by_recency(cfg, seed, layout, out) -> Retriever:
+  """The latest documents."""
+  del cfg, seed, layout, out
+  return lambda questions: (recency.rank(q.query, q.keys) for q in questions)
+
+
+def by_chance(cfg, seed, layout, out) -> Retriever:
+  del cfg, layout, out
+  return lambda questions: (chance.rank(q, seed=seed) for q in questions)
+
+
+def nothing(cfg, seed, layout, out) -> Retriever:
+  """No documents: what a policy writes for anybody."""
+  del cfg, seed, layout, out
+  return lambda questions: ([] for _ in questions)
+
+
+def by_vectors(cfg: config.Retrieval, seed, layout, out) -> Retriever:
+  """Contriever, or any encoder of its kind.
+
+  Vectors stand beside the stage's folder, for all stages that use the encoder.
+  """
+  del seed
+  checkpoint = assets.path(cfg.encoder)
+  folder = f'vectors-{artifacts.content(checkpoint)[:12]}'
+  embedder = embed.Embedder(checkpoint, layout, out.parent / folder)
+  return functools.partial(dense.ranked, embed=embedder)
+
+
+RETRIEVERS = {
+  'contriever': by_vectors,
+  'bm25': by_bm25,
+  'recency': by_recency,
+  'random': by_chance,
+  'none': nothing,
+}
+
+
+def check(cfg: config.Retrieval) -> None:
+  """Raises InputError for settings that no run can have."""
+  choose(RETRIEVERS, cfg.name, 'retrieval.name')
+  if cfg.name == 'contriever' and not cfg.encoder:
+    raise errors.InputError(
+      'retrieval.name is contriever: give the folder of its weights as '
+      'retrieval.encoder'
+    )
+  if cfg.k < 1:
+    raise errors.InputError(f'retrieval.k is {cfg.k}; it must be at least 1')
+  if not 0 <= cfg.shuffle <= 1:
+    raise errors.InputError(
+      f'retrieval.shuffle is {cfg.shuffle:g}; it must be from 0 to 1'
+    )
 
 
 def choose(table: dict, name: str, setting: str):

@@ -1,9 +1,10 @@
 """Facts about restpg_jax/retrieval."""
 
+import numpy as np
 import pytest
 import rank_bm25
 
-from restpg_jax.retrieval import bm25, recency
+from restpg_jax.retrieval import bm25, chance, dense, question, recency
 
 KEYS = [
   'The garden is green.',
@@ -86,3 +87,46 @@ def test_documents_without_words_are_no_trouble():
 
 def test_recency_takes_the_last_first():
   assert recency.rank('heater', KEYS) == [5, 4, 3, 2, 1, 0]
+
+
+def test_chance_depends_on_seed_and_example_alone():
+  one, other = (question.Question(n, 'heater', KEYS) for n in 'ab')
+  again = question.Question('a', 'garden', KEYS[::-1])
+  assert chance.rank(one, seed=0) == chance.rank(again, seed=0)
+  orders = {
+    tuple(chance.rank(asked, seed=seed))
+    for asked in (one, other)
+    for seed in range(3)
+  }
+  assert len(orders) == 6
+  assert all(sorted(order) == list(range(6)) for order in orders)
+  first = [
+    chance.rank(question.Question(str(n), '', 'abc'), seed=0)[0]
+    for n in range(300)
+  ]
+  assert all(60 < first.count(n) < 140 for n in range(3))
+
+
+VECTORS = {
+  'query': [1.0, 0.0],
+  'other': [0.0, 1.0],
+  'a': [0.5, 9.0],
+  'b': [2.0, -1.0],
+  'c': [0.5, -9.0],
+}
+
+
+def test_vectors_rank_by_their_product_and_ties_by_their_place():
+  calls = []
+
+  def embed(texts):
+    calls.append(texts)
+    return np.array([VECTORS[text] for text in texts])
+
+  asked = [
+    question.Question('1', 'query', ['a', 'b', 'c', 'b']),
+    question.Question('2', 'other', ['c', 'a']),
+    question.Question('3', 'query', []),
+  ]
+  assert dense.ranked(asked, embed) == [[1, 3, 0, 2], [1, 0], []]
+  assert calls == [['query', 'a', 'b', 'c', 'other']]  # each text once

@@ -1,0 +1,120 @@
+"""BERT-type encoders of texts, as Contriever and sentence encoders are.
+
+Post-norm layers over learned positions; a text is the mean of its last hidden
+states. BERT: arXiv 1810.04805, Contriever: arXiv 2112.09118.
+"""
+
+import dataclasses
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from restpg_jax import errors
+
+ACTIVATIONS = {
+  'gelu': functools.partial(jax.nn.gelu, approximate=False),
+  'gelu_new': functools.partial(jax.nn.gelu, approximate=True),
+  'relu': jax.nn.relu,
+}
+MASKED = -1e30
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+  """The shape of an encoder."""
+
+  layers: int
+  width: int  # D
+  hidden: int  # of the feed-forward
+  heads: int  # N
+  vocabulary: int  # V
+  positions: int  # tokens of a text, at most
+  activation: str = 'gelu'
+  norm_eps: float = 1e-12
+
+  def __post_init__(self):
+    """Raises InputError for what no encoder can be."""
+    if self.activation not in ACTIVATIONS:
+      raise errors.InputError(
+        f'encoder: activation {self.activation!r} is not known; known: '
+        f'{", ".join(ACTIVATIONS)}'
+      )
+    if self.width % self.heads:
+      raise errors.InputError(
+        f'encoder: {self.heads} heads do not divide a width of {self.width}'
+      )
+
+
+class Encoder(nn.Module):
+  """Texts -> one vector each."""
+
+  size: Size
+
+  @nn.compact
+  def __call__(self, tokens_BL, length_B):
+    """tokens [B, L], of which `length` each are the text -> [B, D]."""
+    s = self.size
+    B, L = tokens_BL.shape
+    table = nn.initializers.normal(0.02)
+    words_VD = self.param('words', table, (s.vocabulary, s.width))
+    # The kind of a first text (of two) is added to every position.
+    places_LD = self.param('positions', table, (s.positions, s.width))
+    x_BLD = Norm(s.norm_eps, name='norm')(words_VD[tokens_BL] + places_LD[:L])
+    real_BL = jnp.arange(L) < length_B[:, None]
+    for n in range(s.layers):
+      x_BLD = Layer(s, name=f'layer_{n}')(x_BLD, real_BL)
+    total_BD = jnp.sum(jnp.where(real_BL[..., None], x_BLD, 0), axis=1)
+    return total_BD / jnp.maximum(length_B, 1)[:, None]
+
+
+class Layer(nn.Module):
+  """Attention over the text, then a feed-forward, each followed by a norm."""
+
+  size: Size
+
+  @nn.compact
+  def __call__(self, x_BLD, real_BL):
+    s = self.size
+    B, L, D = x_BLD.shape
+    H = D // s.heads
+
+    def heads(name):
+      return Dense(D, name=name)(x_BLD).reshape(B, L, s.heads, H)
+
+    q, k, v = heads('query'), heads('key'), heads('value')
+    scores = jnp.einsum('blnh,bmnh->bnlm', q, k) * H**-0.5
+    scores = jnp.where(real_BL[:, None, None], scores, MASKED)
+    y = jnp.einsum('bnlm,bmnh->blnh', jax.nn.softmax(scores), v)
+    y = Dense(D, name='out')(y.reshape(B, L, D))
+    x = Norm(s.norm_eps, name='attention_norm')(x_BLD + y)
+    y = ACTIVATIONS[s.activation](Dense(s.hidden, name='up')(x))
+    y = Dense(D, name='down')(y)
+    return Norm(s.norm_eps, name='feed_forward_norm')(x + y)
+
+
+class Dense(nn.Module):
+  """x w + b."""
+
+  width: int
+
+  @nn.compact
+  def __call__(self, x):
+    draw = nn.initializers.normal(0.02)
+    w = self.param('w', draw, (x.shape[-1], self.width))
+    return x @ w + self.param('b', nn.initializers.zeros, (self.width,))
+
+
+class Norm(nn.Module):
+  """Layer norm with scale and bias."""
+
+  eps: float
+
+  @nn.compact
+  def __call__(self, x):
+    scale = self.param('scale', nn.initializers.ones, (x.shape[-1],))
+    bias = self.param('bias', nn.initializers.zeros, (x.shape[-1],))
+    x -= jnp.mean(x, -1, keepdims=True)
+    y = x * jax.lax.rsqrt(jnp.mean(x**2, -1, keepdims=True) + self.eps)
+    return y * scale + bias

@@ -1,0 +1,13 @@
+"""What a retriever is asked: which of a user's documents fit a request."""
+
+import dataclasses
+from collections.abc import Sequence
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+  """A request and the documents of its user."""
+
+  id: str  # of the example
+  query: str
+  keys: Sequence[str]  # of the documents, as they are compared with the query

@@ -1,0 +1,97 @@
+"""Vectors of texts by an encoder, on all devices, each text once."""
+
+import functools
+import itertools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from etils import epath
+
+from restpg_jax.io import encoders, progress, vectors
+from restpg_jax.models import bert
+
+STEP = 32  # tokens: the closest two lengths that are compiled
+TOKENS, ON_CPU = 8192, 1024  # that a device reads at once
+KEPT = 16_384  # texts that are put on disk together
+
+
+class Embedder:
+  """texts -> vectors; what it has made stands in a folder."""
+
+  def __init__(self, checkpoint: epath.PathLike, layout, folder: epath.Path):
+    self._encoder = encoders.load(checkpoint)
+    self._layout = layout
+    self._store = vectors.Vectors(folder)
+    self._params = layout.on_each(self._encoder.params)
+    self._program = program(self._encoder.size, layout)
+
+  def __call__(self, texts: Sequence[str]) -> np.ndarray:
+    """[N, D] float32; of equal texts, and of known ones, only once made."""
+    names = [vectors.name(text) for text in texts]
+    new = {
+      key: text
+      for key, text in zip(names, texts, strict=True)
+      if key not in self._store
+    }
+    if new:
+      self._make(new)
+    return self._store.get(names)
+
+  def _make(self, new: dict[bytes, str]) -> None:
+    with progress.bar(len(new), 'texts', 'embed') as shown:
+      items = iter(new.items())
+      while piece := list(itertools.islice(items, KEPT)):
+        keys, texts = zip(*piece, strict=True)
+        found = np.empty((len(texts), self._encoder.size.width), np.float32)
+        for places, vectors_ND, tokens in self._encoded(texts):
+          found[places] = vectors_ND
+          shown.update(len(places), tokens=tokens)
+        if self._encoder.normalized:
+          found /= np.linalg.norm(found, axis=1, keepdims=True)
+        self._store.add(keys, found)
+
+  def _encoded(
+    self, texts: Sequence[str]
+  ) -> Iterator[tuple[list[int], np.ndarray, int]]:
+    """Places of some texts, their vectors, and how many tokens they had."""
+    ids = self._encoder.words.encode(texts, self._encoder.limit)
+    order = sorted(range(len(ids)), key=lambda n: len(ids[n]))
+    for L, of_length in itertools.groupby(
+      order, key=lambda n: rounded(len(ids[n]), self._encoder.limit)
+    ):
+      rows = max(1, (ON_CPU if self._layout.on_cpu else TOKENS) // L)
+      while places := list(
+        itertools.islice(of_length, rows * self._layout.copies)
+      ):
+        tokens, length = arrays(
+          [ids[n] for n in places], L, rows, self._layout.copies
+        )
+        made = self._program(self._params, tokens, length)
+        made = np.asarray(made).reshape(-1, self._encoder.size.width)
+        yield places, made[: len(places)], int(length.sum())
+
+
+@functools.cache
+def program(size: bert.Size, layout):
+  """Compiled once in a process, whoever asks for it."""
+  model = bert.Encoder(size)
+  return layout.each_device(
+    lambda params, *arrays: model.apply({'params': params}, *arrays)
+  )
+
+
+def rounded(length: int, limit: int) -> int:
+  """The compiled length: 40 -> 64, at most the limit."""
+  return min(-(-length // STEP) * STEP, limit)
+
+
+def arrays(
+  ids: Sequence[Sequence[int]], length: int, rows: int, devices: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """tokens [devices, rows, L] and their lengths; padded with 0."""
+  tokens = np.zeros((devices * rows, length), np.int32)
+  lengths = np.zeros(devices * rows, np.int32)
+  for n, one in enumerate(ids):
+    tokens[n, : len(one)] = one
+    lengths[n] = len(one)
+  return tokens.reshape(devices, rows, length), lengths.reshape(devices, rows)

@@ -1,0 +1,172 @@
+"""Facts about restpg_jax/io/encoders.py and models/bert.py."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+from tokenizers import implementations
+
+from restpg_jax import errors
+from restpg_jax.io import encoders
+from restpg_jax.models import bert
+
+WORDS = '[PAD] [UNK] [CLS] [SEP] [MASK] a b c ##d e . good'.split()
+CONFIG = {
+  'model_type': 'bert',
+  'num_hidden_layers': 2,
+  'hidden_size': 12,
+  'intermediate_size': 20,
+  'num_attention_heads': 3,
+  'vocab_size': len(WORDS),
+  'max_position_embeddings': 16,
+  'hidden_act': 'gelu',
+  'layer_norm_eps': 1e-12,
+}
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  """A small BERT with random weights, saved by transformers."""
+  transformers = pytest.importorskip('transformers')
+  path = tmp_path_factory.mktemp('bert')
+  config = {k: v for k, v in CONFIG.items() if k != 'model_type'}
+  model = transformers.BertModel(
+    transformers.BertConfig(**config, initializer_range=0.5)
+  )
+  model.save_pretrained(path)
+  (path / 'vocab.txt').write_text('\n'.join(WORDS))
+  return path
+
+
+@pytest.fixture
+def copy(folder, tmp_path):
+  return shutil.copytree(folder, tmp_path / 'copy')
+
+
+def embedded(encoder, ids, length=None):
+  length = length or max(map(len, ids))
+  tokens = np.zeros((len(ids), length), np.int32)
+  for row, one in zip(tokens, ids, strict=True):
+    row[: len(one)] = one
+  lengths = np.array(list(map(len, ids)))
+  model = bert.Encoder(encoder.size)
+  return np.asarray(model.apply({'params': encoder.params}, tokens, lengths))
+
+
+def test_means_of_hidden_states_are_those_of_transformers(folder):
+  torch = pytest.importorskip('torch')
+  transformers = pytest.importorskip('transformers')
+  encoder = encoders.load(folder)
+  ids = encoder.words.encode(['a b c', 'good.', 'ad ' * 50], encoder.limit)
+  assert [len(one) for one in ids] == [5, 4, 16]
+  model = transformers.BertModel.from_pretrained(folder)
+  for one, ours in zip(ids, embedded(encoder, ids, 16), strict=True):
+    with torch.no_grad():
+      hidden = model(torch.tensor([one])).last_hidden_state[0]
+    np.testing.assert_allclose(ours, hidden.mean(0), rtol=0, atol=2e-5)
+
+
+def test_padding_changes_nothing(folder):
+  encoder = encoders.load(folder)
+  ids = encoder.words.encode(['a b'], encoder.limit)
+  np.testing.assert_allclose(
+    embedded(encoder, ids, 4), embedded(encoder, ids, 16), rtol=0, atol=1e-6
+  )
+
+
+def test_the_parameters_are_those_that_the_model_makes(folder):
+  encoder = encoders.load(folder)
+  made = jax.eval_shape(
+    bert.Encoder(encoder.size).init,
+    jax.random.key(0),
+    np.zeros((1, 4), np.int32),
+    np.array([4]),
+  )['params']
+  assert jax.tree.map(np.shape, made) == jax.tree.map(np.shape, encoder.params)
+
+
+def test_either_form_of_the_word_pieces_is_read(folder, copy):
+  (copy / 'vocab.txt').unlink()
+  implementations.BertWordPieceTokenizer(str(folder / 'vocab.txt')).save(
+    str(copy / 'tokenizer.json')
+  )
+  text = ['A bd. good E']
+  ids = [[2, 5, 6, 8, 10, 11, 9, 3]]
+  assert encoders.load(folder).words.encode(text, 16) == ids
+  assert encoders.load(copy).words.encode(text, 16) == ids
+  assert encoders.load(copy).words.encode(text, 4) == [[2, 5, 6, 3]]
+
+
+def test_notes_of_sentence_transformers_count(copy):
+  assert not encoders.load(copy).normalized
+  assert encoders.load(copy).limit == 16
+  normalize = {'type': 'sentence_transformers.models.Normalize'}
+  (copy / 'modules.json').write_text(json.dumps([{'type': 'x'}, normalize]))
+  (copy / 'sentence_bert_config.json').write_text('{"max_seq_length": 8}')
+  assert encoders.load(copy).normalized
+  assert encoders.load(copy).limit == 8
+
+
+def test_weights_below_a_name_are_found(copy):
+  path = copy / 'model.safetensors'
+  found = safetensors.numpy.load_file(path)
+  named = {f'bert.{name}': x for name, x in found.items()}
+  safetensors.numpy.save_file(named, path, {'format': 'pt'})
+  encoders.load(copy)
+
+
+def changed(path, **settings):
+  path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+
+
+@pytest.mark.parametrize(
+  'spoil, said',
+  [
+    (lambda p: shutil.rmtree(p), 'copy: no such folder of an encoder'),
+    (lambda p: (p / 'config.json').unlink(), 'copy: config.json is missing'),
+    (lambda p: (p / 'config.json').write_text('{'), 'no whole JSON'),
+    (lambda p: (p / 'vocab.txt').unlink(), 'neither tokenizer.json nor vocab'),
+    (lambda p: (p / 'model.safetensors').unlink(), 'it has no *.safetensors'),
+    (
+      lambda p: changed(p / 'config.json', model_type='roberta'),
+      "model_type is 'roberta'; known is bert",
+    ),
+    (
+      lambda p: changed(p / 'config.json', hidden_act='swish'),
+      "activation 'swish' is not known; known: gelu, gelu_new, relu",
+    ),
+    (
+      lambda p: changed(p / 'config.json', num_attention_heads=5),
+      '5 heads do not divide a width of 12',
+    ),
+    (
+      lambda p: changed(p / 'config.json', intermediate_size=21),
+      'encoder.layer.0.intermediate.dense.weight is [20, 12], [21, 12] expec',
+    ),
+    (
+      lambda p: changed(p / 'config.json', num_hidden_layers=3),
+      'encoder.layer.2.attention.self.query.weight is missing',
+    ),
+    (
+      lambda p: (p / 'vocab.txt').write_text('\n'.join([*WORDS, 'more'])),
+      '13 word pieces, but the encoder embeds only 12',
+    ),
+  ],
+)
+def test_a_folder_that_is_no_such_encoder_is_the_users_error(copy, spoil, said):
+  spoil(copy)
+  with pytest.raises(errors.InputError) as error:
+    encoders.load(copy)
+  assert said in str(error.value)
+
+
+def test_pooling_of_another_kind_is_refused(copy):
+  (copy / '1_Pooling').mkdir()
+  (copy / '1_Pooling' / 'config.json').write_text(
+    '{"pooling_mode_mean_tokens": false, "pooling_mode_cls_token": true}'
+  )
+  with pytest.raises(errors.InputError, match='does not pool by the mean'):
+    encoders.load(copy)

