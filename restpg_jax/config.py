@@ -173,7 +173,7 @@ class Compute:
   memory: float = local(0.0)  # GiB of a device; 0: 90 % of what it has
   shards: int = local(1)  # devices that share a model too large for one
   cpu_devices: int = local(0)  # that share a CPU's cores; 0: one for all
-  judged: int = local(64)  # answers a device is given to score at once
+  judged: int = local(64)  # answers a device scores at once, at most
   # The mesh of training: data x fsdp x model, data is what they leave.
   fsdp: int = local(0)  # devices that share each weight; 0: all, at most 16
   model: int = local(1)  # devices that share a layer's heads and hidden units

@@ -1,9 +1,9 @@
-"""How many samples a device can draw side by side in its memory."""
+"""How many samples or judged texts have room on a device, side by side."""
 
 import dataclasses
 
 from restpg_jax import errors
-from restpg_jax.sampling import slots
+from restpg_jax.sampling import candidates, labels, slots
 
 GROUP = 32  # slots of a group, at most
 
@@ -78,3 +78,66 @@ def fit(
       'compute.shards or compute.memory'
     )
   return dataclasses.replace(shape, groups=max(1, groups))
+
+
+@dataclasses.dataclass(frozen=True)
+class Judging:
+  """What judging keeps on a device, for prefixes of S and rests of R tokens.
+
+  weights  parameters
+  layer    keys and values of a token in one layer; all `layers` of P prefixes
+           stay
+  score    of one query and one key in all heads, and its softmax (float32)
+  logits   behind a token (float32), and once more while they are summed
+
+  total = weights + P S layers layer
+          + the larger of  S S score  (a prefix is read)
+          and              c ((S + R) (layer + R score) + places logits)
+  where c rests go through the model at a time, with logits at so many places
+  """
+
+  weights: int
+  layers: int
+  layer: int
+  score: int
+  logits: int
+  places: int
+
+  @classmethod
+  def of(cls, size, *, weights: int, itemsize: int, places: int) -> 'Judging':
+    """`size` is a models.decoder.Size; `itemsize` that of keys and values."""
+    return cls(
+      weights=weights,
+      layers=size.layers,
+      layer=2 * size.kv_heads * size.head_size * itemsize,
+      score=2 * 4 * size.heads,
+      logits=2 * 4 * size.vocabulary,
+      places=places,
+    )
+
+  def total(self, room: candidates.Room, lengths: tuple[int, int]) -> int:
+    S, R = lengths
+    c = labels.side_by_side(R, room.candidates)
+    rests = (S + R) * (self.layer + R * self.score) + self.places * self.logits
+    kept = room.prefixes * S * self.layers * self.layer
+    return self.weights + kept + max(S * S * self.score, c * rests)
+
+  def room(
+    self, lengths: tuple[int, int], *, memory: int, most: int
+  ) -> candidates.Room:
+    """For `most` candidates, or half of them and so on, as `memory` allows.
+
+    A function of the lengths alone: so no score depends on its company. Raises
+    InputError where not even one candidate has room.
+    """
+    room = candidates.Room.of(most)
+    while self.total(room, lengths) > memory:
+      if room.candidates == 1:
+        raise errors.InputError(
+          f'judging needs {self.total(room, lengths) / 2**30:.2f} GiB on a '
+          f'device for one text of {sum(lengths)} tokens; there are '
+          f'{memory / 2**30:.2f} GiB. Lower reward.max_input, or raise '
+          'compute.shards or compute.memory'
+        )
+      room = candidates.Room.of(room.candidates // 2)
+    return room

@@ -7,7 +7,7 @@ its numbers are the same, bit for bit, whoever is judged beside it.
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -69,9 +69,11 @@ def shape(candidate: Candidate) -> tuple[int, int]:
 
 
 def batches(
-  candidates: Sequence[Candidate], room: Room, devices: int
+  candidates: Sequence[Candidate],
+  room: Callable[[tuple[int, int]], Room],
+  devices: int,
 ) -> Iterator[list[list[int]]]:
-  """Places of candidates of one shape, for each device at most `room`.
+  """Places of candidates of one shape, for each device what it has room for.
 
   Devices are given like numbers of them.
   """
@@ -83,8 +85,8 @@ def batches(
     return shape(candidates[n]), first[candidates[n].prefix]
 
   order = sorted(range(len(candidates)), key=by)
-  for _, places in itertools.groupby(order, key=lambda n: by(n)[0]):
-    parts = list(_parts([(n, by(n)[1]) for n in places], room, devices))
+  for of, places in itertools.groupby(order, key=lambda n: by(n)[0]):
+    parts = list(_parts([(n, by(n)[1]) for n in places], room(of), devices))
     for start in range(0, len(parts), devices):
       yield parts[start : start + devices]
 

@@ -61,7 +61,7 @@ def build(model, labels: Sequence[Sequence[int]], not_after: np.ndarray):
       call, prefix_PS, jnp.max(jnp.where(real_C, behind_C + 1, 0))
     )
     C, R = rest_CR.shape
-    c = _side_by_side(R, prefix_PS.shape[0], C)
+    c = side_by_side(R, C)
 
     def fill(n, logp_CG):
       part = functools.partial(jax.lax.dynamic_slice_in_dim, slice_size=c)
@@ -85,18 +85,18 @@ def _call(model, params, *args, method: str):
   return model.apply({'params': params}, *args, method=method)
 
 
-def _side_by_side(length: int, *rows: int) -> int:
-  """How many rows of this length go through the model at a time.
+def side_by_side(length: int, rows: int) -> int:
+  """How many of `rows` of this length go through the model at a time.
 
-  A power of two that divides all of `rows`.
+  A power of two that divides them.
   """
-  return math.gcd(1 << max(1, BLOCK // length).bit_length() - 1, *rows)
+  return math.gcd(1 << max(1, BLOCK // length).bit_length() - 1, rows)
 
 
 def _prefilled(call, prefix_PS, count):
   """Keys and values of the first `count` prefixes, [.., P, S, K, H]."""
   P, S = prefix_PS.shape
-  p = _side_by_side(2 * S, P)  # a prefix more than there are costs a whole one
+  p = side_by_side(2 * S, P)  # a prefix more than there are costs a whole one
 
   def read(n):
     tokens = jax.lax.dynamic_slice_in_dim(prefix_PS, n * p, p)

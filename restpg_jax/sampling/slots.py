@@ -144,9 +144,17 @@ def build(
     )
 
   def start(params, state, group, tokens_S, length, keys_M2, limit_M, count):
-    hidden_1SD, kv = call(params, tokens_S[None], method='prefill')
-    last_D = hidden_1SD[0, jnp.maximum(length - 1, 0)]
-    logits_V = call(params, last_D, method='logits')
+    def read(tokens_S):
+      hidden_1SD, kv = call(params, tokens_S[None], method='prefill')
+      last_D = hidden_1SD[0, jnp.maximum(length - 1, 0)]
+      return call(params, last_D, method='logits'), kv
+
+    def nothing(tokens_S):
+      shapes = jax.eval_shape(read, tokens_S)
+      return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+    # A device without a new request does not read one for company.
+    logits_V, kv = jax.lax.cond(count > 0, read, nothing, tokens_S)
     keys_M = _fold(_keys(keys_M2), 0)
     first_M, logp_M = choose(
       keys_M, jnp.broadcast_to(logits_V, (M, *logits_V.shape))

@@ -11,6 +11,7 @@ import numpy as np
 from restpg_jax import config, types
 from restpg_jax.io import checkpoints, progress, records
 from restpg_jax.stages import draw, language, score, train
+from restpg_jax.text import prompts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +119,10 @@ def answers(
   words = cfg.tokenizer.tokenizer
   writer = language.load(model, words, layout, dtype=cfg.answer.dtype)
   asked = draw.policy_prompts(examples, writer.tokenizer, settings)
-  yield from draw.missing(writer, examples, asked, settings, done=done)
+  longest = prompts.Extent.of(asked).longest
+  yield from draw.missing(
+    writer, examples, settings, longest=longest, done=done
+  )
 
 
 def judge(

@@ -55,7 +55,7 @@ def draw(policy, examples, *scored, out, cfg: Settings, layout) -> dict:
   words = cfg.tokenizer.tokenizer
   writer = language.load(policy / 'model', words, layout, dtype=cfg.dtype)
   examples = list(records.read(examples / 'examples.jsonl', types.Example))
-  asked = policy_prompts(examples, writer.tokenizer, cfg)
+  extent = prompts.Extent.of(policy_prompts(examples, writer.tokenizer, cfg))
   log = records.Shards(
     out / 'drawn', types.Trajectory, host=jax.process_index()
   )
@@ -68,7 +68,9 @@ def draw(policy, examples, *scored, out, cfg: Settings, layout) -> dict:
   with progress.bar(
     len(keys), 'samples', name, known, log=out / 'metrics.jsonl'
   ) as shown:
-    for harvest in missing(writer, examples, asked, cfg, done=drawn, full=full):
+    for harvest in missing(
+      writer, examples, cfg, longest=extent.longest, done=drawn, full=full
+    ):
       new = harvest.trajectories()
       log.append(new)
       drawn |= {(t.example_id, t.j): t for t in new}
@@ -80,7 +82,7 @@ def draw(policy, examples, *scored, out, cfg: Settings, layout) -> dict:
       'expected': len(keys),
       'made': made,
       'tokens': sum(t.tokens for t in in_order),
-      'cut_prompts': sum(bool(p.cut) for p in asked),
+      'cut_prompts': extent.cut,
       'cut_outputs': sum(not t.ended for t in in_order),
     }
     | saved(cfg, len(full))
@@ -101,24 +103,30 @@ def indices(cfg: Settings) -> range:
 def missing(
   writer: language.Language,
   examples: list[types.Example],
-  asked: list[prompts.Prompt],
   cfg: Settings,
   *,
+  longest: int,
   done=(),
   full=(),
 ) -> Iterator[language.Harvest]:
-  """The samples (example, j) not in `done`, of examples not in `full`."""
-  wanted = [
-    language.Wanted(e.id, p.ids, js)
-    for e, p in zip(examples, asked, strict=True)
-    if e.id not in full
-    and (js := [j for j in indices(cfg) if (e.id, j) not in done])
-  ]
+  """The samples (example, j) not in `done`, of examples not in `full`.
+
+  Prompts, of `longest` tokens at most, are made when there is room for them.
+  """
+  template = language.load_template(cfg.prompt.template)
+
+  def wanted():
+    for e in examples:
+      js = [j for j in indices(cfg) if (e.id, j) not in done]
+      if js and e.id not in full:
+        prompt = policy_prompt(template, e, writer.tokenizer, cfg)
+        yield language.Wanted(e.id, prompt.ids, js)
+
   return language.sample(
     writer,
-    wanted,
-    inputs=len(asked),
-    prompt_length=max(len(p.ids) for p in asked),
+    wanted(),
+    inputs=len(examples),
+    prompt_length=longest,
     m=cfg.budget or cfg.m,
     max_output=cfg.prompt.max_output,
     stop=(writer.tokenizer.eos,),
@@ -131,10 +139,10 @@ def missing(
   )
 
 
-def policy_prompts(examples, tokenizer, cfg) -> list[prompts.Prompt]:
-  """Of each example; cfg has `prompt` and `reasoning`."""
+def policy_prompts(examples, tokenizer, cfg) -> Iterator[prompts.Prompt]:
+  """Of each example, one by one; cfg has `prompt` and `reasoning`."""
   template = language.load_template(cfg.prompt.template)
-  return [policy_prompt(template, e, tokenizer, cfg) for e in examples]
+  return (policy_prompt(template, e, tokenizer, cfg) for e in examples)
 
 
 def policy_prompt(template, example, tokenizer, cfg) -> prompts.Prompt:

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -233,10 +233,9 @@ def shape_of(
   shape = slots.Shape(compute.prompts or 1, G, m, prompt, output)
   if compute.prompts:
     return shape
-  leaves = jax.tree.leaves(language.params)
   need = budget.Bytes.of(
     language.model.size,
-    weights=sum(x.addressable_shards[0].data.nbytes for x in leaves),
+    weights=weight_bytes(language),
     itemsize=np.dtype(language.model.dtype).itemsize,
     prompt=prompt,
   )
@@ -257,18 +256,19 @@ def label_logp(
   layout, tokenizer = language.layout, language.tokenizer
   sequences = tuple(tuple(tokenizer.encode(label)) for label in labels)
   score = label_program(language.model, layout, sequences, tokenizer.digits)
-  room = candidates.Room.of(layout.compute.judged)
+  room = room_of(language, sequences)
   judged = enumerate(judged)
   ahead = None
   while piece := list(
-    itertools.islice(judged, AHEAD * layout.copies * room.candidates)
+    itertools.islice(judged, AHEAD * layout.copies * layout.compute.judged)
   ):
     texts = [candidate for _, candidate in piece]
     for parts in candidates.batches(texts, room, layout.copies):
       of = candidates.shape(texts[parts[0][0]])
       parts += [[]] * (layout.copies - len(parts))
       arrays = [
-        candidates.arrays([texts[n] for n in part], room, of) for part in parts
+        candidates.arrays([texts[n] for n in part], room(of), of)
+        for part in parts
       ]
       logp = score(language.params, *map(np.stack, zip(*arrays, strict=True)))
       places = [[piece[n][0] for n in part] for part in parts]
@@ -277,6 +277,28 @@ def label_logp(
       ahead = places, logp
   if ahead:
     yield _fetched(*ahead)
+
+
+def room_of(
+  language: Language, labels: Sequence[Sequence[int]]
+) -> Callable[[tuple[int, int]], candidates.Room]:
+  """What a device judges at once, by the lengths of prefix and rest."""
+  layout = language.layout
+  need = budget.Judging.of(
+    language.model.size,
+    weights=weight_bytes(language),
+    itemsize=np.dtype(language.model.dtype).itemsize,
+    places=len(label_scores.Tree.of(labels).token_N) + 1,
+  )
+  return functools.partial(
+    need.room, memory=layout.memory, most=layout.compute.judged
+  )
+
+
+def weight_bytes(language: Language) -> int:
+  """On one device."""
+  leaves = jax.tree.leaves(language.params)
+  return sum(x.addressable_shards[0].data.nbytes for x in leaves)
 
 
 def _fetched(places, logp) -> list[tuple[int, np.ndarray]]:

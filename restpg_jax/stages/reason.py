@@ -31,7 +31,14 @@ def reason(examples, *, out, cfg: Settings, layout) -> dict:
   output = templates.Output.of(language.load_template(cfg.prompt.template))
   writer = language.load_named(settings.model, layout, dtype=settings.dtype)
   examples = list(records.read(examples / 'examples.jsonl', types.Example))
-  asked = prompts_of(examples, writer, settings)
+  template = language.load_template(settings.template)
+
+  def prompt(example):
+    return prompts.reasoner(
+      template, writer.tokenizer, example, limit=settings.max_input
+    )
+
+  extent = prompts.Extent.of(map(prompt, examples))
   log = records.Shards(
     out / 'drawn', types.Trajectory, host=jax.process_index()
   )
@@ -41,16 +48,14 @@ def reason(examples, *, out, cfg: Settings, layout) -> dict:
     len(examples), 'examples', 'reason', len(good), log=out / 'metrics.jsonl'
   ) as shown:
     for j in range(settings.tries):
-      wanted = [
-        language.Wanted(e.id, p.ids, (j,))
-        for e, p in zip(examples, asked, strict=True)
-        if e.id not in good and (e.id, j) not in tried
+      left = [
+        e for e in examples if e.id not in good and (e.id, j) not in tried
       ]
       for harvest in language.sample(
         writer,
-        wanted,
-        inputs=len(asked),
-        prompt_length=max(len(p.ids) for p in asked),
+        (language.Wanted(e.id, prompt(e).ids, (j,)) for e in left),
+        inputs=len(examples),
+        prompt_length=extent.longest,
         m=1,
         max_output=settings.max_output,
         stop=(writer.tokenizer.end_of_turn, writer.tokenizer.eos),
@@ -79,7 +84,7 @@ def reason(examples, *, out, cfg: Settings, layout) -> dict:
     'expected': len(examples),
     'made': made + len(examples) - len(kept),
     'dropped': len(examples) - len(kept),
-    'cut_prompts': sum(bool(p.cut) for p in asked),
+    'cut_prompts': extent.cut,
     'tokens': sum(t.tokens for t in good.values()),
   } | shown.totals()
 
@@ -93,14 +98,6 @@ def copy_targets(examples, *, out, cfg: None, layout) -> dict:
     (types.Trajectory(e.id, 0, e.output, reward=1.0) for e in examples),
   )
   return {'expected': len(examples), 'made': made}
-
-
-def prompts_of(examples, writer, settings) -> list[prompts.Prompt]:
-  template = language.load_template(settings.template)
-  return [
-    prompts.reasoner(template, writer.tokenizer, e, limit=settings.max_input)
-    for e in examples
-  ]
 
 
 def usable(text: str, output: templates.Output) -> bool:

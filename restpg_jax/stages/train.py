@@ -149,7 +149,7 @@ def read_rows(examples, trajectories, size, cfg: Settings):
     records.read(trajectories / 'trajectories.jsonl', types.Trajectory)
   )
   used = [by_id[i] for i in dict.fromkeys(s.example_id for s in samples)]
-  asked = draw.policy_prompts(used, tokenizer, cfg)
+  asked = list(draw.policy_prompts(used, tokenizer, cfg))
   prompt = {e.id: p for e, p in zip(used, asked, strict=True)}
   rows, cut = [], 0
   for sample in samples:

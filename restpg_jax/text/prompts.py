@@ -16,6 +16,22 @@ class Prompt:
   cut: tuple[str, ...] = ()  # 'instruction', 'document 4' ..
 
 
+@dataclasses.dataclass(frozen=True)
+class Extent:
+  """Of many prompts, which need not be held together."""
+
+  longest: int  # tokens
+  cut: int  # prompts of which a text had to be cut
+
+  @classmethod
+  def of(cls, prompts: Iterable[Prompt]) -> 'Extent':
+    longest = cut = 0
+    for prompt in prompts:
+      longest = max(longest, len(prompt.ids))
+      cut += bool(prompt.cut)
+    return cls(longest, cut)
+
+
 def policy(
   template: templates.Template,
   tokenizer: tokenizers.Tokenizer,

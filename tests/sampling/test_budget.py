@@ -6,7 +6,7 @@ import pytest
 
 from restpg_jax import errors
 from restpg_jax.models import catalog
-from restpg_jax.sampling import budget, slots
+from restpg_jax.sampling import budget, candidates, slots
 
 GIB = 2**30
 SHAPE = slots.Shape(1, 8, 32, prompt_length=5120, output_length=1536, steps=16)
@@ -67,3 +67,43 @@ def test_a_v4_chip_holds_twelve_prompts_of_32_slots():
   shape = dataclasses.replace(SHAPE, slots=32)
   found = budget.fit(shape, gemma_2b(), memory=int(0.9 * 30.75 * GIB), most=999)
   assert found.groups >= 12
+
+
+def judge(weights=16 * GIB):
+  return budget.Judging.of(
+    catalog.size('gemma_7b'), weights=weights, itemsize=2, places=6
+  )
+
+
+def test_judging_by_hand():
+  need = judge()
+  assert need.layer == 2 * 16 * 256 * 2  # keys and values, heads, bfloat16
+  S, R = 6144, 256
+  room = candidates.Room(8, 64)
+  kept = 8 * S * 28 * need.layer
+  # 8 rests of 256 tokens at a time are 2,048 tokens.
+  rests = 8 * ((S + R) * (need.layer + R * 8 * 16) + 6 * 8 * 256_128)
+  assert rests < 8 * 16 * S * S  # reading a prefix needs more
+  assert need.total(room, (S, R)) == 16 * GIB + kept + 8 * 16 * S * S
+  assert need.total(room, (512, 1024)) == (
+    16 * GIB
+    + 8 * 512 * 28 * need.layer
+    + 2 * (1536 * (need.layer + 1024 * 8 * 16) + 6 * 8 * 256_128)
+  )
+
+
+def test_fewer_are_judged_at_once_where_they_are_long():
+  need, memory = judge(), int(0.9 * 30.75 * GIB)
+  assert need.room((1024, 512), memory=memory, most=64) == candidates.Room(
+    8, 64
+  )
+  long = need.room((7168, 1024), memory=memory, most=64)
+  assert long.candidates < 8
+  assert need.total(long, (7168, 1024)) <= memory
+  twice = candidates.Room.of(2 * long.candidates)
+  assert need.total(twice, (7168, 1024)) > memory
+
+
+def test_a_judge_without_room_for_one_text_is_the_users_error():
+  with pytest.raises(errors.InputError, match='for one text of 8192 tokens'):
+    judge().room((7168, 1024), memory=20 * GIB, most=64)

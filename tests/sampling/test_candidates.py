@@ -47,7 +47,7 @@ def test_a_batch_is_of_one_shape_and_those_of_a_prefix_stay_together():
   judged = texts(
     (7, 9, 40), (8, 9, 5), (7, 9, 5), (8, 9, 50), (8, 9, 6), (9, 40, 6)
   )  # fmt: skip
-  assert list(candidates.batches(judged, Room(2, 4), devices=1)) == [
+  assert list(candidates.batches(judged, lambda _: Room(2, 4), devices=1)) == [
     [[2, 1, 4]],  # 32 and 32 tokens; prefix 7 was there before 8
     [[0, 3]],  # 32 and 64
     [[5]],  # 64 and 32
@@ -58,12 +58,12 @@ def test_devices_share_a_batch_evenly():
   judged = texts(*[(7, 3, 4)] * 10)
   sizes = [
     [len(part) for part in parts]
-    for parts in candidates.batches(judged, Room(2, 4), devices=3)
+    for parts in candidates.batches(judged, lambda _: Room(2, 4), devices=3)
   ]
   assert sizes == [[4, 4, 2]]
   sizes = [
     [len(part) for part in parts]
-    for parts in candidates.batches(judged, Room(2, 8), devices=3)
+    for parts in candidates.batches(judged, lambda _: Room(2, 8), devices=3)
   ]
   assert sizes == [[4, 4, 2]]  # not 8 and 2
 
@@ -72,7 +72,7 @@ def test_every_candidate_is_in_one_place_within_the_room():
   rng = np.random.default_rng(0)
   judged = texts(*rng.integers(1, (9, 90, 90), (200, 3)).tolist())
   found = []
-  for parts in candidates.batches(judged, Room(3, 8), devices=2):
+  for parts in candidates.batches(judged, lambda _: Room(3, 8), devices=2):
     assert len(parts) <= 2
     shapes = {candidates.shape(judged[n]) for part in parts for n in part}
     assert len(shapes) == 1
@@ -81,7 +81,7 @@ def test_every_candidate_is_in_one_place_within_the_room():
       assert len({judged[n].prefix for n in part}) <= 3
     found += itertools.chain(*parts)
   assert sorted(found) == list(range(200))
-  assert list(candidates.batches([], Room(3, 8), devices=2)) == []
+  assert list(candidates.batches([], lambda _: Room(3, 8), devices=2)) == []
 
 
 def test_arrays_by_hand():

@@ -1,0 +1,94 @@
+"""How far samples agree that other shapes and numbers of devices have drawn.
+
+  python benchmarks/sampling_agreement.py [--inputs=313]
+
+The bundled tiny model draws 32 samples an input of the synthetic users, some
+10,000 in all, once for each of SHAPES: groups on a device, slots of a group,
+devices. The promise (DESIGN: randomness) is at most one sample in 10,000 that
+differs, and log-probabilities within 1e-5: a matrix product of another shape
+rounds its last bit otherwise. Printed are the largest differences, of whole
+samples and a token of theirs.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+
+SHAPES = (4, 8, 1), (1, 32, 1), (8, 16, 1), (2, 8, 2), (4, 4, 2)
+M = 32
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument('--inputs', type=int, default=313)
+  parser.add_argument('--shape', help='of this process: 4,8,1')
+  args = parser.parse_args()
+  if args.shape:
+    groups, slots, devices = map(int, args.shape.split(','))
+    print(json.dumps(draw(args.inputs, groups, slots, devices)))
+    return
+  found = [of_process(args.inputs, shape) for shape in SHAPES]
+  first = found[0]
+  print(f'{len(first):,} samples; beside those of {SHAPES[0]}:')
+  print(
+    f'{"groups, slots, devices":<24}{"differ":>8}{"logp":>10}{"a token":>10}'
+  )
+  for shape, other in zip(SHAPES[1:], found[1:], strict=True):
+    same = [key for key in first if first[key][0] == other[key][0]]
+    apart = [(abs(first[k][1] - other[k][1]), first[k][2]) for k in same]
+    whole = max(difference for difference, _ in apart)
+    token = max(difference / tokens for difference, tokens in apart)
+    differ = len(first) - len(same)
+    print(f'{shape!s:<24}{differ:>8}{whole:>10.1e}{token:>10.1e}')
+
+
+def of_process(inputs: int, shape: tuple[int, int, int]) -> dict:
+  """The samples that a process of its own draws."""
+  done = subprocess.run(
+    [
+      *(sys.executable, __file__, f'--inputs={inputs}'),
+      f'--shape={",".join(map(str, shape))}',
+    ],
+    stdout=subprocess.PIPE,
+    text=True,
+    check=True,
+  )
+  return json.loads(done.stdout.splitlines()[-1])
+
+
+def draw(inputs: int, groups: int, slots: int, devices: int) -> dict:
+  """'id j' -> text, log-probability, tokens."""
+  from restpg_jax import config
+  from restpg_jax.parallel import layout as layouts
+  from restpg_jax.stages import draw as draws
+  from restpg_jax.stages import language, retrieve
+  from restpg_jax.text import prompts
+
+  compute = config.Compute(prompts=groups, samples=slots, cpu_devices=devices)
+  layout = layouts.Layout.of(compute)
+  writer = language.load_named(config.Model(), layout)
+  world = config.World(train=inputs)
+  examples, _ = retrieve.read(config.Data(world=world), 'train')
+  rank = retrieve.RETRIEVERS['bm25']
+  examples = [retrieve.with_context(e, rank, 5) for e in examples[:inputs]]
+  settings = draws.Settings.of(
+    config.Sample(m=M),
+    prompt=config.Prompt('prompts/tiny/policy.txt', 192, 88),
+    tokenizer=config.Model(checkpoint=''),
+    reasoning=True,
+    seed=0,
+    purpose='draw',
+    iteration=0,
+  )
+  asked = draws.policy_prompts(examples, writer.tokenizer, settings)
+  longest = prompts.Extent.of(asked).longest
+  return {
+    f'{s.example_id} {s.j}': (s.text, s.logp, s.tokens)
+    for harvest in draws.missing(writer, examples, settings, longest=longest)
+    for s in harvest.samples
+  }
+
+
+if __name__ == '__main__':
+  main()
