@@ -35,8 +35,7 @@ ACTIVATIONS = {
 REMAT = {
   'none': None,  # they keep all
   'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-  # Its input, and of attention what it gave: a 13th of a layer's work at
-  # Gemma 2B's 6,656 tokens, but 3 % of what there is to keep.
+  # Its input and what its attention gave: as small, and dear to have again.
   'full': jax.checkpoint_policies.save_only_these_names(packed.OUTPUT),
 }
 

@@ -91,7 +91,8 @@ def train(params, layout):
     for group in groups:
       batch = feed.batch(chosen, group, layout)
       sums = accumulate(state, sums, batch, count)
-    state, _ = update(state, sums)
+      jax.block_until_ready(sums)  # so many CPU devices can block each other
+    state, _ = jax.block_until_ready(update(state, sums))
   return state
 
 
