@@ -39,7 +39,7 @@ def gm(job: jobs.Job):
     def decode(self, ids):
       return ''
 
-  size = _size(job)
+  size = size_of(job.folder)
   kinds = package.nn.config.AttentionType
   model = package.nn.Transformer(
     config=package.nn.config.TransformerConfig(
@@ -117,10 +117,7 @@ def hf(job: jobs.Job):
 def tunix(job: jobs.Job):
   """Tunix's sampler on its own Gemma."""
   import jax.numpy as jnp
-  from flax import nnx
   from tunix.generate import sampler as samplers
-  from tunix.models.gemma import model as gemma
-  from tunix.models.gemma import params
 
   class Ids:
     def encode(self, text):
@@ -138,20 +135,7 @@ def tunix(job: jobs.Job):
     def pad_id(self):
       return 0
 
-  size = _size(job)
-  config = gemma.ModelConfig(
-    num_layers=size['layers'],
-    attention_types=(gemma.AttentionType.GLOBAL,) * size['layers'],
-    **_gemma(size),
-  )
-  folder = os.path.abspath(pathlib.Path(job.folder) / 'gemma')
-  loaded = params.load_and_format_params(folder)['transformer']
-  model = gemma.module_from_linen_variables(
-    module_factory=lambda: gemma.Gemma(config, rngs=nnx.Rngs(params=0)),
-    variables=loaded,
-    map_key_fn=gemma._map_linen_var_names,
-    assign_val_fn=gemma._assign_linen_params_to_nnx_state,
-  )
+  size, model = size_of(job.folder), tunix_gemma(job.folder)
   length = max(map(len, job.prompts))
 
   class Sampler(samplers.Sampler):
@@ -205,8 +189,29 @@ def _batched(some, job: jobs.Job):
   return draw
 
 
-def _size(job: jobs.Job) -> dict:
-  path = pathlib.Path(job.folder) / 'ours' / 'model.json'
+def tunix_gemma(folder: str):
+  """Tunix's Gemma with the weights of folder/gemma."""
+  from flax import nnx
+  from tunix.models.gemma import model as gemma
+  from tunix.models.gemma import params
+
+  size = size_of(folder)
+  config = gemma.ModelConfig(
+    num_layers=size['layers'],
+    attention_types=(gemma.AttentionType.GLOBAL,) * size['layers'],
+    **_gemma(size),
+  )
+  path = os.path.abspath(pathlib.Path(folder) / 'gemma')
+  return gemma.module_from_linen_variables(
+    module_factory=lambda: gemma.Gemma(config, rngs=nnx.Rngs(params=0)),
+    variables=params.load_and_format_params(path)['transformer'],
+    map_key_fn=gemma._map_linen_var_names,
+    assign_val_fn=gemma._assign_linen_params_to_nnx_state,
+  )
+
+
+def size_of(folder: str) -> dict:
+  path = pathlib.Path(folder) / 'ours' / 'model.json'
   return json.loads(path.read_text())['size']
 
 

@@ -142,6 +142,15 @@ class Select:
 
 
 @dataclasses.dataclass
+class Lora:
+  """Low-rank adapters, for a device that cannot hold a full training state."""
+
+  rank: int = 0  # 0: none, all weights are trained, as in the paper
+  alpha: float = 16.0  # what adapters add is multiplied by alpha / rank
+  targets: tuple[str, ...] = ('q', 'k', 'v', 'out', 'gate', 'up', 'down')
+
+
+@dataclasses.dataclass
 class Train:
   """SFT and M-step: one trainer; appendix B."""
 
@@ -155,6 +164,7 @@ class Train:
   optimizer: str = 'adafactor'
   checkpoint_every: int = 1000
   compute_dtype: str = 'bfloat16'  # weights and optimizer stay float32
+  lora: Lora = section(Lora)
 
 
 @dataclasses.dataclass
@@ -162,6 +172,9 @@ class Choose:
   """The checkpoint that is best on validation."""
 
   examples: int = 1024  # at most, of each task; appendix B
+  # False: when the choice is on disk, the other checkpoints and all states of
+  # the optimizer are removed.
+  keep_all: bool = local(False)
 
 
 @dataclasses.dataclass

@@ -104,7 +104,7 @@ def matches(name: str, until: str) -> bool:
 def step_names(cfg: config.Config, method: Method) -> list[str]:
   """Of all steps of a method, in order; none of them is made."""
   names = []
-  list(restpg(cfg, method, lambda name, *inputs, cfg=None: names.append(name)))
+  list(restpg(cfg, method, lambda name, *inputs, **how: names.append(name)))
   return names
 
 
@@ -167,7 +167,14 @@ def fit(cfg, method, step, name, start, examples, targets, val):
   settings = choose.Settings(
     choose=cfg.choose, answer=cfg.answer, reward=cfg.reward, **shared
   )
-  return step(f'{name}/choose', choose.choose, trained, val, cfg=settings)
+  return step(
+    f'{name}/choose',
+    choose.choose,
+    trained,
+    val,
+    cfg=settings,
+    after=choose.clear,
+  )
 
 
 def e_step(cfg, method, step, t, policy, examples):

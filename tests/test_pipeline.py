@@ -102,28 +102,30 @@ def test_a_killed_run_goes_on_to_the_same_numbers(
   assert methods(tmp_path) == methods(finished)
 
 
-def test_training_goes_on_from_the_last_checkpoint(
-  finished, tmp_path, monkeypatch
-):
+def test_training_goes_on_from_the_last_checkpoint(tmp_path, monkeypatch):
+  until = 'sft/train'
   save = train.save
   made = []
 
-  def once(out, done, state, size):
-    save(out, done, state, size)
+  def noted(saver, out, done, *rest):
+    save(saver, out, done, *rest)
     made.append(done)
-    if len(made) == 1:
+    if cut in out.parents and len(made) == 1:
       raise KeyboardInterrupt
 
-  monkeypatch.setattr(train, 'save', once)
+  monkeypatch.setattr(train, 'save', noted)
+  cut, whole = tmp_path / 'cut', tmp_path / 'whole'
   with pytest.raises(KeyboardInterrupt):
-    restpg.run(pipeline.small(), tmp_path, until='sft/train')
-  with pytest.raises(artifacts.Until):
-    restpg.run(pipeline.small(), tmp_path, until='sft/train')
-  assert made == [2, 4]
-  (one,) = finished.glob('sft/train-*')
-  (other,) = tmp_path.glob('sft/train-*')
-  weights = 'checkpoints/step_4/model'
-  assert same_weights(one / weights, other / weights)
+    restpg.run(pipeline.small(), cut, until=until)
+  for workdir in (cut, whole):
+    with pytest.raises(artifacts.Until):
+      restpg.run(pipeline.small(), workdir, until=until)
+  assert made == [2, 4, 2, 4]
+  last = [
+    next(workdir.glob('sft/train-*')) / 'checkpoints' / 'step_4' / 'model'
+    for workdir in (cut, whole)
+  ]
+  assert same_weights(*last)
 
 
 def same_weights(one, other) -> bool:

@@ -19,7 +19,7 @@ def made(monkeypatch):
   """The names of the stages that a run asks for; none is really made."""
   names = []
 
-  def step(self, name, fn, *inputs, cfg=None):
+  def step(self, name, fn, *inputs, cfg=None, after=None):
     names.append(name)
     return artifacts.Artifact(self.workdir / name, name, {})
 
@@ -155,7 +155,7 @@ def test_until_a_name_that_no_stage_has_is_refused_at_once(
 
 
 def test_a_run_holds_its_workdir(made, tmp_path, monkeypatch):
-  def step(self, name, fn, *inputs, cfg=None):
+  def step(self, name, fn, *inputs, cfg=None, after=None):
     with pytest.raises(errors.InputError, match='is running there'):
       run(tmp_path, 'sft')
     raise KeyboardInterrupt

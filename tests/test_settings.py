@@ -124,7 +124,8 @@ def test_an_unknown_setting_names_the_nearest(file, key, nearest):
 
 def test_a_section_names_its_settings(file):
   assert refused(file, '--config.choose=1') == (
-    'unknown setting config.choose; it holds config.choose.examples'
+    'unknown setting config.choose; it holds config.choose.examples, '
+    'config.choose.keep_all'
   )
 
 

@@ -62,12 +62,17 @@ class Store:
     fn: Callable[..., dict[str, Any]],
     *inputs: Artifact,
     cfg: Any = None,
+    after: Callable[..., str] | None = None,
   ) -> Artifact:
     """The artifact of `fn` on these inputs and settings, made if missing.
 
     fn(*paths, out=folder, cfg=cfg, layout=layout) -> summary, which counts
     the items it `expected` and those it `made`. An extensible store that
     reaches less far than cfg asks is made further.
+
+    after(*paths, out=folder, cfg=cfg) -> what it did, '' for nothing: tidies up
+    when DONE.json is written, and each time that the stage is found done, for
+    a run may have been killed in between.
     """
     mark = fingerprint(name, fn, inputs, cfg)
     folder = self.workdir / f'{name}-{mark[:12]}'
@@ -81,6 +86,8 @@ class Store:
       summary = _done(folder)['summary']
       told = f'{seconds:7.1f} s   {line(summary)}'
     self._tell((mark, extent(cfg)), f'{name:<20} {told}')
+    if after and (did := after(*(a.path for a in inputs), out=folder, cfg=cfg)):
+      print(f'{name:<20} {did}', flush=True)
     return Artifact(folder, mark, summary)
 
   def _make(

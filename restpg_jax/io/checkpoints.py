@@ -5,6 +5,7 @@ A model is a folder: `model.json` (its size and what made it) and `params`.
 
 import dataclasses
 import json
+from concurrent import futures
 
 import jax
 import numpy as np
@@ -12,6 +13,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from restpg_jax import errors
+from restpg_jax.io import shapes
 from restpg_jax.models import decoder
 
 
@@ -20,6 +22,10 @@ def save_model(path, params, size: decoder.Size, **made) -> None:
   path = epath.Path(path)
   path.mkdir(parents=True, exist_ok=True)
   save_tree(path / 'params', params)
+  _describe(path, size, made)
+
+
+def _describe(path: epath.Path, size: decoder.Size, made: dict) -> None:
   text = json.dumps({'size': dataclasses.asdict(size)} | made, indent=1)
   partial = path / 'model.json.partial'
   partial.write_text(text + '\n')
@@ -47,15 +53,89 @@ def save_tree(path, tree) -> None:
 
 
 def load_tree(path, like=None):
-  """The tree as NumPy arrays; `like` gives its structure back (NamedTuples)."""
+  """The tree as NumPy arrays; `like` gives its structure back (NamedTuples).
+
+  Raises InputError where the tree is not one like that.
+  """
+  path = epath.Path(path).absolute()
   with ocp.StandardCheckpointer() as checkpointer:
-    path = epath.Path(path).absolute()
-    if like is None:
-      shapes = checkpointer.metadata(path).item_metadata
-      like = jax.tree.map(lambda m: np.zeros(m.shape, m.dtype), shapes.tree)
-    else:
-      like = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
-    return checkpointer.restore(path, like)
+    found = _metadata(checkpointer, path)
+    if like is not None:
+      wrong = shapes.differences(_named(found), _named(like))
+      if wrong:
+        raise errors.InputError(
+          f'{path}: it is the checkpoint of another shape: '
+          f'{shapes.listed(wrong)}'
+        )
+      found = like
+    zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), found)
+    return checkpointer.restore(path, zeros)
+
+
+def _metadata(checkpointer: ocp.StandardCheckpointer, path: epath.Path):
+  """The tree with a shape and a dtype for each array."""
+  try:
+    return checkpointer.metadata(path).item_metadata.tree
+  except Exception as e:  # Orbax's own, and those of what it stands on
+    raise errors.InputError(
+      f'{path}: no Orbax checkpoint ({errors.reason(e)}); {errors.CUT}'
+    ) from e
+
+
+def _named(tree) -> dict[str, tuple[int, ...]]:
+  """'1/mu/w' -> its shape; fields of a NamedTuple go by their names."""
+  return {
+    jax.tree_util.keystr(path, simple=True, separator='/'): tuple(x.shape)
+    for path, x in jax.tree_util.tree_flatten_with_path(tree)[0]
+  }
+
+
+class Saver:
+  """Training states on their way to the disk while training goes on.
+
+  At most one: the next waits until it is whole. On leaving, also by an
+  interrupt, the last is finished; errors of the disk are raised there or by
+  the next `save`.
+  """
+
+  def __init__(self):
+    self._params = ocp.StandardCheckpointer()
+    self._rest = ocp.StandardCheckpointer()
+    self._pool = futures.ThreadPoolExecutor(1)
+    self._last = None
+
+  def save(self, folder, params, rest, size: decoder.Size, **made) -> None:
+    """folder/model and, beside it, folder/optimizer; model.json comes last.
+
+    Returns when the arrays are copied from their devices.
+    """
+    self.wait()
+    folder = epath.Path(folder).absolute()
+    model = folder / 'model'
+    model.mkdir(parents=True, exist_ok=True)
+    self._params.save(model / 'params', params, force=True)
+    self._rest.save(folder / 'optimizer', rest, force=True)
+    self._last = self._pool.submit(self._finish, model, size, made)
+
+  def _finish(self, model, size, made) -> None:
+    self._rest.wait_until_finished()
+    self._params.wait_until_finished()
+    _describe(model, size, made)
+
+  def wait(self) -> None:
+    if self._last:
+      self._last.result()
+
+  def __enter__(self) -> 'Saver':
+    return self
+
+  def __exit__(self, *exception) -> None:
+    try:
+      self.wait()
+    finally:
+      self._pool.shutdown()
+      self._params.close()
+      self._rest.close()
 
 
 class Tree:
@@ -69,13 +149,8 @@ class Tree:
     """Raises InputError where Orbax finds no tree there."""
     self._path = epath.Path(path).absolute()
     self._orbax = ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
-    try:
-      with ocp.StandardCheckpointer() as checkpointer:
-        tree = checkpointer.metadata(self._path).item_metadata.tree
-    except Exception as e:  # Orbax's own, and those of what it stands on
-      raise errors.InputError(
-        f'{self._path}: no Orbax checkpoint ({errors.reason(e)}); {errors.CUT}'
-      ) from e
+    with ocp.StandardCheckpointer() as checkpointer:
+      tree = _metadata(checkpointer, self._path)
     found = jax.tree_util.tree_flatten_with_path(tree)[0]
     self._keys = {
       '/'.join(str(key.key) for key in path): [key.key for key in path]

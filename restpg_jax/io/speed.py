@@ -15,8 +15,9 @@ class Pace:
   total: int
   made: int  # by this sitting, as are all counts and rates that follow
   tokens: int | None
-  busy: int | None  # slot-steps in use: slots times decoding steps
-  slots: int | None  # slot-steps in all
+  # Slot-steps in use: slots times decoding steps; of training: tokens.
+  busy: int | None
+  slots: int | None  # slot-steps in all; of training: places for tokens
   items_per_s: float | None
   tokens_per_s: float | None
   occupancy: float | None  # busy / slots

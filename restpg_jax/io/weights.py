@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -18,14 +18,14 @@ import numpy as np
 from etils import epath
 
 from restpg_jax import errors
-from restpg_jax.io import checkpoints, tensors
+from restpg_jax.io import checkpoints, shapes, tensors
 from restpg_jax.models import decoder, formats, hf_config
+from restpg_jax.training import lora
 
 TOKENIZER = 'tokenizer.model'
 MODEL = 'model.json'
 CONFIG = 'config.json'
 PICKLES = re.compile(r'.*\.(bin|pt|pth|ckpt|pkl|pickle)$')
-SHOWN = 10  # differences that an error lists
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +124,63 @@ def tokenizer_of(path: epath.Path) -> epath.Path | None:
 def _ours(path: epath.Path) -> Checkpoint:
   size = _model_json(path)
   tree = checkpoints.Tree(path / 'params')
+  adapters = _json(path / MODEL).get('adapters')
+  if adapters:
+    return _adapted(path, size, tree, **adapters)
   return _checked(path, 'ours', size, formats.ours(size), tree)
+
+
+def _adapted(
+  path: epath.Path,
+  size: decoder.Size,
+  tree: checkpoints.Tree,
+  *,
+  base: str,
+  scale: float,
+) -> Checkpoint:
+  """Adapters (training/lora.py) and the base beside which they were learnt, at
+  `base` as seen from here: read as one, W + A B * scale."""
+  below = find(_resolved(path, base))
+  if below.size != size:
+    raise errors.InputError(
+      f'{path}: adapters of a model of another size than {below.path}'
+    )
+  whole = formats.shapes(size)
+  pairs = {name.removesuffix('/a') for name in tree.shapes}
+  pairs = {name for name in pairs if name in whole}
+  rank = {name: tree.shapes[f'{name}/a'][-1] for name in pairs}
+  expected = {
+    f'{name}/{part}': shape
+    for name in sorted(pairs)
+    for part, shape in (
+      ('a', (*whole[name][:-1], rank[name])),
+      ('b', (*whole[name][:-2], rank[name], whole[name][-1])),
+    )
+  }
+  wrong = shapes.differences(tree.shapes, expected)
+  if wrong:
+    raise errors.InputError(
+      f'{path}: {len(wrong)} adapters do not fit its {MODEL}: '
+      f'{shapes.listed(wrong)}'
+    )
+
+  def read(name: str) -> np.ndarray:
+    weight = below.leaf(name)
+    if name not in pairs:
+      return weight
+    pair = (tree.read(f'{name}/{part}') for part in 'ab')
+    return lora.merged(weight, *pair, scale=scale)
+
+  return dataclasses.replace(
+    below, path=path, kind='ours', read=read, tensors=tuple(formats.ours(size))
+  )
+
+
+def _resolved(path: epath.Path, relative: str) -> epath.Path:
+  """a/b, ../c -> a/c, also where the file system knows no '..'."""
+  for part in relative.split('/'):
+    path = path.parent if part == '..' else path / part
+  return path
 
 
 def _hf(path: epath.Path) -> Checkpoint:
@@ -203,12 +259,11 @@ def _checked(
     if not any(pattern.match(name) for pattern in ignored)
   }
   found = {name: source.shapes[names[name]] for name in names}
-  wrong = differences(found, {t.name: t.shape for t in expected})
+  wrong = shapes.differences(found, {t.name: t.shape for t in expected})
   if wrong:
-    cut = f'; and {len(wrong) - SHOWN} more' if len(wrong) > SHOWN else ''
     raise errors.InputError(
       f'{path}: {len(wrong)} tensors do not fit {_RULES[kind]}: '
-      f'{"; ".join(wrong[:SHOWN])}{cut}'
+      f'{shapes.listed(wrong)}'
     )
   return Checkpoint(
     path,
@@ -225,33 +280,6 @@ _RULES = {  # what decides which tensors there must be
   'hf': f'its {CONFIG}',
   'gemma': 'a Gemma of its size',
 }
-
-
-def differences(
-  found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
-) -> list[str]:
-  """'a is missing, [2, 3] expected', 'b is [2], not [3]', .."""
-
-  def said(shape):
-    return str(list(shape))
-
-  return [
-    *(
-      f'{name} is {said(found[name])}, {said(shape)} expected'
-      for name, shape in expected.items()
-      if name in found and tuple(found[name]) != tuple(shape)
-    ),
-    *(
-      f'{name} is missing, {said(shape)} expected'
-      for name, shape in expected.items()
-      if name not in found
-    ),
-    *(
-      f'{name} {said(shape)} is unexpected'
-      for name, shape in found.items()
-      if name not in expected
-    ),
-  ]
 
 
 def _model_json(path: epath.Path) -> decoder.Size:

@@ -35,8 +35,7 @@ ACTIVATIONS = {
 REMAT = {
   'none': None,  # they keep all
   'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-  # Its input, and of attention what it gave: a 13th of a layer's work at
-  # Gemma 2B's 6,656 tokens, but 3 % of what there is to keep.
+  # Its input and what its attention gave: as small, and dear to have again.
   'full': jax.checkpoint_policies.save_only_these_names(packed.OUTPUT),
 }
 
@@ -136,7 +135,7 @@ class Decoder(nn.Module):
       )
     stack = nn.scan(
       block,
-      variable_axes={'params': 0},
+      variable_axes={'params': 0, 'lora': 0},
       split_rngs={'params': True},
       in_axes=(0, 0, nn.broadcast, nn.broadcast),
       length=s.layers,
@@ -339,7 +338,7 @@ class Attention(nn.Module):
     else:
       y, kv = attention.causal(q, k, v, **how), None
     y = y.reshape(*y.shape[:-2], s.heads * s.head_size)
-    return y @ self._weight('out', y.shape[-1], s.width), kv
+    return project(self, y, 'out', s.width), kv
 
   def _speed(self, local):
     """Of this layer's rotation, [H / 2]."""
@@ -354,12 +353,8 @@ class Attention(nn.Module):
 
   def _heads(self, x, name: str, heads: int):
     """x [..., D] projected to [..., heads, H]."""
-    y = x @ self._weight(name, x.shape[-1], heads * self.size.head_size)
+    y = project(self, x, name, heads * self.size.head_size)
     return y.reshape(*y.shape[:-1], heads, self.size.head_size)
-
-  def _weight(self, name: str, *shape: int):
-    draw = nn.initializers.variance_scaling(1.0, 'fan_in', 'normal')
-    return self.param(name, draw, shape).astype(self.dtype)
 
 
 class FeedForward(nn.Module):
@@ -370,13 +365,23 @@ class FeedForward(nn.Module):
 
   @nn.compact
   def __call__(self, x):
-    draw = nn.initializers.variance_scaling(1.0, 'fan_in', 'normal')
-    inner = (self.size.width, self.size.hidden)
-    gate = self.param('gate', draw, inner).astype(self.dtype)
-    up = self.param('up', draw, inner).astype(self.dtype)
-    down = self.param('down', draw, inner[::-1]).astype(self.dtype)
-    activate = ACTIVATIONS[self.size.activation]
-    return (activate(x @ gate) * (x @ up)) @ down
+    s = self.size
+    gate = ACTIVATIONS[s.activation](project(self, x, 'gate', s.hidden))
+    up = project(self, x, 'up', s.hidden)
+    return project(self, gate * up, 'down', s.width)
+
+
+def project(module: nn.Module, x, name: str, width: int):
+  """x W to so many numbers, in module.dtype; where the collection `lora` has
+  a pair of matrices for W (training/lora.py), x W + (x A) B."""
+  draw = nn.initializers.variance_scaling(1.0, 'fan_in', 'normal')
+  weight = module.param(name, draw, (x.shape[-1], width))
+  y = x @ weight.astype(module.dtype)
+  if module.has_variable('lora', name):
+    pair = module.get_variable('lora', name)
+    a, b = (pair[key].astype(module.dtype) for key in ('a', 'b'))
+    y += (x @ a) @ b
+  return y
 
 
 class RMSNorm(nn.Module):

@@ -26,10 +26,7 @@ FAR = jnp.iinfo(jnp.int32).max  # the window of a layer that sees all
 OUTPUT = 'attention output'  # its name for remat policies
 LANES = 128  # rows of `splash` are multiples of it
 TILE = 512  # queries, and keys, that `splash` has at hand, at most
-TILES = (
-  *('q', 'kv', 'kv_compute', 'q_dkv', 'kv_dkv', 'kv_dkv_compute'),
-  *('q_dq', 'kv_dq'),
-)
+TILES = 'q', 'kv', 'kv_compute', 'q_dkv', 'kv_dkv', 'kv_dkv_compute'
 DOT_PRODUCT_HEAD = 128  # larger ones cuDNN has from Hopper on only
 
 
@@ -63,7 +60,8 @@ def splash(
   def kernel(mask: library.Mask):
     made = library.make_splash_mha(
       library.MultiHeadMask([mask] * N),
-      block_sizes=library.BlockSizes(**tiles),
+      # One kernel for all gradients computes scores once, not twice.
+      block_sizes=library.BlockSizes(**tiles, use_fused_bwd_kernel=True),
       attn_logits_soft_cap=cap or None,
       head_shards=1,
       q_seq_shards=1,

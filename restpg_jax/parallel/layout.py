@@ -105,9 +105,14 @@ class Layout:
     return jax.tree.map(one, tree, self.split(tree))
 
   def born(self, make: Callable, *arguments):
-    """What make(*arguments) gives, made in the parts that `rules` says."""
-    shapes = jax.eval_shape(make, *arguments)
-    return jax.jit(make, out_shardings=self.split(shapes))(*arguments)
+    """What make(*arguments) gives, made in the parts that `rules` says; the
+    arguments go into it."""
+    made = jax.jit(
+      make,
+      out_shardings=self.split(jax.eval_shape(make, *arguments)),
+      donate_argnums=range(len(arguments)),
+    )
+    return made(*arguments)
 
   def split(self, tree):
     """The sharding of each leaf of a state, as `rules` says."""

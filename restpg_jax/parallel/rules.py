@@ -20,6 +20,8 @@ VOCABULARY = 'fsdp', 'model'
 # layers are a layer's; stacked layers have one axis more in front. Keys and
 # values have few heads, Gemma 2B one: each device of `model` has all of them.
 RULES = (
+  # Of adapters, before those of their projections: small, whole everywhere.
+  (r"'(a|b)'", (None, None)),
   (r"'(embedding|head)'", (VOCABULARY, None)),
   (r"'(q|gate|up)'", ('fsdp', 'model')),
   (r"'(k|v)'", ('fsdp', None)),

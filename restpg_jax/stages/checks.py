@@ -5,14 +5,16 @@ import math
 
 from restpg_jax import config, errors
 from restpg_jax.data import longlamp
-from restpg_jax.models import decoder, packed
+from restpg_jax.models import decoder, formats, packed
 from restpg_jax.rewards import judge
-from restpg_jax.stages import language, retrieve, select
+from restpg_jax.stages import language, programs, retrieve, select
+from restpg_jax.training import lora
 
 
 def check(cfg: config.Config) -> None:
   """Raises InputError for settings that no run can have."""
   least = {
+    'retrieval.k': cfg.retrieval.k,
     'draw.m': cfg.draw.m,
     'answer.m': cfg.answer.m,
     'select.limit': cfg.select.limit,
@@ -56,6 +58,9 @@ def check(cfg: config.Config) -> None:
   select.check(cfg.select)
   judge.check(cfg.reward.rule)
   retrieve.check(cfg.retrieval)
+  if cfg.train.lora != config.Lora():
+    size = programs.size_of(cfg.policy.checkpoint)
+    lora.check(cfg.train.lora, formats.shapes(size))
 
 
 def check_data(cfg: config.Config) -> None:

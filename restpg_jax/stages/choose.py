@@ -8,10 +8,12 @@ from collections.abc import Iterator, Sequence
 import jax
 import numpy as np
 
-from restpg_jax import config, types
-from restpg_jax.io import checkpoints, progress, records
+from restpg_jax import config, errors, types
+from restpg_jax.io import checkpoints, progress, records, weights
 from restpg_jax.stages import draw, language, score, train
 from restpg_jax.text import prompts
+
+REMOVED = 'removed.json'  # in the folder of the training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +57,7 @@ def choose(trained, examples, *, out, cfg: Settings, layout) -> dict:
     limit=cfg.choose.examples,
     seed=cfg.seed,
   )
+  check_all_there(trained)
   candidates = train.finished(trained)
   folders = {n: trained / 'checkpoints' / f'step_{n}' for n in candidates}
   log = records.Shards(out / 'answers', Answered, host=jax.process_index())
@@ -75,7 +78,7 @@ def choose(trained, examples, *, out, cfg: Settings, layout) -> dict:
   judged = judge(list(done.values()), examples, out, cfg, layout)
   records.write(out / 'validation.jsonl', judged)
   best = max(judged, key=lambda j: (j.reward, -j.step))
-  params, size = checkpoints.load_model(folders[best.step] / 'model')
+  params, size = weights.load(folders[best.step] / 'model')
   checkpoints.save_model(out / 'model', params, size, step=best.step)
   return {
     'expected': len(candidates),
@@ -85,6 +88,50 @@ def choose(trained, examples, *, out, cfg: Settings, layout) -> dict:
     'best_step': best.step,
     'reward': best.reward,
   } | shown.totals()
+
+
+def clear(trained, examples, *, out, cfg: Settings) -> str:
+  """Removes the checkpoints that were not chosen and what only training needs,
+  the states of the optimizer; says how much that was.
+
+  For when `out` is whole. The chosen one's weights stay, here as there.
+  """
+  del examples
+  note, folder = trained / REMOVED, trained / 'checkpoints'
+  mine = not note.exists() or records.read_json(note)['by'] == out.name
+  if cfg.choose.keep_all or not mine:
+    return ''
+  best = records.read_json(out / 'model' / 'model.json')['step']
+  kept = folder / f'step_{best}' / 'model'
+  others = [path for path in folder.iterdir() if path != kept.parent]
+  others += [path for path in kept.parent.iterdir() if path != kept]
+  if not others:
+    return ''
+  freed = sum(map(size_of, others))
+  if not note.exists():
+    records.write_json(note, {'by': out.name, 'kept': best, 'bytes': freed})
+  for path in others:
+    path.rmtree() if path.is_dir() else path.unlink()
+  return f'    freed   ({freed:,} bytes: all but the weights of step {best})'
+
+
+def check_all_there(trained) -> None:
+  """Raises InputError where an earlier choice has left only its own."""
+  if not (trained / REMOVED).exists():
+    return
+  note = records.read_json(trained / REMOVED)
+  raise errors.InputError(
+    f'{trained}: only step {note["kept"]} is left since {note["by"]}, so '
+    'nothing can be chosen by other settings: remove this folder, and it is '
+    'trained again, with --config.choose.keep_all to keep all checkpoints'
+  )
+
+
+def size_of(path) -> int:
+  """Bytes of a file or of all that is in a folder."""
+  if path.is_dir():
+    return sum(map(size_of, path.iterdir()))
+  return path.stat().length
 
 
 def subset(

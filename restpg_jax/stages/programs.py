@@ -29,7 +29,7 @@ from restpg_jax.parallel import rules
 from restpg_jax.rewards import judge
 from restpg_jax.sampling import candidates, slots
 from restpg_jax.stages import embed, language, train
-from restpg_jax.training import batches, optimizer, packing
+from restpg_jax.training import batches, lora, optimizer, packing
 from restpg_jax.training import step as steps
 
 # A tokenizer of Gemma's kind: a token a digit. Which ids they are is all one.
@@ -219,7 +219,7 @@ def of_training(cfg: config.Config, layout) -> list[Program]:
   settings = train.check(cfg.train)
   rules.check(size, layout.mesh)
   attention = train.attention_of(layout, size, settings.compute_dtype)
-  model = train.model_of(size, attention, settings.compute_dtype, layout)
+  model = train.model_of(size, attention, settings, layout)
   tx = optimizer.build(
     settings.optimizer,
     optimizer.schedule(
@@ -232,8 +232,10 @@ def of_training(cfg: config.Config, layout) -> list[Program]:
     clip=settings.clip,
   )
   shapes = parameters(decoder.Decoder(size))
+  frozen, trained = split(shapes, settings)
+  start = functools.partial(steps.start, tx=tx)
   state = layout.shapes(
-    jax.eval_shape(functools.partial(steps.start, tx=tx), shapes)
+    jax.eval_shape(lambda p, f: start(p, frozen=f), trained, frozen)
   )
   accumulate, update = train.programs(model, tx, state, layout)
   shape = rows_of(cfg, layout)
@@ -271,6 +273,21 @@ def of_training(cfg: config.Config, layout) -> list[Program]:
       update_work(held(state), held(sums.grads)),
     ),
   ]
+
+
+def split(shapes, settings: config.Train):
+  """lora.split of shapes."""
+  if not settings.lora.rank:
+    return {}, shapes
+  dtype = jnp.dtype(settings.compute_dtype)
+
+  def cast(path, x):
+    kind = x.dtype if path[-1].key == 'scale' else dtype
+    return jax.ShapeDtypeStruct(x.shape, kind)
+
+  fresh = functools.partial(lora.fresh, shapes, settings.lora, seed=0)
+  frozen = jax.tree_util.tree_map_with_path(cast, shapes)
+  return frozen, jax.eval_shape(fresh)
 
 
 def rows_of(cfg: config.Config, layout) -> packing.Shape:

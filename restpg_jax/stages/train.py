@@ -1,19 +1,20 @@
 """SFT and M-step: the same reward-weighted training from a given start."""
 
 import dataclasses
+import functools
+import os
 import re
 import warnings
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
 from restpg_jax import config, errors, types
-from restpg_jax.io import checkpoints, progress, records
+from restpg_jax.io import checkpoints, progress, records, weights
 from restpg_jax.models import decoder, packed
 from restpg_jax.stages import draw, feed, language
-from restpg_jax.training import batches, meter, optimizer, packing
+from restpg_jax.training import batches, lora, meter, optimizer, packing
 from restpg_jax.training import step as steps
 
 
@@ -51,7 +52,7 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
   weights as in a run that was never interrupted.
   """
   settings = check(cfg.train)
-  params, size = checkpoints.load_model(start / 'model')
+  params, size = weights.load(start / 'model')
   rows, counts = read_rows(examples, trajectories, size, cfg)
   attention = attention_of(layout, size, settings.compute_dtype)
   reads = feed.Feed.of(
@@ -74,15 +75,26 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
     weight_decay=settings.weight_decay,
     clip=settings.clip,
   )
-  model = model_of(size, attention, settings.compute_dtype, layout)
-  state = latest(out, steps.start(jax.tree.map(jnp.asarray, params), tx))
-  state = layout.place(state)
+  model = model_of(size, attention, settings, layout)
+  dtype = jnp.dtype(settings.compute_dtype)
+  frozen, trained = lora.split(
+    params, settings.lora, dtype=dtype, seed=cfg.seed
+  )
+  fresh = layout.born(
+    lambda trained, frozen: steps.start(trained, tx, frozen),
+    *map(layout.place, (trained, frozen)),
+  )
+  state = layout.place(latest(out, fresh))
   accumulate, update = programs(model, tx, state, layout)
+  made = described(settings.lora, start, out)
   log = records.Appender(out / 'metrics.jsonl', Log)
   logged = {line.step for line in log.done}  # by a run that was killed
   warned = False
   first = saved = int(state.step)
-  with progress.bar(settings.steps, 'steps', 'train', first) as shown:
+  with (
+    checkpoints.Saver() as saver,
+    progress.bar(settings.steps, 'steps', 'train', first) as shown,
+  ):
     for n in range(first, settings.steps):
       chosen, groups = reads.step(n)
       sums, count = None, np.float32(max(1, batches.targets(chosen)))
@@ -103,7 +115,7 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
         if done not in logged:
           log.append([line])
       if done % settings.checkpoint_every == 0 or done == settings.steps:
-        save(out, done, state, size)
+        save(saver, out, done, state, size, made)
         saved = done
   *_, last = records.read(out / 'metrics.jsonl', Log)
   return (
@@ -115,6 +127,7 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
       'changed': last.changed,
       'changed_in_bf16': last.changed_in_bf16,
     }
+    | ({'adapters': checkpoints.count(trained)} if settings.lora.rank else {})
     | counts
     | shown.totals()
   )
@@ -181,13 +194,13 @@ def attention_of(layout, size: decoder.Size, dtype: str) -> str:
 
 
 def model_of(
-  size: decoder.Size, attention: str, dtype: str, layout
+  size: decoder.Size, attention: str, settings: config.Train, layout
 ) -> steps.Model:
-  """The decoder as functions of its parameters."""
+  """The decoder as functions of its variables."""
   attend = packed.NAMES[attention]
   model = decoder.Decoder(
     size,
-    jnp.dtype(dtype),
+    jnp.dtype(settings.compute_dtype),
     # Layers compiled in one piece are 1.4 times as fast on a CPU.
     unroll=size.layers if layout.on_cpu else 1,
     remat=remat_of(layout),
@@ -196,16 +209,15 @@ def model_of(
     attend=layout.by_rows(attend) if attention == 'splash' else attend,
   )
 
-  def hidden(params, *arrays):
-    return model.apply({'params': params}, *arrays, method='hidden')
+  def head(variables):
+    return variables['params']['embedding' if size.tied else 'head']
 
-  def head(params):
-    return params['embedding' if size.tied else 'head']
+  def logits(variables, head_vD, hidden_BTD):
+    return model.apply(variables, hidden_BTD, head_vD, method='logits')
 
-  def logits(params, head_vD, hidden_BTD):
-    return model.apply({'params': params}, hidden_BTD, head_vD, method='logits')
-
-  return steps.Model(hidden, head, logits)
+  hidden = functools.partial(model.apply, method='hidden')
+  join = functools.partial(lora.variables, settings=settings.lora)
+  return steps.Model(hidden, head, logits, join)
 
 
 def remat_of(layout) -> str:
@@ -222,12 +234,19 @@ def programs(model: steps.Model, tx, state: steps.State, layout):
   )
 
 
-def save(out: epath.Path, done: int, state: steps.State, size) -> None:
+def described(settings: config.Lora, start, out) -> dict:
+  """What the model.json of a checkpoint says of its adapters."""
+  if not settings.rank:
+    return {}
+  folder = out / 'checkpoints' / 'step_0' / 'model'
+  base = os.path.relpath(start / 'model', folder)
+  return {'adapters': {'base': base, 'scale': settings.alpha / settings.rank}}
+
+
+def save(saver, out: epath.Path, done: int, state: steps.State, size, made):
   """One checkpoint: a model folder, and the rest of the state beside it."""
   folder = out / 'checkpoints' / f'step_{done}'
-  state = jax.device_get(state)
-  checkpoints.save_tree(folder / 'optimizer', state.optimizer)
-  checkpoints.save_model(folder / 'model', state.params, size, step=done)
+  saver.save(folder, state.params, state.optimizer, size, step=done, **made)
 
 
 def finished(out: epath.Path) -> list[int]:
@@ -243,9 +262,9 @@ def latest(out: epath.Path, fresh: steps.State) -> steps.State:
   if not done:
     return fresh
   folder = out / 'checkpoints' / f'step_{done[-1]}'
-  params, _ = checkpoints.load_model(folder / 'model')
-  opt = checkpoints.load_tree(folder / 'optimizer', like=fresh.optimizer)
-  return steps.State(jnp.int32(done[-1]), params, opt)
+  params = checkpoints.load_tree(folder / 'model' / 'params', fresh.params)
+  opt = checkpoints.load_tree(folder / 'optimizer', fresh.optimizer)
+  return steps.State(jnp.int32(done[-1]), params, opt, fresh.frozen)
 
 
 def measured(done: int, metrics, rate, packed: float) -> Log:

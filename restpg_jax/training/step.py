@@ -19,6 +19,7 @@ class State(NamedTuple):
   step: jax.Array
   params: Params
   optimizer: optax.OptState
+  frozen: Params = ()  # what is only read, where adapters are trained
 
 
 class Sums(NamedTuple):
@@ -37,10 +38,14 @@ class Model(NamedTuple):
   head: Callable[[Params], jax.Array]
   # (params, rows of it [v, D], hidden states [B, T, D]) -> logits [B, T, v]
   logits: Callable[[Params, jax.Array, jax.Array], jax.Array]
+  # What these functions take, of the trained and the frozen.
+  join: Callable[[Params, Params], Params] = lambda trained, frozen: trained
 
 
-def start(params: Params, tx: optax.GradientTransformation) -> State:
-  return State(jnp.int32(0), params, tx.init(params))
+def start(
+  params: Params, tx: optax.GradientTransformation, frozen: Params = ()
+) -> State:
+  return State(jnp.int32(0), params, tx.init(params), frozen)
 
 
 def accumulate(
@@ -57,7 +62,8 @@ def accumulate(
   its last axis too, over those that share a model.
   """
 
-  def objective(params, batch, count):
+  def objective(trained, frozen, batch, count):
+    params = model.join(trained, frozen)
     hidden_BLD = pin(
       model.hidden(params, batch.tokens_BL, batch.position_BL, batch.segment_BL)
     )
@@ -75,7 +81,9 @@ def accumulate(
     return total / count
 
   def program(state, sums, batch: batches.Batch, count):
-    new = Sums(*jax.value_and_grad(objective)(state.params, batch, count))
+    new = Sums(
+      *jax.value_and_grad(objective)(state.params, state.frozen, batch, count)
+    )
     return new if sums is None else jax.tree.map(jnp.add, sums, new)
 
   return program
@@ -91,6 +99,6 @@ def update(
     params = optax.apply_updates(state.params, updates)
     metrics = {'loss': sums.loss, 'grad_norm': optax.tree.norm(sums.grads)}
     metrics |= meter.changed(state.params, updates, sums.grads)
-    return State(state.step + 1, params, opt), metrics
+    return State(state.step + 1, params, opt, state.frozen), metrics
 
   return program

@@ -57,6 +57,29 @@ def test_a_stage_is_called_with_paths_and_made_once(tmp_path, capsys):
   assert len(lines) == 4
 
 
+def test_what_comes_after_a_stage_finds_it_done(tmp_path, capsys):
+  stage, seen = Calls(), []
+
+  def after(*paths, out, cfg):
+    seen.append((paths, (out / 'DONE.json').exists(), cfg))
+    return 'tidied' if len(seen) == 1 else ''
+
+  for _ in range(2):
+    store = artifacts.Store(tmp_path, layout=None)
+    first = store.step('one', stage)
+    store.step('two', stage, first, cfg=Settings(), after=after)
+  assert len(stage) == 2
+  assert seen == [((first.path,), True, Settings())] * 2
+  lines = capsys.readouterr().out.splitlines()
+  assert [line.split()[:2] for line in lines] == [
+    ['one', '0.0'],
+    ['two', '0.0'],
+    ['two', 'tidied'],
+    ['one', 'kept'],
+    ['two', 'kept'],
+  ]
+
+
 def test_the_same_step_twice_in_a_run_is_told_once(tmp_path, capsys):
   stage, store = Calls(), artifacts.Store(tmp_path, layout=None)
   assert store.step('one', stage) == store.step('one', stage)

@@ -1,13 +1,38 @@
 """Model folders: written whole, written again, refused when damaged."""
 
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+from etils import epath
 
 from restpg_jax import errors
 from restpg_jax.io import checkpoints
+from restpg_jax.stages import train
+from restpg_jax.training import optimizer
 from tests import tiny
 
 SIZE = tiny.size()
+ROOT = pathlib.Path(__file__).parents[2]
+FOREVER = """
+import sys
+import jax.numpy as jnp
+from restpg_jax.io import checkpoints
+from tests import tiny
+with checkpoints.Saver() as saver:
+  for n in range(int(sys.argv[2]), 10_000):
+    tree = {'w': jnp.full((1 << 20,), n), 'b': jnp.full(3, n)}
+    saver.save(f'{sys.argv[1]}/checkpoints/step_{n}', tree, tree, tiny.size())
+    print(n, flush=True)
+"""
 
 
 def test_a_model_comes_back_bit_for_bit_and_may_be_written_again(tmp_path):
@@ -23,3 +48,104 @@ def test_a_model_comes_back_bit_for_bit_and_may_be_written_again(tmp_path):
 def test_a_folder_without_model_json_is_no_model(tmp_path):
   with pytest.raises(errors.InputError, match='model.json is missing'):
     checkpoints.load_model(tmp_path)
+
+
+def test_what_is_saved_is_the_state_of_its_step(tmp_path):
+  # The arrays are donated, and so overwritten, while they are on their way.
+  double = jax.jit(
+    lambda tree: jax.tree.map(lambda x: 2 * x, tree), donate_argnums=0
+  )
+  state = {'w': jnp.ones((1 << 20,))}
+  with checkpoints.Saver() as saver:
+    for n in range(3):
+      saver.save(tmp_path / f'step_{n}', state, state, SIZE, step=n)
+      for _ in range(2):
+        state = double(state)
+  for n in range(3):
+    params, _ = checkpoints.load_model(tmp_path / f'step_{n}' / 'model')
+    rest = checkpoints.load_tree(tmp_path / f'step_{n}' / 'optimizer')
+    for found in (params, rest):
+      assert np.unique(found['w']).tolist() == [4.0**n]
+
+
+def test_who_saves_waits_for_the_disk_only_at_the_next_and_at_the_end(
+  tmp_path, monkeypatch
+):
+  disk, describe = threading.Semaphore(0), checkpoints._describe
+
+  def slowly(*args):
+    assert disk.acquire(timeout=60)
+    describe(*args)
+
+  monkeypatch.setattr(checkpoints, '_describe', slowly)
+  tree = {'w': jnp.ones(3)}
+  folders = [tmp_path / 'checkpoints' / f'step_{n}' for n in (1, 2)]
+  with checkpoints.Saver() as saver:
+    saver.save(folders[0], tree, tree, SIZE)
+    assert train.finished(epath.Path(tmp_path)) == []
+    threading.Timer(0.1, disk.release).start()
+    saver.save(folders[1], tree, tree, SIZE)
+    assert train.finished(epath.Path(tmp_path)) == [1]
+    threading.Timer(0.1, disk.release).start()
+  assert train.finished(epath.Path(tmp_path)) == [1, 2]
+
+
+def test_an_error_of_the_disk_is_not_lost(tmp_path, monkeypatch):
+  def full(*args):
+    raise OSError('no space left')
+
+  monkeypatch.setattr(checkpoints, '_describe', full)
+  tree = {'w': jnp.ones(3)}
+  with pytest.raises(OSError, match='no space left'):  # noqa: SIM117
+    with checkpoints.Saver() as saver:
+      saver.save(tmp_path / 'step_1', tree, tree, SIZE)
+
+
+def test_what_counts_as_whole_after_a_kill_is_whole(tmp_path):
+  first = 0
+  for pause in (0.0, 0.02):  # while it is copied, while it is written
+    process = subprocess.Popen(
+      [sys.executable, '-c', FOREVER, tmp_path, str(first)],
+      cwd=ROOT,
+      stdout=subprocess.PIPE,
+      text=True,
+    )
+    for _ in range(4):
+      begun = int(process.stdout.readline())
+    time.sleep(pause)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    whole = train.finished(epath.Path(tmp_path))
+    assert whole[:begun] == list(range(begun))  # all before the last one
+    for n in whole:
+      folder = tmp_path / 'checkpoints' / f'step_{n}'
+      for tree in ('model/params', 'optimizer'):
+        found = checkpoints.load_tree(folder / tree)
+        assert np.unique(found['w']).tolist() == [n]
+        assert found['b'].tolist() == [n] * 3
+    first = whole[-1] + 1  # of which a part may be there
+
+
+def test_a_state_of_another_shape_says_what_differs(tmp_path):
+  def state(width):
+    params = {'layers': {'q': jnp.ones((2, 3, width)), 'k': jnp.ones((2, 3))}}
+    rate = optax.constant_schedule(0.1)
+    return optimizer.build('adamw', rate, weight_decay=0.0, clip=1.0).init(
+      params
+    )
+
+  checkpoints.save_tree(tmp_path / 'o', state(4))
+  same = checkpoints.load_tree(tmp_path / 'o', like=state(4))
+  assert jax.tree.structure(same) == jax.tree.structure(state(4))
+  with pytest.raises(errors.InputError) as caught:
+    checkpoints.load_tree(tmp_path / 'o', like=state(5))
+  message = str(caught.value)
+  assert f'{tmp_path / "o"}: it is the checkpoint of another shape' in message
+  assert 'mu/layers/q is [2, 3, 4], [2, 3, 5] expected' in message
+  assert 'layers/k' not in message
+
+
+def test_no_tree_at_all_is_the_users_to_mend(tmp_path):
+  (tmp_path / 'o').mkdir()
+  with pytest.raises(errors.InputError, match='no Orbax checkpoint'):
+    checkpoints.load_tree(tmp_path / 'o')

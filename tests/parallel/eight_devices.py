@@ -91,7 +91,7 @@ def train(params, layout):
     for group in groups:
       batch = feed.batch(chosen, group, layout)
       sums = accumulate(state, sums, batch, count)
-    # Not many steps ahead: 8 devices on few cores would starve each other.
+      jax.block_until_ready(sums)  # so many CPU devices can block each other
     state, _ = jax.block_until_ready(update(state, sums))
   return state
 

@@ -28,6 +28,13 @@ MESH = types.SimpleNamespace(shape={'data': 2, 'fsdp': 4, 'model': 2})
       (3, 6, 8),
       Spec(None, 'model', 'fsdp'),
     ),
+    # Adapters are small; their two axes are not those of their projection.
+    ("['layers']['attention']['q']['a']", (3, 8, 4), Spec(None, None, None)),
+    (
+      ".optimizer[1].mu['layers']['attention']['out']['b']",
+      (3, 4, 8),
+      Spec(None, None, None),
+    ),
     ("['layers_2']['attention']['q']", (8, 6), Spec('fsdp', 'model')),
     ("['layers_2']['feed_forward']['down']", (6, 8), Spec('model', 'fsdp')),
     ("['final_norm']['scale']", (8,), Spec(None)),

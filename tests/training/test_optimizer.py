@@ -130,7 +130,8 @@ def test_equal_to_optax_adafactor_with_these_settings():
   )
 
 
-def test_stacked_layers_are_updated_as_separate_ones():
+@pytest.mark.parametrize('name', ['adafactor', 'adamw'])
+def test_stacked_layers_are_updated_as_separate_ones(name):
   scales = (1e-4, 1e-2, 1.0)  # layers of very different gradients
   shapes = {'w': (128, 128), 'scale': (128,)}
   layers = [{k: normal(*s) for k, s in shapes.items()} for _ in scales]
@@ -145,7 +146,7 @@ def test_stacked_layers_are_updated_as_separate_ones():
   def separate(trees):
     return {f'block_{n}': tree for n, tree in enumerate(trees)}
 
-  tx = build(rate=0.1, weight_decay=0.01)
+  tx = build(rate=0.1, weight_decay=0.01, name=name)
   one = run(tx, stacked(layers), [stacked(g) for g in gradients])
   many = run(tx, separate(layers), [separate(g) for g in gradients])
   expected = stacked([many[f'block_{n}'] for n in range(3)])

@@ -1,0 +1,36 @@
+"""What a trainer of a benchmark is asked for."""
+
+import dataclasses
+
+from restpg_jax.training import batches
+
+SEED = 0  # of the order of the examples
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+  """Which rows to learn, and how."""
+
+  folder: str  # holds the weights: ours/, hf/, gemma/
+  rows: list[tuple[list[int], list[int]]]  # (prompt, target)
+  batch: int  # examples a step
+  steps: int  # of the schedule
+  warm: int  # the first of them, before the clock runs
+  optimizer: str
+  rate: float
+  warmup: int
+  weight_decay: float
+  clip: float
+  final_rate: float
+  threads: int
+
+  def chosen(self, step: int) -> list[tuple[list[int], list[int]]]:
+    """The examples of a step, the same for all trainers."""
+    places = batches.rows_of_step(
+      len(self.rows), seed=SEED, step=step, size=self.batch
+    )
+    return [self.rows[n] for n in places]
+
+  @property
+  def longest(self) -> int:
+    return max(len(prompt) + len(target) for prompt, target in self.rows)

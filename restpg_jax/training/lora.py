@@ -1,0 +1,115 @@
+"""Low-rank adapters (LoRA, arXiv 2106.09685): W stays, A B is learnt beside it.
+
+A projection W [D, F] becomes W + A B * alpha / rank, with A [D, rank] and
+B [rank, F]; B is zero at the start, so that training begins at the base
+exactly. Adapters are a tree like the parameters', a pair {'a', 'b'} in the
+place of each W that has one; of stacked layers, stacked pairs.
+"""
+
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from restpg_jax import config, errors
+
+Tree = Any  # nested dicts of arrays
+PARTS = {  # projection -> where it is in a layer
+  'q': 'attention',
+  'k': 'attention',
+  'v': 'attention',
+  'out': 'attention',
+  'gate': 'feed_forward',
+  'up': 'feed_forward',
+  'down': 'feed_forward',
+}
+
+
+def check(settings: config.Lora, shapes: Mapping[str, tuple[int, ...]]) -> None:
+  """Raises InputError for what cannot be trained; `shapes` are those of all
+  parameters by path, 'layers/attention/q'."""
+  unknown = [name for name in settings.targets if name not in PARTS]
+  if settings.rank < 0:
+    fault = f'rank is {settings.rank}; it must be 0 (no adapters) or more'
+  elif unknown:
+    fault = f'targets has {unknown[0]!r}; known are {", ".join(PARTS)}'
+  elif not settings.targets:
+    fault = f'targets is empty; name some of {", ".join(PARTS)}'
+  elif len(set(settings.targets)) < len(settings.targets):
+    fault = f'targets names one twice: {", ".join(settings.targets)}'
+  elif not settings.alpha > 0:
+    fault = f'alpha is {settings.alpha:g}; it must be above 0'
+  else:
+    fault = _too_large(settings, shapes)
+  if fault:
+    raise errors.InputError(f'train.lora.{fault}')
+
+
+def split(
+  params: Tree, settings: config.Lora, *, dtype: Any, seed: int
+) -> tuple[Tree, Tree]:
+  """(frozen, trained): without adapters nothing is frozen, else all that is
+  given, in the `dtype` that it is computed in."""
+  if not settings.rank:
+    return {}, params
+  return frozen(params, dtype), fresh(params, settings, seed=seed)
+
+
+def fresh(params: Tree, settings: config.Lora, *, seed: int) -> Tree:
+  """New adapters: A normal with variance 1 / D, B zero."""
+  layers = {}
+  for name in settings.targets:
+    count, D, F = params['layers'][PARTS[name]][name].shape
+    key = jax.random.fold_in(
+      jax.random.key(seed), zlib.crc32(f'lora/{name}'.encode())
+    )
+    pair = {
+      'a': jax.random.normal(key, (count, D, settings.rank)) * D**-0.5,
+      'b': jnp.zeros((count, settings.rank, F)),
+    }
+    layers.setdefault(PARTS[name], {})[name] = pair
+  return {'layers': layers}
+
+
+def frozen(params: Tree, dtype: Any) -> Tree:
+  """On the host, as the decoder would cast them; the norms' own numbers, which
+  it computes with in float32, stay."""
+
+  def cast(path, x):
+    return np.asarray(x, x.dtype if path[-1].key == 'scale' else dtype)
+
+  return jax.tree_util.tree_map_with_path(cast, params)
+
+
+def variables(
+  trained: Tree, frozen: Tree, settings: config.Lora
+) -> dict[str, Tree]:
+  """What the decoder is applied to."""
+  if not settings.rank:
+    return {'params': trained}
+
+  def scaled(path, x):
+    return x * (settings.alpha / settings.rank) if path[-1].key == 'b' else x
+
+  adapters = jax.tree_util.tree_map_with_path(scaled, trained)
+  return {'params': frozen, 'lora': adapters}
+
+
+def merged(weight, a, b, *, scale: float):
+  """W + A B * scale, of all layers, float32."""
+  return weight + np.float32(scale) * np.matmul(a, b)
+
+
+def _too_large(settings, shapes) -> str:
+  """Which matrix has a smaller rank than its adapter would, '' if none."""
+  for name in settings.targets:
+    D, F = shapes[f'layers/{PARTS[name]}/{name}'][-2:]
+    if settings.rank > min(D, F):
+      return (
+        f'rank is {settings.rank}, but {name} is a matrix of {D} x {F}; take '
+        f'at most {min(D, F)}'
+      )
+  return ''

@@ -1,0 +1,108 @@
+"""Facts about restpg_jax/stages/choose.py: what a choice leaves behind."""
+
+import dataclasses
+import types as python
+
+import jax.numpy as jnp
+import pytest
+from etils import epath
+
+from restpg_jax import config, errors, restpg
+from restpg_jax.io import artifacts, checkpoints
+from restpg_jax.stages import choose, train
+from tests import pipeline, tiny
+
+SIZE = tiny.size()
+TREE = {'w': jnp.ones(1000)}
+
+
+def settings(**changed):
+  return python.SimpleNamespace(choose=config.Choose(**changed))
+
+
+@pytest.fixture
+def chosen(tmp_path):
+  """(the training's folder, the choice's): step 2 of 1, 2, 3 was chosen."""
+  trained, out = epath.Path(tmp_path) / 'train', epath.Path(tmp_path) / 'c-1'
+  with checkpoints.Saver() as saver:
+    for n in (1, 2, 3):
+      folder = trained / 'checkpoints' / f'step_{n}'
+      saver.save(folder, TREE, TREE, SIZE, step=n)
+  checkpoints.save_model(out / 'model', TREE, SIZE, step=2)
+  return trained, out
+
+
+def left(trained):
+  folder = trained / 'checkpoints'
+  return sorted(str(p.relative_to(folder)) for p in folder.glob('*/*'))
+
+
+def test_only_the_chosen_weights_are_left(chosen):
+  trained, out = chosen
+  before = choose.size_of(trained)
+  (trained / 'checkpoints' / 'step_4' / 'model').mkdir(parents=True)  # a kill
+  said = choose.clear(trained, None, out=out, cfg=settings())
+  assert left(trained) == ['step_2/model']
+  assert train.finished(trained) == [2]
+  freed = int(said.split('(')[1].split(' bytes')[0].replace(',', ''))
+  note = (trained / choose.REMOVED).stat().length
+  assert freed == before - choose.size_of(trained) + note > 5 * 1000
+  assert choose.clear(trained, None, out=out, cfg=settings()) == ''
+
+
+def test_a_kill_in_between_is_mended_by_the_next_run(chosen, monkeypatch):
+  trained, out = chosen
+  rmtree = type(trained).rmtree
+
+  def killed(self):
+    monkeypatch.undo()
+    rmtree(self)
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(type(trained), 'rmtree', killed)
+  with pytest.raises(KeyboardInterrupt):
+    choose.clear(trained, None, out=out, cfg=settings())
+  assert len(left(trained)) > 1
+  assert 'freed' in choose.clear(trained, None, out=out, cfg=settings())
+  assert left(trained) == ['step_2/model']
+
+
+def test_all_is_kept_if_that_is_asked(chosen):
+  trained, out = chosen
+  assert choose.clear(trained, None, out=out, cfg=settings(keep_all=True)) == ''
+  assert train.finished(trained) == [1, 2, 3]
+  assert len(left(trained)) == 6
+
+
+def test_another_choice_leaves_what_the_first_has_left(chosen):
+  trained, out = chosen
+  choose.clear(trained, None, out=out, cfg=settings())
+  other = out.parent / 'c-2'
+  checkpoints.save_model(other / 'model', TREE, SIZE, step=3)
+  assert choose.clear(trained, None, out=other, cfg=settings()) == ''
+  assert left(trained) == ['step_2/model']
+
+
+def test_a_run_frees_what_it_can_and_the_same_again_finds_all(tmp_path, capsys):
+  cfg = pipeline.small(methods=('sft',))
+  restpg.run(cfg, tmp_path)
+  (trained,) = tmp_path.glob('sft/train-*')
+  (out,) = tmp_path.glob('sft/choose-*')
+  assert (out / 'DONE.json').exists()
+  assert len(train.finished(epath.Path(trained))) == 1
+  first = capsys.readouterr().out.splitlines()
+  (freed,) = [line for line in first if ' freed ' in line]
+  assert freed.startswith('sft/choose               freed   (')
+  restpg.run(cfg, tmp_path)
+  again = capsys.readouterr().out.splitlines()[1:]
+  assert again
+  assert all(' kept ' in line for line in again)
+
+  # Another choice among what is gone cannot be made, and says so.
+  other = dataclasses.replace(cfg, choose=config.Choose(examples=2))
+  with pytest.raises(errors.InputError, match='remove this folder') as caught:
+    restpg.run(other, tmp_path)
+  assert str(trained) in str(caught.value)
+  epath.Path(trained).rmtree()
+  with pytest.raises(artifacts.Until):
+    restpg.run(other, tmp_path, until='sft')
