@@ -149,9 +149,12 @@ class Tensor:
 @functools.cache
 def shapes(size: decoder.Size) -> Shapes:
   """All that a decoder of this size consists of: path -> shape."""
-  made = jax.eval_shape(
-    decoder.Decoder(size).init, jax.random.key(0), jnp.zeros((1, 1), int)
-  )
+
+  def init():  # all of it abstract: JAX does not choose its devices yet
+    tokens = jnp.zeros((1, 1), int)
+    return decoder.Decoder(size).init(jax.random.key(0), tokens)
+
+  made = jax.eval_shape(init)
   return {path: leaf.shape for path, leaf in flat(made['params']).items()}
 
 
