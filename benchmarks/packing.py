@@ -149,12 +149,12 @@ def compare(sizes, args) -> None:
   print(f'losses apart by at most {apart:.1e}')
 
 
-def shrunk(rng, size: packing.Length, by: int) -> batches.Row:
+def shrunk(rng, size: packing.Length, by: int) -> batches.Output:
   """Random tokens, as many as the lengths say."""
   tokens = max(2, size.tokens // by)
   targets = min(max(1, size.targets // by), tokens - 1)
-  drawn = rng.integers(4, SMALL.vocabulary, tokens).tolist()
-  return batches.Row.of(drawn[:-targets], drawn[-targets:], 1.0)
+  drawn = rng.integers(4, SMALL.vocabulary, tokens, np.int32)
+  return batches.Output(drawn[:-targets], drawn[-targets:], 1.0)
 
 
 def show(rates, full: float) -> None:
@@ -168,16 +168,17 @@ def show(rates, full: float) -> None:
 class Run:
   """One way of training; its weights go on from round to round."""
 
-  def __init__(self, rows, compute: config.Compute, *, alone: bool = False):
+  def __init__(self, outputs, compute: config.Compute, *, alone: bool = False):
     self.alone = alone
     self.layout = layouts.Layout.of(compute)
     self.reads = feed.Feed.of(
-      rows, SMALL, self.layout, attention='blocks', seed=0, size=BATCH
+      outputs, SMALL, self.layout, attention='blocks', seed=0, size=BATCH
     )
     tx = optimizer.build(
       'adafactor', optax.constant_schedule(1e-3), weight_decay=0.01, clip=1.0
     )
-    model = train.model_of(SMALL, 'blocks', 'float32', self.layout)
+    settings = config.Train(compute_dtype='float32')
+    model = train.model_of(SMALL, 'blocks', settings, self.layout)
     init = jax.jit(decoder.Decoder(SMALL).init)
     start = init(jax.random.key(0), jnp.zeros((1, 4), int))['params']
     self.state = self.layout.place(steps.start(start, tx))

@@ -50,7 +50,10 @@ def ours(job: trainers_job.Job):
   state = layout.place(steps.start(jax.tree.map(jnp.asarray, params), tx))
   accumulate, update = stage.programs(model, tx, state, layout)
   reads = feed.Feed.of(
-    [batches.Row.of(*row, 1.0) for row in job.rows],
+    [
+      batches.Output(*(np.array(ids, np.int32) for ids in row), 1.0)
+      for row in job.rows
+    ],
     size,
     layout,
     attention=attention,

@@ -15,7 +15,7 @@ SAMPLE = 8  # steps on which the shapes of a run are chosen
 class Feed:
   """Batches of a run: each a pure function of the seed and the step."""
 
-  rows: Sequence[batches.Row]
+  outputs: Sequence[batches.Output]
   seed: int
   size: int  # examples a step
   shapes: tuple[packing.Shape, ...]
@@ -24,7 +24,7 @@ class Feed:
   @classmethod
   def of(
     cls,
-    rows: Sequence[batches.Row],
+    outputs: Sequence[batches.Output],
     model: decoder.Size,
     layout,
     *,
@@ -33,28 +33,28 @@ class Feed:
     size: int,
   ) -> 'Feed':
     """With the shapes that pack these rows best on these devices."""
-    check(rows, layout.compute.row_length)
+    check(outputs, layout.compute.row_length)
     work = packing.Work(layout.parts, model.attention_share())
     some = [
-      batches.rows_of_step(len(rows), seed=seed, step=n, size=size)
+      batches.rows_of_step(len(outputs), seed=seed, step=n, size=size)
       for n in range(SAMPLE)
     ]
     shapes = packing.shapes(
-      [row.length for row in rows],
+      [output.length for output in outputs],
       some,
       work,
       rows=layout.compute.rows,
       length=layout.compute.row_length,
       least=packed.LANES if attention == 'splash' else 16,
     )
-    return cls(rows, seed, size, shapes, work)
+    return cls(outputs, seed, size, shapes, work)
 
   def step(self, n: int) -> tuple[list[batches.Row], list[packing.Group]]:
     """The examples of a step, and how they lie in micro-batches."""
     numbers = batches.rows_of_step(
-      len(self.rows), seed=self.seed, step=n, size=self.size
+      len(self.outputs), seed=self.seed, step=n, size=self.size
     )
-    chosen = [self.rows[i] for i in numbers]
+    chosen = [self.outputs[i].row() for i in numbers]
     lengths = [row.length for row in chosen]
     return chosen, packing.pack(lengths, self.shapes, self.work)
 
@@ -71,13 +71,13 @@ def batch(
   return layout.batch(made, group.shape.rows)
 
 
-def check(rows: Sequence[batches.Row], row_length: int) -> None:
+def check(outputs: Sequence[batches.Output], row_length: int) -> None:
   """Raises InputError for an example that is longer than a row may be."""
-  longest = max(rows, key=lambda row: len(row.tokens))
-  if row_length and len(longest.tokens) > row_length:
+  longest = max(outputs, key=lambda output: output.length.tokens)
+  if row_length and longest.length.tokens > row_length:
     raise errors.InputError(
       f'compute.row_length={row_length} is too short for {longest.id}, which '
-      f'has {len(longest.tokens)} tokens; raise it, or set 0'
+      f'has {longest.length.tokens} tokens; raise it, or set 0'
     )
 
 

@@ -53,10 +53,10 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
   """
   settings = check(cfg.train)
   params, size = weights.load(start / 'model')
-  rows, counts = read_rows(examples, trajectories, size, cfg)
+  outputs, counts = read_outputs(examples, trajectories, size, cfg)
   attention = attention_of(layout, size, settings.compute_dtype)
   reads = feed.Feed.of(
-    rows,
+    outputs,
     size,
     layout,
     attention=attention,
@@ -122,7 +122,7 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
     {
       'expected': settings.steps,
       'made': int(state.step),
-      'rows': len(rows),
+      'rows': len(outputs),
       'loss': last.loss,
       'changed': last.changed,
       'changed_in_bf16': last.changed_in_bf16,
@@ -148,34 +148,34 @@ def check(settings: config.Train) -> config.Train:
   return settings
 
 
-def read_rows(examples, trajectories, size, cfg: Settings):
-  """(rows, counts of what had to be cut).
+def read_outputs(
+  examples, trajectories, size, cfg: Settings
+) -> tuple[list[batches.Output], dict[str, int]]:
+  """What there is to learn from, and counts of what had to be cut.
 
   A target that is longer than max_output is cut, and, like a sample that
   never ended, gets no end token (DESIGN section 5).
   """
   tokenizer = language.load_tokenizer(cfg.tokenizer.tokenizer, size)
-  by_id = {
-    e.id: e for e in records.read(examples / 'examples.jsonl', types.Example)
-  }
-  samples = list(
-    records.read(trajectories / 'trajectories.jsonl', types.Trajectory)
-  )
-  used = [by_id[i] for i in dict.fromkeys(s.example_id for s in samples)]
-  asked = list(draw.policy_prompts(used, tokenizer, cfg))
-  prompt = {e.id: p for e, p in zip(used, asked, strict=True)}
-  rows, cut = [], 0
-  for sample in samples:
+  read = records.read(examples / 'examples.jsonl', types.Example)
+  by_id = {e.id: e for e in read}
+  path = trajectories / 'trajectories.jsonl'
+  samples = records.read(path, types.Trajectory)
+  ids = dict.fromkeys(sample.example_id for sample in samples)
+  asked = draw.policy_prompts((by_id[i] for i in ids), tokenizer, cfg)
+  prompts, cut_prompts = {}, 0
+  for id, prompt in zip(ids, asked, strict=True):
+    prompts[id] = np.array(prompt.ids, np.int32)
+    cut_prompts += bool(prompt.cut)
+  outputs, cut_targets = [], 0
+  for sample in records.read(path, types.Trajectory):
     target = tokenizer.encode(sample.text) + [tokenizer.eos] * sample.ended
-    cut += len(target) > cfg.prompt.max_output
-    target = target[: cfg.prompt.max_output]
-    ids = prompt[sample.example_id].ids
+    cut_targets += len(target) > cfg.prompt.max_output
+    target = np.array(target[: cfg.prompt.max_output], np.int32)
     name = f'{sample.example_id} {sample.j}'
-    rows.append(batches.Row.of(ids, target, sample.reward, name))
-  return rows, {
-    'cut_targets': cut,
-    'cut_prompts': sum(bool(p.cut) for p in asked),
-  }
+    prompt = prompts[sample.example_id]
+    outputs.append(batches.Output(prompt, target, sample.reward, name))
+  return outputs, {'cut_targets': cut_targets, 'cut_prompts': cut_prompts}
 
 
 def attention_of(layout, size: decoder.Size, dtype: str) -> str:

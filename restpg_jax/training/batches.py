@@ -39,6 +39,31 @@ class Row:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Output:
+  """An output of an example while it waits for its step.
+
+  The outputs of one example hold the same prompt, not a copy each: at the
+  paper's scale there are 400,000 outputs of 40,000 prompts.
+  """
+
+  prompt: np.ndarray  # int32
+  target: np.ndarray  # int32
+  reward: float
+  id: str = ''
+
+  @property
+  def length(self) -> packing.Length:
+    """Of its row; a prompt has at least its first token."""
+    tokens = len(self.prompt) + len(self.target)
+    return packing.Length(tokens, len(self.target) if self.reward else 0)
+
+  def row(self) -> Row:
+    return Row.of(
+      self.prompt.tolist(), self.target.tolist(), self.reward, self.id
+    )
+
+
 class Batch(NamedTuple):
   """B rows of sequences side by side; logits are wanted at T places of each."""
 

@@ -29,6 +29,7 @@ SIZE = decoder.Size(
 )
 MODEL = decoder.Decoder(SIZE)
 ROWS = {'rows': 1, 'row_length': 48}  # of a device: it packs as it has devices
+FLOAT32 = config.Train(compute_dtype='float32')
 RNG = np.random.default_rng(0)
 
 
@@ -80,7 +81,7 @@ def train(params, layout):
   )
   start = functools.partial(steps.start, tx=tx)
   state = layout.born(start, layout.place(params))
-  model = train_stage.model_of(SIZE, 'blocks', 'float32', layout)
+  model = train_stage.model_of(SIZE, 'blocks', FLOAT32, layout)
   accumulate, update = train_stage.programs(model, tx, state, layout)
   reads = feed.Feed.of(
     EXAMPLES, SIZE, layout, attention='blocks', seed=0, size=12
@@ -100,9 +101,9 @@ def examples():
   """Of 4 to 24 tokens, some with a reward below 1."""
   rng = np.random.default_rng(1)
   return [
-    batches.Row.of(
-      rng.integers(4, 128, rng.integers(2, 13)),
-      rng.integers(4, 128, rng.integers(2, 13)),
+    batches.Output(
+      rng.integers(4, 128, rng.integers(2, 13), np.int32),
+      rng.integers(4, 128, rng.integers(2, 13), np.int32),
       rng.choice([1.0, 0.7]),
     )
     for _ in range(40)

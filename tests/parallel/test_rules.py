@@ -22,7 +22,11 @@ MESH = types.SimpleNamespace(shape={'data': 2, 'fsdp': 4, 'model': 2})
     ("['layers']['attention']['q']", (3, 8, 6), Spec(None, 'fsdp', 'model')),
     ("['layers']['attention']['k']", (3, 8, 6), Spec(None, 'fsdp', None)),
     ("['layers']['attention']['out']", (3, 6, 8), Spec(None, 'model', 'fsdp')),
-    ("['layers_2']['feed_forward']['up']", (8, 6), Spec('fsdp', 'model')),
+    (
+      "['layers']['feed_forward']['up']",
+      (3, 8, 6),
+      Spec(None, 'fsdp', 'model'),
+    ),
     (
       "['layers']['feed_forward']['down']",
       (3, 6, 8),

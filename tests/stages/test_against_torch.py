@@ -94,7 +94,8 @@ def test_the_losses_of_50_steps_are_those_of_torch(tmp_path):
       tokenizer='tiny.spm.model',
     )
   )
-  rows, _ = train.read_rows(work, work, size, settings)
+  outputs, _ = train.read_outputs(work, work, size, settings)
+  rows = [output.row() for output in outputs]
   theirs = torch_losses(rows, work / 'hf')
   assert len(ours) == len(theirs) == STEPS
   assert np.abs(np.subtract(ours, theirs)).max() < 1e-3

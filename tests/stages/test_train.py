@@ -28,7 +28,8 @@ def rows(tmp_path, trajectories, max_output=8):
     template='prompts/tiny/policy.txt', max_output=max_output
   )
   settings = train.Settings(config.Train(), prompt, config.Model(), False, 0)
-  return train.read_rows(tmp_path, tmp_path, SIZE, settings)
+  found, counts = train.read_outputs(tmp_path, tmp_path, SIZE, settings)
+  return [output.row() for output in found], counts
 
 
 @pytest.fixture

@@ -22,6 +22,15 @@ def test_a_length_counts_the_targets_that_are_predicted():
   assert batches.Row.of([2, 8], [5, 6], 0.0).length == (4, 0)
 
 
+def test_an_output_that_waits_becomes_its_row():
+  prompt, target = (np.array(ids, np.int32) for ids in ([2, 8, 9], [5, 1]))
+  for reward in (0.7, 0.0):
+    output = batches.Output(prompt, target, reward, 'e 3')
+    row = batches.Row.of([2, 8, 9], [5, 1], reward, 'e 3')
+    assert output.row() == row
+    assert output.length == row.length
+
+
 def test_pack_by_hand():
   rows = [
     [
