@@ -71,8 +71,8 @@ def main():
   print(json.dumps(report))
 
 
-def train(params, layout):
-  """The state after 50 steps of the stage's own programs."""
+def train(params, layout, count=50):
+  """The state after so many steps of the stage's own programs."""
   tx = optimizer.build(
     'adafactor',
     optax.constant_schedule(1e-3),
@@ -86,7 +86,7 @@ def train(params, layout):
   reads = feed.Feed.of(
     EXAMPLES, SIZE, layout, attention='blocks', seed=0, size=12
   )
-  for n in range(50):
+  for n in range(count):
     chosen, groups = reads.step(n)
     sums, count = None, np.float32(batches.targets(chosen))
     for group in groups:

@@ -30,9 +30,9 @@ def main(port: str, number: str) -> None:
   init = jax.jit(eight_devices.MODEL.init)
   params = init(jax.random.key(0), jnp.zeros((1, 4), int))['params']
   params = jax.device_get(params)
-  trained = eight_devices.train(params, layout)
+  trained = eight_devices.train(params, layout, 5)
   together = multihost_utils.process_allgather(trained.params, tiled=True)
-  by_itself = eight_devices.train(params, alone)
+  by_itself = eight_devices.train(params, alone, 5)
   report = {
     'devices': layout.devices,
     'own_rows': layout.own_rows(16),
