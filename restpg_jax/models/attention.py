@@ -51,29 +51,31 @@ class Cache(NamedTuple):
     )
 
   def with_chunk(self, begin_AG) -> 'Cache':
-    """With each sample's chunk in its suffix, from token `begin` on."""
-    A, G = begin_AG.shape
-    chunk_k = self.chunk_k.swapaxes(-1, -2)
+    """With each sample's chunk in its suffix, from token `begin` on.
 
-    def one(n, suffix):
-      a, g = n // G, n % G
+    One after the other: a scatter would copy the whole suffix to turn it.
+    """
 
-      def moved(suffix, chunk, place):
-        new = jax.lax.dynamic_slice(
-          chunk, (a, g, 0, 0, 0), (1, 1, *chunk.shape[2:])
-        )
-        return jax.lax.dynamic_update_slice(suffix, new, (a, g, 0, *place))
+    def flat(x):
+      return x.reshape(-1, *x.shape[2:])
 
-      begin = begin_AG[a, g]
-      return (
-        moved(suffix[0], chunk_k, (0, begin)),
-        moved(suffix[1], self.chunk_v, (begin, 0)),
-      )
+    def one(suffix, new):
+      n, begin, new_k, new_v = new
+      k = jax.lax.dynamic_update_slice(suffix[0], new_k[None], (n, 0, 0, begin))
+      v = jax.lax.dynamic_update_slice(suffix[1], new_v[None], (n, 0, begin, 0))
+      return (k, v), None
 
-    # One after the other: a scatter would copy the whole suffix to turn it.
-    suffix = self.suffix_k, self.suffix_v
-    k, v = jax.lax.fori_loop(0, A * G, one, suffix)
-    return self._replace(suffix_k=k, suffix_v=v)
+    begin_N = begin_AG.reshape(-1)
+    chunk = flat(self.chunk_k.swapaxes(-1, -2)), flat(self.chunk_v)
+    (k, v), _ = jax.lax.scan(
+      one,
+      (flat(self.suffix_k), flat(self.suffix_v)),
+      (jnp.arange(len(begin_N)), begin_N, *chunk),
+    )
+    return self._replace(
+      suffix_k=k.reshape(self.suffix_k.shape),
+      suffix_v=v.reshape(self.suffix_v.shape),
+    )
 
 
 class Place(NamedTuple):

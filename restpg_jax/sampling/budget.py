@@ -132,19 +132,23 @@ class Judging:
   def room(
     self, lengths: tuple[int, int], *, memory: int, most: int
   ) -> candidates.Room:
-    """For `most` candidates, or half of them and so on, as `memory` allows.
+    """For `most` candidates, behind as many prefixes as `memory` allows.
 
-    A function of the lengths alone: so no score depends on its company. Raises
-    TooLittle where not even one candidate has room.
+    Halved are first the prefixes, as most candidates share theirs with others,
+    then the candidates. A function of the lengths alone: so no score depends
+    on its company. Raises TooLittle where not even one candidate has room.
     """
     room = candidates.Room.of(most)
     while self.total(room, lengths) > memory:
-      if room.candidates == 1:
+      if room.prefixes > 1:
+        room = candidates.Room(room.prefixes // 2, room.candidates)
+      elif room.candidates > 1:
+        room = candidates.Room(1, room.candidates // 2)
+      else:
         raise TooLittle(
           f'judging needs {self.total(room, lengths) / 2**30:.2f} GiB on a '
           f'device for one text of {sum(lengths)} tokens; there are '
           f'{memory / 2**30:.2f} GiB. Lower reward.max_input, or raise '
           'compute.shards or compute.memory'
         )
-      room = candidates.Room.of(room.candidates // 2)
     return room

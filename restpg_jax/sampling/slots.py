@@ -91,6 +91,7 @@ def build(
   top_p: float,
   top_k: int = 0,
   words: int | None = None,
+  alone: bool = True,
 ) -> Programs:
   """The programs of one device, to be compiled by layout.each_device.
 
@@ -99,7 +100,8 @@ def build(
 
   `model` has the methods prefill, logits, room and step of an unstacked
   models.decoder.Decoder. Ids from `words` on are never drawn: Gemma's embedding
-  has rows that no piece belongs to. Log-probabilities are the model's own, at
+  has rows that no piece belongs to. A device that is not `alone` runs in step
+  with others, which share a model. Log-probabilities are the model's own, at
   temperature 1.
   """
   A, G, M = shape.groups, shape.slots, shape.samples
@@ -144,17 +146,23 @@ def build(
     )
 
   def start(params, state, group, tokens_S, length, keys_M2, limit_M, count):
-    def read(tokens_S):
+    def read(cache):
       hidden_1SD, kv = call(params, tokens_S[None], method='prefill')
       last_D = hidden_1SD[0, jnp.maximum(length - 1, 0)]
-      return call(params, last_D, method='logits'), kv
+      return call(params, last_D, method='logits'), [
+        layer.with_prompt(k, v, group)
+        for layer, (k, v) in zip(cache, kv, strict=True)
+      ]
 
-    def nothing(tokens_S):
-      shapes = jax.eval_shape(read, tokens_S)
-      return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    def nothing(cache):
+      logits_V, _ = jax.eval_shape(read, cache)
+      return jnp.zeros(logits_V.shape, logits_V.dtype), cache
 
-    # A device without a new request does not read one for company.
-    logits_V, kv = jax.lax.cond(count > 0, read, nothing, tokens_S)
+    if alone:
+      # Without a new request the device does not read one for company.
+      logits_V, cache = jax.lax.cond(count > 0, read, nothing, state.cache)
+    else:
+      logits_V, cache = read(state.cache)
     keys_M = _fold(_keys(keys_M2), 0)
     first_M, logp_M = choose(
       keys_M, jnp.broadcast_to(logits_V, (M, *logits_V.shape))
@@ -167,10 +175,7 @@ def build(
       return x_A.at[group].set(x, mode='drop')
 
     return state._replace(
-      cache=[
-        layer.with_prompt(k, v, group)
-        for layer, (k, v) in zip(state.cache, kv, strict=True)
-      ],
+      cache=cache,
       length_A=put(state.length_A, length),
       keys_AM2=put(state.keys_AM2, keys_M2),
       limit_AM=put(state.limit_AM, limit_M),

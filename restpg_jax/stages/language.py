@@ -318,7 +318,8 @@ def _fetched(places, logp) -> list[tuple[int, np.ndarray]]:
 @functools.cache
 def draw_programs(model, layout, shape, **how) -> slots.Programs:
   """Compiled once in a process, whatever stage asks for it."""
-  empty, start, advance = slots.build(model, shape, **how)
+  alone = layout.shards == 1
+  empty, start, advance = slots.build(model, shape, alone=alone, **how)
   return slots.Programs(
     layout.each_device(empty),
     layout.each_device(start, donate=[1]),
