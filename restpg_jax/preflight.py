@@ -14,7 +14,7 @@ from restpg_jax import config, errors, restpg
 from restpg_jax.io import records
 from restpg_jax.parallel import chips
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.stages import fit, hours
+from restpg_jax.stages import checks, fit, hours
 from restpg_jax.stages import workload as work
 
 GIB = 2**30
@@ -42,6 +42,7 @@ def run(cfg: config.Config, flight: config.Flight, workdir: str) -> None:
   restpg.check(cfg)
   devices = chips.described(flight.topology) if flight.topology else ()
   layout = layouts.Layout.of(cfg.compute, devices)
+  checks.check_adapters(cfg)
   chip = chips.CHIPS.get(layout.kind)
   usable = layout.usable / GIB
   print(f'{layout.devices} x {layout.kind}, {usable:.2f} GiB usable each')

@@ -61,9 +61,11 @@ def run(
   check(cfg)
   checks.check_data(cfg)
   planned = plan(cfg, until)
+  layout = layouts.Layout.of(cfg.compute)
+  checks.check_adapters(cfg)
   workdir = epath.Path(workdir)
   with lock.exclusive(workdir):
-    store = artifacts.Store(workdir, layout=layouts.Layout.of(cfg.compute))
+    store = artifacts.Store(workdir, layout=layout)
     for name, steps in planned.items():
       print(f'method {name}', flush=True)
       began = time.monotonic()

@@ -58,6 +58,13 @@ def check(cfg: config.Config) -> None:
   select.check(cfg.select)
   judge.check(cfg.reward.rule)
   retrieve.check(cfg.retrieval)
+
+
+def check_adapters(cfg: config.Config) -> None:
+  """Raises InputError for adapters that the policy cannot have.
+
+  Once the devices are there: reading what a checkpoint holds begins with JAX.
+  """
   if cfg.train.lora != config.Lora():
     size = programs.size_of(cfg.policy.checkpoint)
     lora.check(cfg.train.lora, formats.shapes(size))
