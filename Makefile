@@ -16,7 +16,7 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-test
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	$(RUN) -m pytest -q
+	$(RUN) -m pytest -q -n auto
 
 # The stamps: nothing is installed again until setup.py or the pins change.
 $(VENV)/installed: setup.py $(PINS)

@@ -94,7 +94,8 @@ def planned(cfg: config.Config, layout, chip: chips.Chip) -> list[Stage]:
   of_run = hours.Run(cfg, layout, chip, fit.inputs(cfg))
   known = {}  # what a stage is made from -> its hours
 
-  def step(name, function, *came_from, cfg=None):
+  def step(name, function, *came_from, cfg=None, after=None):
+    del after  # what follows a stage is for the host
     key = repr((name, cfg, came_from))
     if key not in known:
       splits = [m.name for m in came_from if m.name.startswith('retrieve/')]

@@ -254,7 +254,7 @@ def of_training(cfg: config.Config, layout) -> list[Program]:
       'train/rows',
       f'{B} rows of {L}, {attention} attention',
       lambda: accumulate.lower(state, before, batch, of(floats, sharding=None)),
-      held(state) + held(before),
+      held(state) + held(before and before.grads),
       train_work(
         size,
         rows=B / layout.parts,
