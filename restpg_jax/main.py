@@ -47,6 +47,8 @@ Flags of generate, beside --workdir=DIR of a run with a finished method:
                          ended; it appears when it is whole
   --method=NAME          instead of the one that was finished last
   --task=NAME            of rows that do not tell it
+  --config=FILE          its section `compute` only: how this machine computes,
+                         which may be another than the one that trained
 
 Flags of preflight, which needs no weights, tokenizer or data:
   --topology=v4:4x4x4    TPUs that it compiles for, without having them (v4,
@@ -55,8 +57,6 @@ Flags of preflight, which needs no weights, tokenizer or data:
   --price=NUMBER         of an hour of a chip
   --efficiency=0.4       share of the chips' peak that a run is assumed to reach
   --workdir=DIR          where preflight.json is written; default: here
-  --config=FILE          its section `compute` only: how this machine computes,
-                         which may be another than the one that trained
 
 Exit codes: 0 done, 2 bad input, flag or config, 75 interrupted (run the same
 command again), 1 anything else.

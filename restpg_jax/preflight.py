@@ -42,7 +42,7 @@ def run(cfg: config.Config, flight: config.Flight, workdir: str) -> None:
   restpg.check(cfg)
   devices = chips.described(flight.topology) if flight.topology else ()
   layout = layouts.Layout.of(cfg.compute, devices)
-  checks.check_adapters(cfg)
+  checks.check_policy(cfg, layout)
   chip = chips.CHIPS.get(layout.kind)
   usable = layout.usable / GIB
   print(f'{layout.devices} x {layout.kind}, {usable:.2f} GiB usable each')

@@ -62,7 +62,7 @@ def run(
   checks.check_data(cfg)
   planned = plan(cfg, until)
   layout = layouts.Layout.of(cfg.compute)
-  checks.check_adapters(cfg)
+  checks.check_policy(cfg, layout)
   workdir = epath.Path(workdir)
   with lock.exclusive(workdir):
     store = artifacts.Store(workdir, layout=layout)
@@ -152,6 +152,9 @@ def restpg(cfg: config.Config, method: Method, step) -> Iterator[Evaluated]:
 
 def fit(cfg, method, step, name, start, examples, targets, val):
   """Trains from `start` and chooses the checkpoint."""
+  settings = cfg.train
+  if not settings.lora.rank:  # what adapters there would be decides nothing
+    settings = dataclasses.replace(settings, lora=config.Lora())
   shared = dict(
     prompt=cfg.prompt,
     tokenizer=tokenizer_of(cfg),
@@ -164,7 +167,7 @@ def fit(cfg, method, step, name, start, examples, targets, val):
     start,
     examples,
     targets,
-    cfg=train.Settings(train=cfg.train, **shared),
+    cfg=train.Settings(train=settings, **shared),
   )
   settings = choose.Settings(
     choose=cfg.choose, answer=cfg.answer, reward=cfg.reward, **shared

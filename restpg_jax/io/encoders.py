@@ -98,8 +98,10 @@ def size_of(config: dict, path: epath.Path) -> bert.Size:
       activation=config.get('hidden_act', 'gelu'),
       norm_eps=config.get('layer_norm_eps', 1e-12),
     )
-  except KeyError as e:
-    raise errors.InputError(f'{path}: config.json lacks {e}') from e
+  except (KeyError, TypeError, ZeroDivisionError) as e:
+    raise errors.InputError(
+      f'{path / "config.json"}: it describes no encoder ({e!r}); {errors.CUT}'
+    ) from e
 
 
 def parameters(

@@ -1,11 +1,13 @@
 """Vectors of texts on disk, found again by the content of the text.
 
-A folder of files 00000.npz, 00001.npz, ..; each appears whole, holds the
-vectors that were made together, and is never changed.
+A folder of files NAME.npz; each appears whole, holds the vectors that were made
+together, and is never changed. Its name follows from their texts, so that
+several processes may add to one folder.
 """
 
 import hashlib
 import io
+import uuid
 from collections.abc import Sequence
 
 import numpy as np
@@ -38,17 +40,17 @@ class Vectors:
     """Their vectors, [N, D]; all of them must be there."""
     places = [self._place[key] for key in keys]
     order = sorted(range(len(keys)), key=lambda n: places[n])
-    rows = {n: self._vectors(places[n][0])[places[n][1]] for n in order}
+    rows = {n: self._vectors(places[n][0])[places[n][1]].copy() for n in order}
     return np.stack([rows[n] for n in range(len(keys))])
 
   def add(self, keys: Sequence[bytes], vectors_ND: np.ndarray) -> None:
     """On disk when this returns."""
-    taken = [int(p.name[:5]) for p in self._folder.glob('*.npz')]
-    path = self._folder / f'{max(taken, default=-1) + 1:05}.npz'
+    of_all = hashlib.blake2b(b''.join(keys), digest_size=HASH).hexdigest()
+    path = self._folder / f'{of_all}.npz'
     content = io.BytesIO()
     names = np.frombuffer(b''.join(keys), np.uint8).reshape(-1, HASH)
     np.savez(content, names=names, vectors=vectors_ND)
-    new = path.with_suffix('.tmp')
+    new = self._folder / f'{of_all}.{uuid.uuid4().hex}.tmp'
     new.write_bytes(content.getvalue())
     new.replace(path)
     self._note(path, names)

@@ -42,7 +42,7 @@ REMAT = {
 
 def look_up(table_VD, tokens, dtype):
   """Rows of an embedding, as `dtype`."""
-  return table_VD.astype(dtype)[tokens]
+  return table_VD[tokens].astype(dtype)  # gradients add up in its own type
 
 
 @dataclasses.dataclass(frozen=True)

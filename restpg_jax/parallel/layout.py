@@ -169,7 +169,7 @@ class Layout:
     """
     parts = math.prod(self.mesh.shape[axis] for axis in rules.VOCABULARY)
     if parts == 1 or len(table_VD) % parts:
-      return table_VD.astype(dtype)[tokens_BL]
+      return table_VD[tokens_BL].astype(dtype)
 
     def own(part_vD, tokens_bL):
       tokens_BL = jax.lax.all_gather(tokens_bL, 'fsdp', tiled=True)

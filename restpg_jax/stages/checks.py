@@ -6,8 +6,9 @@ import math
 from restpg_jax import config, errors
 from restpg_jax.data import longlamp
 from restpg_jax.models import decoder, formats, packed
+from restpg_jax.parallel import rules
 from restpg_jax.rewards import judge
-from restpg_jax.stages import language, programs, retrieve, select
+from restpg_jax.stages import language, programs, retrieve, select, train
 from restpg_jax.training import lora
 
 
@@ -60,14 +61,15 @@ def check(cfg: config.Config) -> None:
   retrieve.check(cfg.retrieval)
 
 
-def check_adapters(cfg: config.Config) -> None:
-  """Raises InputError for adapters that the policy cannot have.
+def check_policy(cfg: config.Config, layout) -> None:
+  """Raises InputError where the policy cannot be trained so on these devices.
 
-  Once the devices are there: reading what a checkpoint holds begins with JAX.
+  Once they are there: reading what a checkpoint holds begins with JAX.
   """
-  if cfg.train.lora != config.Lora():
-    size = programs.size_of(cfg.policy.checkpoint)
-    lora.check(cfg.train.lora, formats.shapes(size))
+  size = programs.size_of(cfg.policy.checkpoint)
+  lora.check(cfg.train.lora, formats.shapes(size))
+  rules.check(size, layout.mesh)
+  train.attention_of(layout, size, cfg.train.compute_dtype)
 
 
 def check_data(cfg: config.Config) -> None:
@@ -92,6 +94,7 @@ def check_sampling(name: str, how: config.Sample | config.Reason) -> None:
 
 def check_training(cfg: config.Config) -> None:
   """Names of ways to compute, and that every example fits its row."""
+  train.check(cfg.train)
   for name, known in (('attention', packed.NAMES), ('remat', decoder.REMAT)):
     value = getattr(cfg.compute, name)
     if value and value not in known:

@@ -10,6 +10,7 @@ from etils import epath
 from restpg_jax.io import encoders, progress, vectors
 from restpg_jax.models import bert
 
+VERSION = 1  # of the vectors that one encoder gives one text
 STEP = 32  # tokens: the closest two lengths that are compiled
 TOKENS, ON_CPU = 8192, 1024  # that a device reads at once
 KEPT = 16_384  # texts that are put on disk together

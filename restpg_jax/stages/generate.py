@@ -173,7 +173,7 @@ def settings(origin: card.Origin, writing: config.Writing) -> Settings:
   return Settings(
     input=writing.input,
     task=writing.task,
-    retrieval=config.Retrieval(**cfg['retrieval']),
+    retrieval=retrieve.needed(config.Retrieval(**cfg['retrieval'])),
     prompt=config.Prompt(**cfg['prompt']),
     sample=config.Sample(**cfg['answer']),
     tokenizer=config.Model(checkpoint='', tokenizer=origin.tokenizer),

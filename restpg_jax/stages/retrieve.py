@@ -50,10 +50,20 @@ def retrieve(*, out, cfg: Settings, layout) -> dict:
 def settings(
   data: config.Data, retrieval: config.Retrieval, split: str, seed: int
 ) -> Settings:
-  """Only test users are ever given the documents of another one."""
-  if split != 'test':
-    retrieval = dataclasses.replace(retrieval, shuffle=0.0)
-  return Settings(data, retrieval, split, seed)
+  """Those that decide something: only test users are ever given the documents
+  of another one, an encoder and a seed are not for every retriever."""
+  retrieval = needed(retrieval, split)
+  by_chance = retrieval.name == 'random' or retrieval.shuffle
+  return Settings(data, retrieval, split, seed if by_chance else 0)
+
+
+def needed(retrieval: config.Retrieval, split: str = '') -> config.Retrieval:
+  """Without what decides nothing there; '' is for requests of no split."""
+  return dataclasses.replace(
+    retrieval,
+    shuffle=retrieval.shuffle if split == 'test' else 0.0,
+    encoder=retrieval.encoder if retrieval.name == 'contriever' else '',
+  )
 
 
 def read(data: config.Data, split: str) -> tuple[list[types.Example], dict]:
@@ -137,7 +147,8 @@ def by_vectors(cfg: config.Retrieval, seed, layout, out) -> Retriever:
   """
   del seed
   checkpoint = assets.path(cfg.encoder)
-  folder = f'vectors-{artifacts.content(checkpoint)[:12]}'
+  content = artifacts.content(checkpoint)[:12]
+  folder = f'vectors-{embed.VERSION}-{content}'
   embedder = embed.Embedder(checkpoint, layout, out.parent / folder)
   return functools.partial(dense.ranked, embed=embedder)
 

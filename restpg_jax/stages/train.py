@@ -6,6 +6,7 @@ import os
 import re
 import warnings
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
@@ -80,11 +81,9 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
   frozen, trained = lora.split(
     params, settings.lora, dtype=dtype, seed=cfg.seed
   )
-  fresh = layout.born(
-    lambda trained, frozen: steps.start(trained, tx, frozen),
-    *map(layout.place, (trained, frozen)),
-  )
-  state = layout.place(latest(out, fresh))
+  adapters = checkpoints.count(trained) if settings.lora.rank else None
+  state = begun(out, trained, tx, frozen, layout)
+  del params, trained, frozen  # the host need not hold them, too
   accumulate, update = programs(model, tx, state, layout)
   made = described(settings.lora, start, out)
   log = records.Appender(out / 'metrics.jsonl', Log)
@@ -127,7 +126,7 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
       'changed': last.changed,
       'changed_in_bf16': last.changed_in_bf16,
     }
-    | ({'adapters': checkpoints.count(trained)} if settings.lora.rank else {})
+    | ({'adapters': adapters} if adapters else {})
     | counts
     | shown.totals()
   )
@@ -135,6 +134,11 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
 
 def check(settings: config.Train) -> config.Train:
   """Raises InputError for what would only fail later."""
+  if settings.compute_dtype not in language.DTYPES:
+    raise errors.InputError(
+      f'train.compute_dtype is {settings.compute_dtype!r}; it must be '
+      f'{" or ".join(language.DTYPES)}'
+    )
   if settings.optimizer not in optimizer.OPTIMIZERS:
     raise errors.InputError(
       f'train.optimizer is {settings.optimizer!r}; known are '
@@ -256,15 +260,20 @@ def finished(out: epath.Path) -> list[int]:
   return sorted(int(n[1]) for n in numbers if n)
 
 
-def latest(out: epath.Path, fresh: steps.State) -> steps.State:
-  """The last whole checkpoint's state, or `fresh`."""
+def begun(out: epath.Path, trained, tx, frozen, layout) -> steps.State:
+  """The last whole checkpoint's state, or a new one; on the devices only."""
+
+  def start(trained, frozen):
+    return steps.start(trained, tx, frozen)
+
   done = finished(out)
   if not done:
-    return fresh
+    return layout.born(start, *map(layout.place, (trained, frozen)))
+  like = jax.eval_shape(start, trained, frozen)
   folder = out / 'checkpoints' / f'step_{done[-1]}'
-  params = checkpoints.load_tree(folder / 'model' / 'params', fresh.params)
-  opt = checkpoints.load_tree(folder / 'optimizer', fresh.optimizer)
-  return steps.State(jnp.int32(done[-1]), params, opt, fresh.frozen)
+  params = checkpoints.load_tree(folder / 'model' / 'params', like.params)
+  opt = checkpoints.load_tree(folder / 'optimizer', like.optimizer)
+  return layout.place(steps.State(jnp.int32(done[-1]), params, opt, frozen))
 
 
 def measured(done: int, metrics, rate, packed: float) -> Log:
