@@ -69,7 +69,8 @@ def check_policy(cfg: config.Config, layout) -> None:
   size = programs.size_of(cfg.policy.checkpoint)
   lora.check(cfg.train.lora, formats.shapes(size))
   rules.check(size, layout.mesh)
-  train.attention_of(layout, size, cfg.train.compute_dtype)
+  attention = train.attention_of(layout, size, cfg.train.compute_dtype)
+  check_row(attention, cfg.compute.row_length)  # also where it is the default
 
 
 def check_data(cfg: config.Config) -> None:
@@ -107,12 +108,15 @@ def check_training(cfg: config.Config) -> None:
       f'compute.row_length={cfg.compute.row_length} is too short: an example '
       f'may have prompt.max_input + prompt.max_output = {most} tokens'
     )
-  if (
-    cfg.compute.attention == 'splash' and cfg.compute.row_length % packed.LANES
-  ):
+  check_row(cfg.compute.attention, cfg.compute.row_length)
+
+
+def check_row(attention: str, length: int) -> None:
+  """A kernel reads rows of whole lanes."""
+  if attention == 'splash' and length % packed.LANES:
     raise errors.InputError(
-      f'compute.row_length={cfg.compute.row_length} must be a multiple of '
-      f'{packed.LANES} for compute.attention=splash'
+      f'compute.row_length={length} must be a multiple of {packed.LANES} for '
+      'compute.attention=splash'
     )
 
 
