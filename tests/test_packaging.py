@@ -172,7 +172,7 @@ RUN = (
 CHECK = [
   'python -m ruff check .',
   'python -m ruff format --check .',
-  'python -m pytest -q',
+  'python -m pytest -q -n auto',
 ]
 
 
