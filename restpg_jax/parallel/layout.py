@@ -23,12 +23,9 @@ from jax.sharding import PartitionSpec as Spec
 
 from restpg_jax import config, errors
 from restpg_jax.parallel import chips, rules
+from restpg_jax.parallel import mesh as meshes
 
-AXES = ('data', 'fsdp', 'model')
 ROWS = Spec(('data', 'fsdp'))  # of a batch
-# Devices that share the weights where compute.fsdp is 0, at most: over all 64
-# chips of a v4 slice the compiler makes all-reduces of the gathers.
-MOST = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +42,7 @@ class Layout:
   ) -> 'Layout':
     """Over the devices of this process, or over those that are given."""
     if compute.cpu_devices and not devices:
-      _part_cpu(compute.cpu_devices)
+      meshes.part_cpu(compute.cpu_devices)
     if jax.process_count() > 1:
       raise errors.InputError(
         f'{jax.process_count()} processes: runs over several hosts are not '
@@ -57,7 +54,7 @@ class Layout:
         f'compute.shards={compute.shards} does not divide {len(devices)} '
         'devices'
       )
-    return cls(mesh_of(devices, compute), compute, compute.shards)
+    return cls(meshes.of(devices, compute), compute, compute.shards)
 
   @property
   def devices(self) -> int:
@@ -301,37 +298,6 @@ def _placed(shapes, shardings, lead: tuple[int, ...] = ()):
     shapes,
     shardings,
   )
-
-
-def mesh_of(devices: Sequence[jax.Device], compute: config.Compute) -> Mesh:
-  """data x fsdp x model; the devices of a process lie side by side."""
-  for name in ('model', 'fsdp'):
-    parts = getattr(compute, name)
-    if parts and len(devices) % parts:
-      raise errors.InputError(
-        f'compute.{name}={parts} does not divide {len(devices)} devices'
-      )
-  left = len(devices) // compute.model
-  fsdp = compute.fsdp or next(n for n in range(MOST, 0, -1) if left % n == 0)
-  if left % fsdp:
-    raise errors.InputError(
-      f'compute.fsdp={fsdp} times compute.model={compute.model} does not '
-      f'divide {len(devices)} devices'
-    )
-  order = sorted(devices, key=lambda d: (d.process_index, d.id))
-  return Mesh(np.array(order).reshape(-1, fsdp, compute.model), AXES)
-
-
-def _part_cpu(devices: int) -> None:
-  """Gives this process so many CPU devices; before it has used any."""
-  try:
-    jax.config.update('jax_num_cpu_devices', devices)
-  except RuntimeError:  # JAX has begun: it may have just as many
-    if jax.device_count('cpu') != devices:
-      raise errors.InputError(
-        f'compute.cpu_devices={devices}, but this process has '
-        f'{jax.device_count("cpu")} already; start another'
-      ) from None
 
 
 def _split(tree, mesh: Mesh):

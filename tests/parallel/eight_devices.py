@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from restpg_jax import config, errors
 from restpg_jax.models import decoder
 from restpg_jax.parallel import layout as layouts
+from restpg_jax.parallel import mesh as meshes
 from restpg_jax.sampling import engine, keys, slots
 from restpg_jax.stages import feed
 from restpg_jax.stages import train as train_stage
@@ -38,7 +39,7 @@ def main():
   params = init(jax.random.key(0), jnp.zeros((1, 4), int))['params']
   params = jax.device_get(params)
   one = layouts.Layout(
-    Mesh(np.array(jax.devices()[:1]).reshape(1, 1, 1), layouts.AXES),
+    Mesh(np.array(jax.devices()[:1]).reshape(1, 1, 1), meshes.AXES),
     config.Compute(**ROWS),
   )
   layout = {

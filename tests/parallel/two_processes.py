@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 
 from restpg_jax import config
 from restpg_jax.parallel import layout as layouts
+from restpg_jax.parallel import mesh as meshes
 
 
 def main(port: str, number: str) -> None:
@@ -24,9 +25,9 @@ def main(port: str, number: str) -> None:
     coordinator_bind_address=address,
   )
   compute = config.Compute(fsdp=2, model=2)
-  layout = layouts.Layout(layouts.mesh_of(jax.devices(), compute), compute)
+  layout = layouts.Layout(meshes.of(jax.devices(), compute), compute)
   mine = np.array(jax.local_devices()[:1]).reshape(1, 1, 1)
-  alone = layouts.Layout(Mesh(mine, layouts.AXES), compute)
+  alone = layouts.Layout(Mesh(mine, meshes.AXES), compute)
   init = jax.jit(eight_devices.MODEL.init)
   params = init(jax.random.key(0), jnp.zeros((1, 4), int))['params']
   params = jax.device_get(params)

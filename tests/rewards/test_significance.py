@@ -12,6 +12,8 @@ from restpg_jax.rewards import significance
 def no_warnings():
   with warnings.catch_warnings():
     warnings.simplefilter('error')
+    # Of whatever is collected meanwhile, other tests' files among it.
+    warnings.simplefilter('ignore', ResourceWarning)
     yield
 
 

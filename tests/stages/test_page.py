@@ -15,6 +15,8 @@ from tests.stages import runs
 def no_warnings():
   with warnings.catch_warnings():
     warnings.simplefilter('error')
+    # Of whatever is collected meanwhile, other tests' files among it.
+    warnings.simplefilter('ignore', ResourceWarning)
     yield
 
 
