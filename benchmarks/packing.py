@@ -2,14 +2,13 @@
 
   python benchmarks/packing.py [--rounds=5] [--steps=3] [--shrink=16]
 
-Lengths are those of LongLaMP's four tasks (Table 2 of the paper: words of
-inputs and of outputs, log-normal), with five documents as long as outputs, 1.3
-tokens a word, cut at 5,120 + 1,536 tokens; tasks as often as in its training
-set. `full`: share of token slots that hold tokens, for some numbers of devices
-that each take rows of their own, and for every example in a row of the longest
-there may be. Then, on this machine, the same examples with all lengths divided
-by --shrink go through a small model, float32, the same step, in alternating
-rounds:
+Lengths are those that preflight assumes for LongLaMP (stages/workload.py, from
+Table 2 of the paper), with five documents as long as outputs, cut at 5,120 +
+1,536 tokens. `full`: share of token slots that hold tokens, for some numbers of
+devices that each take rows of their own (4 x 16: 4 times 16 that share them),
+and for every example in a row of the longest there may be. Then, on this
+machine, the same examples with all lengths divided by --shrink go through a
+small model, float32, the same step, in alternating rounds:
 
   packed   as a run packs them
   padded   each in a row of the longest there may be, as many rows at a time
@@ -29,22 +28,23 @@ import numpy as np
 import optax
 
 from restpg_jax import config
-from restpg_jax.models import decoder
+from restpg_jax.models import decoder, packed
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.stages import feed, train
+from restpg_jax.stages import feed, train, workload
 from restpg_jax.training import batches, optimizer, packing
 from restpg_jax.training import step as steps
 
-TASKS = (  # examples, words of inputs and of outputs: mean, deviation of each
-  (3286, (46.45, 21.45), (92.59, 60.68)),
-  (13693, (33.82, 5.71), (144.28, 68.40)),
-  (14745, (119.39, 73.06), (304.54, 228.61)),
-  (11442, (28.36, 36.08), (263.03, 243.34)),
-)
-DOCUMENTS, TOKENS_A_WORD = 5, 1.3
-INPUT, OUTPUT = 5120, 1536  # tokens, at most
 BATCH = 64
-DEVICES = 1, 2, 4, 8, 16
+LONGEST = 5120 + 1536  # tokens of an example
+PAPER = config.Config(
+  retrieval=config.Retrieval('bm25', k=5),
+  prompt=config.Prompt(max_input=5120, max_output=1536),
+)
+# Devices with rows of their own, and devices that have a part of each.
+DEVICES = (
+  *((1, 1), (2, 1), (4, 1), (8, 1), (16, 1), (64, 1)),
+  *((4, 4), (4, 8), (4, 16), (8, 8)),
+)
 GEMMA_2B = 1.9e-5  # decoder.Size.attention_share
 SMALL = decoder.Size(
   layers=4,
@@ -63,33 +63,10 @@ def main() -> None:
   parser.add_argument('--steps', type=int, default=3, help='of a round')
   parser.add_argument('--shrink', type=int, default=16, help='of lengths')
   args = parser.parse_args()
-  sizes = lengths(np.random.default_rng(0), 200 * BATCH)
+  sizes = workload.lengths(PAPER, 200 * BATCH, reasoning=False)
   show_lengths(sizes)
   show_full(sizes)
   compare(sizes, args)
-
-
-def lengths(rng, count: int) -> list[packing.Length]:
-  of_task = rng.choice(
-    len(TASKS), count, p=np.array([n for n, *_ in TASKS]) / 43166
-  )
-  return [one(rng, *TASKS[task][1:]) for task in of_task]
-
-
-def one(rng, of_input, of_output) -> packing.Length:
-  """An example: its input and documents, then its output and the end token."""
-  documents = sum(words(rng, of_output) for _ in range(DOCUMENTS))
-  asked = TOKENS_A_WORD * (words(rng, of_input) + documents)
-  said = 1 + TOKENS_A_WORD * words(rng, of_output)
-  asked, said = min(int(asked), INPUT), min(int(said), OUTPUT)
-  return packing.Length(max(asked, 1) + said, said)
-
-
-def words(rng, of: tuple[float, float]) -> float:
-  """Log-normal with this mean and deviation."""
-  mean, deviation = of
-  variance = np.log1p((deviation / mean) ** 2)
-  return rng.lognormal(np.log(mean) - variance / 2, variance**0.5)
 
 
 def show_lengths(sizes) -> None:
@@ -109,24 +86,27 @@ def show_full(sizes) -> None:
   ]
   real = sum(size.tokens for size in sizes)
   print(f'\n{"devices":>10}{"full":>8}{"micro-batches":>15}  rows x tokens')
-  for devices in DEVICES:
-    work = packing.Work(devices, GEMMA_2B)
-    shapes = packing.shapes(sizes, epoch[: feed.SAMPLE], work, least=128)
+  for devices, sharing in DEVICES:
+    work = packing.Work(devices, GEMMA_2B, sharing)
+    shapes = packing.shapes(
+      sizes, epoch[: feed.SAMPLE], work, least=packed.LANES * sharing
+    )
     made = [
       packing.pack([sizes[n] for n in step], shapes, work) for step in epoch
     ]
     full = real / sum(map(packing.slots, made))
     number = statistics.fmean(map(len, made))
     said = ', '.join(f'{s.rows} x {s.length:,}' for s in shapes)
-    print(f'{devices:>10}{full:>8.1%}{number:>15.1f}  {said}')
-  full = real / (len(sizes) * (INPUT + OUTPUT))
+    named = f'{devices} x {sharing}' if sharing > 1 else str(devices)
+    print(f'{named:>10}{full:>8.1%}{number:>15.1f}  {said}', flush=True)
+  full = real / (len(sizes) * LONGEST)
   print(f'{"padded":>10}{full:>8.1%}')
 
 
 def compare(sizes, args) -> None:
   rng = np.random.default_rng(1)
   rows = [shrunk(rng, size, args.shrink) for size in sizes]
-  longest = -(-(INPUT + OUTPUT) // args.shrink)
+  longest = -(-LONGEST // args.shrink)
   runs = {
     'packed': Run(rows, config.Compute()),
     'padded': Run(rows, config.Compute(rows=1, row_length=longest), alone=True),

@@ -220,8 +220,9 @@ class Compute:
   shards: int = local(1)  # devices that share a model too large for one
   cpu_devices: int = local(0)  # that share a CPU's cores; 0: one for all
   judged: int = local(64)  # answers a device scores at once, at most
-  # The mesh of training: data x fsdp x model, data is what they leave.
+  # The mesh of training (parallel/mesh.py); data is what these leave of it.
   fsdp: int = local(0)  # devices that share each weight; 0: all, at most 16
+  sequence: int = local(0)  # that share each row, too; 0: 1, more on large TPUs
   model: int = local(1)  # devices that share a layer's heads and hidden units
   # Training: examples share rows, rows a micro-batch (training/packing.py).
   rows: int = local(0)  # of a device in a micro-batch; 0: what packs best

@@ -41,7 +41,7 @@ def run(cfg: config.Config, flight: config.Flight, workdir: str) -> None:
     raise errors.InputError(f'--efficiency={efficiency:g}: at most 1')
   restpg.check(cfg)
   devices = chips.described(flight.topology) if flight.topology else ()
-  layout = layouts.Layout.of(cfg.compute, devices)
+  layout = layouts.Layout.of_run(cfg, devices)
   checks.check_policy(cfg, layout)
   chip = chips.CHIPS.get(layout.kind)
   usable = layout.usable / GIB
@@ -93,6 +93,7 @@ def planned(cfg: config.Config, layout, chip: chips.Chip) -> list[Stage]:
   """Every stage of all methods, those that they share once."""
   of_run = hours.Run(cfg, layout, chip, fit.inputs(cfg))
   known = {}  # what a stage is made from -> its hours
+  alike = {}  # what decides its seconds -> these
 
   def step(name, function, *came_from, cfg=None, after=None):
     del after  # what follows a stage is for the host
@@ -100,8 +101,10 @@ def planned(cfg: config.Config, layout, chip: chips.Chip) -> list[Stage]:
     if key not in known:
       splits = [m.name for m in came_from if m.name.startswith('retrieve/')]
       split = splits[0].removeprefix('retrieve/') if splits else ''
-      seconds = hours.of_stage(of_run, function, cfg, split)
-      known[key] = Stage(method, name, round(seconds / 3600, 4))
+      asked = function, repr(cfg), split
+      if asked not in alike:
+        alike[asked] = hours.of_stage(of_run, function, cfg, split)
+      known[key] = Stage(method, name, round(alike[asked] / 3600, 4))
     return Made(name, list(known).index(key))
 
   for method in cfg.methods:

@@ -64,7 +64,7 @@ def run(
   checks.check_data(cfg)
   measure.check_files(cfg.evaluate, cfg.retrieval)
   planned = plan(cfg, until)
-  layout = layouts.Layout.of(cfg.compute)
+  layout = layouts.Layout.of_run(cfg)
   checks.check_policy(cfg, layout)
   workdir = epath.Path(workdir)
   with lock.exclusive(workdir):

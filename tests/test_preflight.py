@@ -4,15 +4,17 @@ import importlib.util
 import json
 import os
 import pathlib
+import statistics
 import subprocess
 import sys
+import types
 
 import pytest
 
 from restpg_jax import config, errors, main, preflight, settings
 from restpg_jax.parallel import chips
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.stages import fit, programs
+from restpg_jax.stages import fit, hours, programs, train
 from restpg_jax.stages import workload as work
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -167,6 +169,42 @@ def test_stages_that_methods_share_are_counted_once():
   assert all(stage.hours > 0 for stage in stages)
   by_name = {stage.name: stage.hours for stage in stages}
   assert by_name['m_step1/train'] == by_name['m_step3/train']
+
+
+def test_lengths_have_the_papers_means():
+  cfg = paper()
+  known, found = work.texts(cfg), work.lengths(cfg, 4000, reasoning=False)
+  assert found == work.lengths(cfg, 4000, reasoning=False)
+  targets = statistics.fmean(one.targets for one in found)
+  prompts = statistics.fmean(one.tokens - one.targets for one in found)
+  # Of what would be longer, the limits cut some.
+  assert targets == pytest.approx(known.gold, rel=0.05)
+  assert prompts == pytest.approx(known.prompt, rel=0.05)
+  assert max(one.tokens for one in found) <= 5120 + 1536
+  written = work.lengths(cfg, 4000, reasoning=True)
+  more = statistics.fmean(one.targets for one in written) - targets
+  assert more == pytest.approx(known.reasoning, rel=0.05)
+
+
+def test_rows_that_examples_do_not_fill_take_their_time():
+  """On as many devices, each with rows of its own or 16 with a part of each."""
+  cfg = paper()
+
+  def seconds(parts, sharing):
+    layout = types.SimpleNamespace(
+      parts=parts,
+      sharing=sharing,
+      platform='tpu',
+      on_cpu=False,
+      compute=cfg.compute,
+      mesh=types.SimpleNamespace(shape={'model': 1}),
+    )
+    run = hours.Run(cfg, layout, chips.CHIPS['TPU v4'], inputs=None)
+    trained = types.SimpleNamespace(train=cfg.train, reasoning=False)
+    return hours.of_stage(run, train.train, trained, 'train')
+
+  alone, shared = seconds(64, 1), seconds(4, 16)
+  assert 2 < alone / shared < 3.5
 
 
 def row(name='judge', **more):

@@ -1,8 +1,8 @@
 """Where arrays and programs live: the two ways to use several devices.
 
 sharded      "pjit": one program over the whole mesh, weights and optimizer
-             state split by `rules`, batches split over rows: training. The mesh
-             is data x fsdp x model; rows lie over data and fsdp
+             state split by `rules`, batches split over rows, and these over
+             the devices that share them (mesh.py): training
 each_device  "pmap": the same program on every device by itself, weights on
              each, no collective: sampling and judging, whose loops end at
              different times on different devices. A model too large for one
@@ -38,9 +38,13 @@ class Layout:
 
   @classmethod
   def of(
-    cls, compute: config.Compute, devices: Sequence[jax.Device] = ()
+    cls,
+    compute: config.Compute,
+    devices: Sequence[jax.Device] = (),
+    examples: int = 0,
   ) -> 'Layout':
-    """Over the devices of this process, or over those that are given."""
+    """Over the devices of this process, or over those that are given; examples:
+    of a training step, 0 where nothing is trained."""
     if compute.cpu_devices and not devices:
       meshes.part_cpu(compute.cpu_devices)
     if jax.process_count() > 1:
@@ -54,7 +58,14 @@ class Layout:
         f'compute.shards={compute.shards} does not divide {len(devices)} '
         'devices'
       )
-    return cls(meshes.of(devices, compute), compute, compute.shards)
+    return cls(meshes.of(devices, compute, examples), compute, compute.shards)
+
+  @classmethod
+  def of_run(
+    cls, cfg: config.Config, devices: Sequence[jax.Device] = ()
+  ) -> 'Layout':
+    """As the compute and the training of a run want it."""
+    return cls.of(cfg.compute, devices, cfg.train.batch_size)
 
   @property
   def devices(self) -> int:
@@ -82,8 +93,13 @@ class Layout:
 
   @property
   def parts(self) -> int:
-    """Into which a batch is split."""
-    return self.devices // self.mesh.shape['model']
+    """Into which the rows of a batch are split."""
+    return math.prod(self.mesh.shape[axis] for axis in ROWS[0])
+
+  @property
+  def sharing(self) -> int:
+    """Devices that have a part of each row."""
+    return self.mesh.shape['sequence']
 
   def place(self, tree):
     """A state on the mesh, each leaf split as `rules` says.
@@ -139,9 +155,10 @@ class Layout:
     )
 
   def pin(self, x, last: str | None = None):
-    """x [B, ..] inside a program: rows where the batch has them, the last axis
-    over `last`. The partitioner decides otherwise, not always well."""
-    axes = (*ROWS, *[None] * (x.ndim - 2), last)
+    """x [B, L, ..] inside a program: rows where the batch has them, their
+    tokens over those that share them, the last axis over `last`. The
+    partitioner decides otherwise, not always well."""
+    axes = (*ROWS, 'sequence', *[None] * (x.ndim - 3), last)
     return jax.lax.with_sharding_constraint(
       x, NamedSharding(self.mesh, Spec(*axes))
     )
@@ -176,28 +193,38 @@ class Layout:
       x_BLD = part_vD[jnp.where(mine_BL, place_BL, 0)].astype(dtype)
       x_BLD = jnp.where(mine_BL[..., None], x_BLD, 0)
       x_BLD = jax.lax.psum(x_BLD, 'model')
-      return jax.lax.psum_scatter(x_BLD, 'fsdp', tiled=True)
+      x_bLD = jax.lax.psum_scatter(x_BLD, 'fsdp', tiled=True)
+      return jax.lax.psum_scatter(
+        x_bLD, 'sequence', scatter_dimension=1, tiled=True
+      )
 
     return jax.shard_map(
       own,
       mesh=self.mesh,
       in_specs=(Spec(rules.VOCABULARY), ROWS),
-      out_specs=ROWS,
+      out_specs=Spec(*ROWS, 'sequence'),
     )(table_VD, tokens_BL)
 
   def by_rows(self, attend: Callable) -> Callable:
     """attend(q, k, v, segment_BL, local, ..) for rows and heads [B, L, N, H]
-    of each device by itself: for kernels that are not partitioned."""
+    of each device by itself: for kernels that are not partitioned.
+
+    Devices that share a row have a part of its queries each, and all its keys.
+    """
     parts = self.mesh.shape['model']
+
+    def own(*arguments, **how):
+      part = jax.lax.axis_index('sequence') if self.sharing > 1 else None
+      return attend(*arguments, part=part, parts=self.sharing, **how)
 
     def on_parts(q, k, v, segment_BL, local, **how):
       kv_heads = k.shape[2]
       # Query heads go with the key head that they share.
       split = kv_heads == 1 or kv_heads % parts == 0
-      q_rows = Spec(*ROWS, None, 'model' if split else None)
+      q_rows = Spec(*ROWS, 'sequence', 'model' if split else None)
       kv_rows = Spec(*ROWS, None, 'model' if kv_heads % parts == 0 else None)
       return jax.shard_map(
-        functools.partial(attend, **how),
+        functools.partial(own, **how),
         mesh=self.mesh,
         in_specs=(q_rows, kv_rows, kv_rows, ROWS, Spec()),
         out_specs=q_rows,

@@ -1,4 +1,9 @@
-"""The devices of a run as a mesh: data x fsdp x model."""
+"""The devices of a run as a mesh: data x fsdp x sequence x model.
+
+The examples of a training step lie in rows, over data and fsdp. Many devices
+would have more rows than the examples fill: there `sequence` of them have a
+part of each row. Weights are split over fsdp and sequence, see rules.py.
+"""
 
 from collections.abc import Sequence
 
@@ -8,29 +13,57 @@ from jax.sharding import Mesh
 
 from restpg_jax import config, errors
 
-AXES = ('data', 'fsdp', 'model')
+AXES = ('data', 'fsdp', 'sequence', 'model')
 # Devices that share the weights where compute.fsdp is 0, at most: over all 64
 # chips of a v4 slice the compiler makes all-reduces of the gathers.
 MOST = 16
+SHARING = 1, 2, 4, 8, 16  # sizes of `sequence`: 16 divides the targets of a row
+FILL = 16  # examples that fill the rows of a device to nine tenths
 
 
-def of(devices: Sequence[jax.Device], compute: config.Compute) -> Mesh:
-  """data x fsdp x model; the devices of a process lie side by side."""
-  for name in ('model', 'fsdp'):
-    parts = getattr(compute, name)
+def of(
+  devices: Sequence[jax.Device], compute: config.Compute, examples: int = 0
+) -> Mesh:
+  """The devices of a process lie side by side.
+
+  examples: of a training step, 0 where nothing is trained.
+  """
+  asked = {name: getattr(compute, name) for name in ('model', 'fsdp')}
+  asked['sequence'] = compute.sequence or sharing(
+    devices, len(devices) // compute.model, examples
+  )
+  if asked['sequence'] not in SHARING:
+    raise errors.InputError(
+      f'compute.sequence={compute.sequence} must be one of '
+      f'{", ".join(map(str, SHARING))}, or 0'
+    )
+  for name, parts in asked.items():
     if parts and len(devices) % parts:
       raise errors.InputError(
         f'compute.{name}={parts} does not divide {len(devices)} devices'
       )
-  left = len(devices) // compute.model
-  fsdp = compute.fsdp or next(n for n in range(MOST, 0, -1) if left % n == 0)
-  if left % fsdp:
-    raise errors.InputError(
-      f'compute.fsdp={fsdp} times compute.model={compute.model} does not '
-      f'divide {len(devices)} devices'
+  sequence, model = asked['sequence'], asked['model']
+  left = len(devices) // (sequence * model)
+  most = max(1, MOST // sequence)
+  fsdp = asked['fsdp'] or next(n for n in range(most, 0, -1) if left % n == 0)
+  if len(devices) % (fsdp * sequence * model):
+    named = {'fsdp': fsdp, 'sequence': sequence, 'model': model}
+    said = ' times '.join(
+      f'compute.{name}={n}' for name, n in named.items() if n > 1
     )
+    raise errors.InputError(f'{said} does not divide {len(devices)} devices')
   order = sorted(devices, key=lambda d: (d.process_index, d.id))
-  return Mesh(np.array(order).reshape(-1, fsdp, compute.model), AXES)
+  return Mesh(np.array(order).reshape(-1, fsdp, sequence, model), AXES)
+
+
+def sharing(devices: Sequence[jax.Device], left: int, examples: int) -> int:
+  """How many of the `left` share a row, so that the examples of a step fill the
+  rows; on TPUs, whose attention can be parted so."""
+  if not examples or devices[0].platform != 'tpu':
+    return 1
+  fit = (n for n in SHARING if left % n == 0 and left // n * FILL <= examples)
+  most = max(n for n in SHARING if left % n == 0)
+  return next(fit, most)
 
 
 def part_cpu(devices: int) -> None:

@@ -1,6 +1,7 @@
 """Which axis of which parameter is split over which axis of the mesh.
 
-fsdp    a share of every weight: gathered when its layer is computed
+fsdp, sequence
+        a share of every weight: gathered when its layer is computed
 model   a share of the heads and of the feed-forward's hidden units, and of the
         vocabulary: stays where it is, what the layer gives is summed
 """
@@ -13,8 +14,9 @@ from jax.sharding import PartitionSpec as Spec
 
 from restpg_jax import errors
 
+GATHERED = 'fsdp', 'sequence'
 # Words, not columns: see layout.look_up.
-VOCABULARY = 'fsdp', 'model'
+VOCABULARY = *GATHERED, 'model'
 # (path, axes of the parameter). Every parameter of a model matches one rule;
 # leaves of the optimizer carry their parameter's path and so its rule. Those of
 # layers are a layer's; stacked layers have one axis more in front. Keys and
@@ -23,9 +25,9 @@ RULES = (
   # Of adapters, before those of their projections: small, whole everywhere.
   (r"'(a|b)'", (None, None)),
   (r"'(embedding|head)'", (VOCABULARY, None)),
-  (r"'(q|gate|up)'", ('fsdp', 'model')),
-  (r"'(k|v)'", ('fsdp', None)),
-  (r"'(out|down)'", ('model', 'fsdp')),
+  (r"'(q|gate|up)'", (GATHERED, 'model')),
+  (r"'(k|v)'", (GATHERED, None)),
+  (r"'(out|down)'", ('model', GATHERED)),
   (r"'scale'", (None,)),
 )
 
@@ -41,7 +43,7 @@ def spec(path: str, shape: tuple[int, ...], mesh: Mesh) -> Spec:
   return Spec()
 
 
-def matching(path: str) -> list[tuple[str | None, ...]]:
+def matching(path: str) -> list[tuple[str | tuple[str, ...] | None, ...]]:
   """The axes of each rule for this path: one for a parameter."""
   return [axes for pattern, axes in RULES if re.search(pattern, path)]
 

@@ -49,7 +49,7 @@ def check_numbers(cfg: config.Config) -> None:
     if value < 1:
       raise errors.InputError(f'{name} is {value}; it must be at least 1')
   for name in (
-    *('prompts', 'samples', 'memory', 'cpu_devices', 'fsdp'),
+    *('prompts', 'samples', 'memory', 'cpu_devices', 'fsdp', 'sequence'),
     *('rows', 'row_length'),
   ):
     value = getattr(cfg.compute, name)

@@ -60,19 +60,12 @@ class Feed:
   ) -> 'Feed':
     """With the shapes that pack these rows best on these devices."""
     check(outputs, layout.compute.row_length)
-    work = packing.Work(layout.parts, model.attention_share())
     some = [
       batches.rows_of_step(len(outputs), seed=seed, step=n, size=size)
       for n in range(SAMPLE)
     ]
-    shapes = packing.shapes(
-      [output.length for output in outputs],
-      some,
-      work,
-      rows=layout.compute.rows,
-      length=layout.compute.row_length,
-      least=packed.LANES if attention == 'splash' else 16,
-    )
+    lengths = [output.length for output in outputs]
+    work, shapes = packs(lengths, some, model, layout, attention)
     return cls(layout, outputs, seed, size, shapes, work)
 
   def step(self, n: int) -> Step:
@@ -91,6 +84,27 @@ class Feed:
     return Step(
       rows, groups, [batch(rows, group, self.layout) for group in groups]
     )
+
+
+def packs(
+  lengths: Sequence[packing.Length],
+  some: Sequence[Sequence[int]],
+  model: decoder.Size,
+  layout,
+  attention: str,
+) -> tuple[packing.Work, tuple[packing.Shape, ...]]:
+  """What micro-batches cost there, and the shapes of them that pack some steps
+  of a run best."""
+  work = packing.Work(layout.parts, model.attention_share(), layout.sharing)
+  least = packed.LANES * layout.sharing if attention == 'splash' else 16
+  return work, packing.shapes(
+    lengths,
+    some,
+    work,
+    rows=layout.compute.rows,
+    length=layout.compute.row_length,
+    least=least,
+  )
 
 
 def batch(

@@ -67,7 +67,7 @@ def compiled(
   cfg: config.Config, names: Sequence[str], devices
 ) -> Iterator[Row]:
   """Each program of these stages; with a remedy where one cannot be had."""
-  layout = layouts.Layout.of(cfg.compute, devices)
+  layout = layouts.Layout.of_run(cfg, devices)
   found = [(name, *made_or_not(cfg, name, layout)) for name in names]
   # XLA compiles beside Python: two programs at a time on two cores.
   with futures.ThreadPoolExecutor(TOGETHER) as pool:
@@ -142,7 +142,7 @@ def nearest(cfg: config.Config, stage: str, devices) -> str:
     other = copy.deepcopy(cfg)
     setattr(other.compute, name, value)
     try:
-      layout = layouts.Layout.of(other.compute, devices)
+      layout = layouts.Layout.of_run(other, devices)
       found = made(other, stage, layout)
     except errors.InputError:
       continue
@@ -155,7 +155,7 @@ def changes(
   cfg: config.Config, stage: str, devices
 ) -> Iterator[tuple[str, float | str]]:
   """Settings that need less memory, the smallest change first."""
-  compute, layout = cfg.compute, layouts.Layout.of(cfg.compute, devices)
+  compute, layout = cfg.compute, layouts.Layout.of_run(cfg, devices)
   if stage == 'embed':
     return
   if stage == 'train':

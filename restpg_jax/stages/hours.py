@@ -16,6 +16,7 @@ from restpg_jax.stages import (
   choose,
   cost,
   draw,
+  feed,
   programs,
   reason,
   retrieve,
@@ -23,6 +24,9 @@ from restpg_jax.stages import (
   train,
 )
 from restpg_jax.stages import workload as work
+from restpg_jax.training import packing
+
+STEPS = 16  # whose packing is looked at
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,19 +111,32 @@ def _choose(run: Run, settings: choose.Settings, split: str) -> float:
 
 def _train(run: Run, settings: train.Settings, split: str) -> float:
   del split
-  size = programs.size_of(run.cfg.policy.checkpoint)
-  target = run.texts.written(settings.reasoning, run.cfg.prompt.max_output)
-  dtype = settings.train.compute_dtype
-  row = cost.train(
-    size,
-    rows=1,
-    L=round(run.texts.prompt + target),
-    T=target,
-    attention=train.attention_of(run.layout, size, dtype),
-    remat=train.remat_of(run.layout),
+  size, layout = programs.size_of(run.cfg.policy.checkpoint), run.layout
+  batch, dtype = settings.train.batch_size, settings.train.compute_dtype
+  attention = train.attention_of(layout, size, dtype)
+  lengths = work.lengths(run.cfg, STEPS * batch, reasoning=settings.reasoning)
+  some = [range(n, n + batch) for n in range(0, len(lengths), batch)]
+  price, shapes = feed.packs(lengths, some, size, layout, attention)
+
+  def seconds(shape: packing.Shape) -> float:
+    """Of a micro-batch: what a device has of it, padding too."""
+    needs = cost.train(
+      size,
+      rows=shape.rows / layout.parts,
+      L=shape.length,
+      T=shape.targets,
+      attention=attention,
+      remat=train.remat_of(layout),
+      parts=layout.mesh.shape['model'] * layout.sharing,
+    )
+    return run.seconds(dtype, needs.hardware)
+
+  found = sum(
+    seconds(group.shape)
+    for step in some
+    for group in packing.pack([lengths[n] for n in step], shapes, price)
   )
-  rows = settings.train.steps * settings.train.batch_size
-  return rows * run.seconds(dtype, row.hardware) / run.layout.devices
+  return settings.train.steps * found / STEPS
 
 
 def drawing(

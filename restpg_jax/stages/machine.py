@@ -30,7 +30,7 @@ def devices(cfg: config.Config) -> Iterator[Finding]:
   held = {}
 
   def found() -> str:
-    held['layout'] = layout = layouts.Layout.of(cfg.compute)
+    held['layout'] = layout = layouts.Layout.of_run(cfg)
     usable = f'{layout.usable / GIB:.1f} GiB usable each'
     return f'{layout.devices} x {layout.kind}, {usable}'
 

@@ -240,7 +240,7 @@ def of_training(cfg: config.Config, layout) -> list[Program]:
         T=L,
         attention=attention,
         remat=train.remat_of(layout),
-        parts=layout.mesh.shape['model'],
+        parts=layout.mesh.shape['model'] * layout.sharing,
       ),
       precision.passes(layout.platform, dtype),
     ),
@@ -260,7 +260,8 @@ def rows_of(cfg: config.Config, layout) -> packing.Shape:
     cfg.prompt.max_input + cfg.prompt.max_output,
     rows=layout.compute.rows,
     length=layout.compute.row_length,
-    least=packed.LANES,
+    least=packed.LANES * layout.sharing,
+    sharing=layout.sharing,
   )
   return dataclasses.replace(shape, rows=shape.rows * layout.parts)
 

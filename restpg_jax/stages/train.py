@@ -187,12 +187,11 @@ def read_outputs(
 
 def attention_of(layout, size: decoder.Size, dtype: str) -> str:
   """The name of the attention; raises InputError where it cannot be had."""
-  name, cap = layout.compute.attention, size.attention_softcap
+  name = layout.compute.attention
+  how = dict(cap=size.attention_softcap, dtype=dtype, sharing=layout.sharing)
   if not name:
-    return packed.default(
-      layout.platform, head_size=size.head_size, cap=cap, dtype=dtype
-    )
-  fault = packed.fault(name, layout.platform, cap=cap, dtype=dtype)
+    return packed.default(layout.platform, head_size=size.head_size, **how)
+  fault = packed.fault(name, layout.platform, **how)
   if fault:
     raise errors.InputError(
       f'compute.attention={name} {fault}; leave it empty for what fits best'
@@ -235,7 +234,8 @@ def remat_of(layout) -> str:
 
 def programs(model: steps.Model, tx, state: steps.State, layout):
   """accumulate and update, compiled for a state like this one."""
-  accumulate = steps.accumulate(model, devices=layout.parts, pin=layout.pin)
+  devices = layout.parts * layout.sharing
+  accumulate = steps.accumulate(model, devices=devices, pin=layout.pin)
   return (
     layout.sharded(accumulate, steps.Sums(None, state.params), donate=[1]),
     layout.sharded(steps.update(tx), (state, None), donate=[0]),

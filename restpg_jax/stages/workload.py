@@ -2,7 +2,10 @@
 
 import dataclasses
 
+import numpy as np
+
 from restpg_jax import config
+from restpg_jax.training import packing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,14 +76,47 @@ def texts(cfg: config.Config) -> Texts:
       for row in LONGLAMP.values()
     )
 
-  k = cfg.retrieval.k if cfg.retrieval.name != 'none' else 0
-  limit = cfg.prompt.max_input
+  k, limit = _read(cfg), cfg.prompt.max_input
   return Texts(
     input=mean(lambda asked, gold: asked),
     gold=min(cfg.prompt.max_output, mean(lambda asked, gold: gold)),
     prompt=mean(lambda asked, gold: min(limit, TEMPLATE + asked + k * gold)),
     reasoning=min(REASONING, cfg.reason.max_output),
   )
+
+
+def lengths(
+  cfg: config.Config, count: int, *, reasoning: bool
+) -> list[packing.Length]:
+  """Of so many training examples, as if words were log-normal; always the
+  same."""
+  rng = np.random.default_rng(0)
+  rows = list(LONGLAMP.values())
+  share = np.array([row.examples[0] for row in rows], float)
+  chosen = rng.choice(len(rows), count, p=share / share.sum())
+  return [_length(rng, rows[n], cfg, reasoning) for n in chosen]
+
+
+def _length(rng, row: Row, cfg: config.Config, reasoning: bool):
+  said = [_words(rng, row.output) for _ in range(1 + _read(cfg))]
+  prompt = TEMPLATE + TOKENS * (_words(rng, row.input) + sum(said[1:]))
+  target = 1 + TOKENS * said[0]
+  if reasoning:
+    target += min(REASONING, cfg.reason.max_output)
+  target = min(int(target), cfg.prompt.max_output)
+  return packing.Length(min(int(prompt), cfg.prompt.max_input) + target, target)
+
+
+def _words(rng, of: tuple[float, float]) -> float:
+  """Log-normal with this mean and deviation."""
+  mean, deviation = of
+  variance = np.log1p((deviation / mean) ** 2)
+  return rng.lognormal(np.log(mean) - variance / 2, variance**0.5)
+
+
+def _read(cfg: config.Config) -> int:
+  """Documents in a prompt."""
+  return cfg.retrieval.k if cfg.retrieval.name != 'none' else 0
 
 
 def documents() -> float:

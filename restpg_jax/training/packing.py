@@ -11,7 +11,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-ROWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)  # of a device, that are tried
+# Of a device, that are tried.
+ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32)
 LENGTHS = (1 / 4, 1 / 2, 3 / 4, 1, 3 / 2, 2, 3, 4)  # of the longest example
 SHAPES = 3  # at most; each is compiled
 GAIN = 0.01  # share of the work that one more shape must save
@@ -47,13 +48,14 @@ class Group(NamedTuple):
 class Work:
   """What micro-batches cost, in slots that see nothing but themselves."""
 
-  devices: int  # among which the rows are split
+  devices: int  # among which the rows are split; each may be several:
   attention: float  # what a slot costs more for each token of its row
+  sharing: int = 1  # devices that have a part of each row
 
   def of(self, shape: Shape) -> float:
     """Of one micro-batch."""
     slots = shape.rows * shape.length * (1 + self.attention * shape.length)
-    return slots + LAUNCH * self.devices
+    return slots + LAUNCH * self.devices * self.sharing
 
   def of_step(self, step: Sequence[Group]) -> float:
     return sum(self.of(group.shape) for group in step)
@@ -146,9 +148,7 @@ def shapes(
   device) and length are taken as they are where they are not 0. Lengths are
   multiples of `least` or of a larger power of two.
   """
-  offered = candidates(
-    lengths, work.devices, rows=rows, length=length, least=least
-  )
+  offered = candidates(lengths, work, rows=rows, length=length, least=least)
   sample = [[lengths[n] for n in step] for step in steps]
 
   def cost(chosen):
@@ -166,31 +166,35 @@ def shapes(
 
 
 def candidates(
-  lengths: Sequence[Length], devices: int, *, rows: int, length: int, least: int
+  lengths: Sequence[Length], work: Work, *, rows: int, length: int, least: int
 ) -> list[Shape]:
   """Shapes that may be chosen, among them some that hold every example."""
   longest = max(one.tokens for one in lengths)
   multiple = _multiple(longest, least)
   enough = length or _up(longest, multiple)
   tried = {_up(share * longest, multiple) for share in LENGTHS}
-  room = max(TOKENS, (rows or 1) * enough)
+  room = max(TOKENS * work.sharing, (rows or 1) * enough)
   found = []
   for L in [length] if length else sorted(tried):
     T = places(lengths, L)
     for b in [rows] if rows else ROWS:
       if b * L <= room:
-        found.append(Shape(b * devices, L, T))
+        found.append(Shape(b * work.devices, L, T))
   return found
 
 
-def largest(longest: int, *, rows: int, length: int, least: int) -> Shape:
-  """What a device may have to hold if no example has more than so many tokens:
-  no micro-batch of `shapes` has more, and every place may be a target."""
+def largest(
+  longest: int, *, rows: int, length: int, least: int, sharing: int = 1
+) -> Shape:
+  """What a device, or so many sharing its rows, may have to hold if no example
+  has more than so many tokens: no micro-batch of `shapes` has more, and every
+  place may be a target."""
+  most = TOKENS * sharing
   if not length:
     length = _up(longest, _multiple(longest, least))
     if rows:  # they may be longer than any example
-      length = max(length, _up(TOKENS / rows, least))
-  return Shape(rows or -(-TOKENS // length), length, length)
+      length = max(length, _up(most / rows, least))
+  return Shape(rows or -(-most // length), length, length)
 
 
 def places(lengths: Sequence[Length], length: int) -> int:

@@ -10,7 +10,7 @@ import optax
 from jax.sharding import Mesh
 
 from restpg_jax import config, errors
-from restpg_jax.models import decoder
+from restpg_jax.models import decoder, packed
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.parallel import mesh as meshes
 from restpg_jax.sampling import engine, keys, slots
@@ -39,14 +39,16 @@ def main():
   params = init(jax.random.key(0), jnp.zeros((1, 4), int))['params']
   params = jax.device_get(params)
   one = layouts.Layout(
-    Mesh(np.array(jax.devices()[:1]).reshape(1, 1, 1), meshes.AXES),
+    Mesh(np.array(jax.devices()[:1]).reshape(1, 1, 1, 1), meshes.AXES),
     config.Compute(**ROWS),
   )
   layout = {
     n: layouts.Layout.of(config.Compute(fsdp=n, **ROWS)) for n in (0, 1, 4)
   }
   layout |= {
-    '2x2x2': layouts.Layout.of(config.Compute(fsdp=2, model=2, **ROWS)),
+    '2x2x1x2': layouts.Layout.of(config.Compute(fsdp=2, model=2, **ROWS)),
+    '1x2x4x1': layouts.Layout.of(config.Compute(sequence=4, **ROWS)),
+    '1x2x2x2': layouts.Layout.of(config.Compute(sequence=2, model=2, **ROWS)),
   }
   trained = {n: train(params, layout[n]) for n in layout}
   alone = train(params, one)
@@ -64,9 +66,11 @@ def main():
     'weights': {n: held(params, sharing(n)) for n in (1, 2, 8)},
     'collectives': {n: collectives(params, sharing(n)) for n in (1, 8)},
     'born': born(params, layout[4]),
+    'parted': parted(layout['1x2x4x1']),
     'errors': [
       message(lambda: layouts.Layout.of(config.Compute(fsdp=3))),
       message(lambda: layouts.Layout.of(config.Compute(fsdp=4, model=4))),
+      message(lambda: layouts.Layout.of(config.Compute(sequence=3))),
     ],
   }
   print(json.dumps(report))
@@ -148,6 +152,25 @@ def born(params, layout):
     for path, x in jax.tree_util.tree_leaves_with_path(state.optimizer)
     if ".mu['embedding']" in jax.tree_util.keystr(path)
   ]
+
+
+def parted(layout):
+  """How far attention over shared rows, and its gradients, are from `naive`."""
+  rng = np.random.default_rng(3)
+  q, k, v = (rng.normal(size=(2, 512, n, 32)) for n in (4, 1, 1))
+  segment = np.sort(rng.integers(0, 4, (2, 512)))[:, ::-1]
+  weight = rng.normal(size=q.shape)
+  splash = functools.partial(packed.splash, interpret=True)
+
+  def both(attend):
+    def total(q, k, v):
+      y = attend(q, k, v, segment, None, window=0, cap=0.0)
+      return jnp.sum(y * weight), y
+
+    return jax.jit(jax.grad(total, argnums=(0, 1, 2), has_aux=True))(q, k, v)
+
+  found, exact = both(layout.by_rows(splash)), both(packed.naive)
+  return max(differences(found, exact))
 
 
 def sharing(shards):

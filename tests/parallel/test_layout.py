@@ -1,5 +1,6 @@
 """Facts about restpg_jax/parallel/layout.py, most of them on 8 devices."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -11,13 +12,17 @@ import pytest
 
 from restpg_jax import config, errors
 from restpg_jax.parallel import layout as layouts
+from restpg_jax.parallel import mesh as meshes
 
 HERE = pathlib.Path(__file__).parent
-MESHES = {  # compute.fsdp, or the whole mesh -> devices of fsdp, of model
+# compute.fsdp, or the whole mesh -> devices that share weights, of model
+MESHES = {
   '0': (8, 1),
   '1': (1, 1),
   '4': (4, 1),
-  '2x2x2': (2, 2),
+  '2x2x1x2': (2, 2),
+  '1x2x4x1': (8, 1),
+  '1x2x2x2': (4, 2),
 }
 SIZES = pytest.mark.parametrize('mesh', MESHES)
 
@@ -62,6 +67,10 @@ def test_the_state_of_the_optimizer_is_born_in_parts(eight):
   assert eight['born'] == [[32, 128]]
 
 
+def test_parts_of_a_row_see_what_the_whole_row_sees(eight):
+  assert eight['parted'] < 1e-5
+
+
 def test_samples_on_eight_devices_are_those_of_one(eight):
   assert eight['samples'] == 20
   assert eight['alike']
@@ -81,13 +90,42 @@ def test_what_does_not_divide_is_the_users_error(eight):
   assert eight['errors'] == [
     'compute.fsdp=3 does not divide 8 devices',
     'compute.fsdp=4 times compute.model=4 does not divide 8 devices',
+    'compute.sequence=3 must be one of 1, 2, 4, 8, 16, or 0',
   ]
 
 
 def test_all_devices_are_used():
   layout = layouts.Layout.of(config.Compute())
   assert layout.devices == jax.device_count()
-  assert layout.mesh.axis_names == ('data', 'fsdp', 'model')
+  assert layout.mesh.axis_names == ('data', 'fsdp', 'sequence', 'model')
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+  platform: str
+  id: int
+  process_index: int = 0
+
+
+@pytest.mark.parametrize(
+  ('platform', 'devices', 'examples', 'expected'),
+  [
+    # v4:4x4x4, v4:2x4x4 and a host: 16 examples of a step for each row device.
+    ('tpu', 64, 64, (4, 1, 16, 1)),
+    ('tpu', 32, 64, (2, 2, 8, 1)),
+    ('tpu', 4, 64, (1, 4, 1, 1)),
+    # More than 16 devices do not share a row.
+    ('tpu', 512, 64, (32, 1, 16, 1)),
+    ('tpu', 64, 0, (4, 16, 1, 1)),  # nothing is trained
+    ('gpu', 64, 64, (4, 16, 1, 1)),
+  ],
+)
+def test_devices_share_rows_that_the_examples_would_not_fill(
+  platform, devices, examples, expected
+):
+  fake = [Device(platform, n) for n in range(devices)]
+  mesh = meshes.of(fake, config.Compute(), examples)
+  assert tuple(mesh.shape.values()) == expected
 
 
 def test_more_parts_than_devices_are_refused():

@@ -9,9 +9,15 @@ from jax.sharding import PartitionSpec as Spec
 
 from restpg_jax import errors
 from restpg_jax.models import catalog, decoder
+from restpg_jax.parallel import mesh as meshes
 from restpg_jax.parallel import rules
 
 MESH = types.SimpleNamespace(shape={'data': 2, 'fsdp': 4, 'model': 2})
+# data, fsdp, sequence, model: v4:4x4x4, v4:2x4x4 and a host.
+MESHES = [
+  *((4, 16, 1, 1), (1, 64, 1, 1), (4, 1, 16, 1), (4, 2, 4, 2)),
+  *((8, 4, 1, 2), (1, 8, 1, 4)),
+]
 
 
 @pytest.mark.parametrize(
@@ -81,10 +87,9 @@ def names(axes):
 @pytest.mark.parametrize('name', catalog.CATALOG)
 def test_every_parameter_has_one_rule_and_every_split_divides(name):
   shapes = parameters(name)
-  # v4:4x4x4, v4:2x4x4 and a host, with and without a model axis.
-  for data, fsdp, model in [(4, 16, 1), (1, 64, 1), (8, 4, 2), (1, 8, 4)]:
+  for sizes in MESHES:
     mesh = types.SimpleNamespace(
-      shape={'data': data, 'fsdp': fsdp, 'model': model}
+      shape=dict(zip(meshes.AXES, sizes, strict=True))
     )
     rules.check(catalog.size(name), mesh)
     for path, shape in shapes.items():

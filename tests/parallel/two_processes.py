@@ -26,7 +26,7 @@ def main(port: str, number: str) -> None:
   )
   compute = config.Compute(fsdp=2, model=2)
   layout = layouts.Layout(meshes.of(jax.devices(), compute), compute)
-  mine = np.array(jax.local_devices()[:1]).reshape(1, 1, 1)
+  mine = np.array(jax.local_devices()[:1]).reshape(1, 1, 1, 1)
   alone = layouts.Layout(Mesh(mine, meshes.AXES), compute)
   init = jax.jit(eight_devices.MODEL.init)
   params = init(jax.random.key(0), jnp.zeros((1, 4), int))['params']

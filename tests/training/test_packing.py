@@ -76,12 +76,17 @@ def test_each_example_comes_once_and_no_row_overflows(sizes, devices):
   st.integers(1, 9),
   st.sampled_from([0, 1, 3]),
   st.sampled_from([16, 128]),
+  st.sampled_from([1, 4]),
 )
-def test_no_micro_batch_is_larger_than_the_largest(sizes, far, rows, least):
+def test_no_micro_batch_is_larger_than_the_largest(
+  sizes, far, rows, least, sharing
+):
   sizes = [Length(64 * n, t) for n, t in sizes]
   longest = max(one.tokens for one in sizes) + 64 * far
-  most = packing.largest(longest, rows=rows, length=0, least=least)
-  for shape in packing.candidates(sizes, 1, rows=rows, length=0, least=least):
+  how = dict(rows=rows, length=0, least=least)
+  most = packing.largest(longest, sharing=sharing, **how)
+  work = packing.Work(1, 0.0, sharing)
+  for shape in packing.candidates(sizes, work, **how):
     assert shape.rows * shape.length <= most.rows * most.length
     assert shape.targets <= shape.length
 
