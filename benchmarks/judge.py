@@ -8,7 +8,7 @@ weights and the same prompts go through
 
   naive    every prompt in full, a batch at a time, and each label behind it;
            in this file
-  ours     language.label_logp: what is shared is read once
+  ours     judging.label_logp: what is shared is read once
 
 in alternating rounds. Prints the seconds of each, the ratio of them and of the
 CPU's seconds, which others on the machine disturb less, medians, and the
@@ -31,7 +31,7 @@ from restpg_jax.models import decoder
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.rewards import judge
 from restpg_jax.sampling import candidates
-from restpg_jax.stages import language
+from restpg_jax.stages import judging, language
 
 SHARED, OWN, EACH = 650, 350, 32  # tokens, tokens, candidates an input
 INPUTS = {'tiny_it': 4, '100M': 1}  # a round
@@ -117,7 +117,7 @@ class Ours:
 
   def __call__(self, texts) -> np.ndarray:
     logp = np.zeros((len(texts), len(judge.LABELS)))
-    for found in language.label_logp(self.model, texts, LABELS):
+    for found in judging.label_logp(self.model, texts, LABELS):
       for n, row in found:
         logp[n] = row
     return logp

@@ -24,22 +24,18 @@ import time
 
 import jax
 import jax.numpy as jnp
+import lengths
 import numpy as np
 import optax
 
 from restpg_jax import config
-from restpg_jax.models import decoder, packed
+from restpg_jax.models import decoder, splash
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.stages import feed, train, workload
+from restpg_jax.stages import feed, train
 from restpg_jax.training import batches, optimizer, packing
 from restpg_jax.training import step as steps
 
 BATCH = 64
-LONGEST = 5120 + 1536  # tokens of an example
-PAPER = config.Config(
-  retrieval=config.Retrieval('bm25', k=5),
-  prompt=config.Prompt(max_input=5120, max_output=1536),
-)
 # Devices with rows of their own, and devices that have a part of each.
 DEVICES = (
   *((1, 1), (2, 1), (4, 1), (8, 1), (16, 1), (64, 1)),
@@ -63,7 +59,7 @@ def main() -> None:
   parser.add_argument('--steps', type=int, default=3, help='of a round')
   parser.add_argument('--shrink', type=int, default=16, help='of lengths')
   args = parser.parse_args()
-  sizes = workload.lengths(PAPER, 200 * BATCH, reasoning=False)
+  sizes = lengths.longlamp(200 * BATCH)
   show_lengths(sizes)
   show_full(sizes)
   compare(sizes, args)
@@ -89,7 +85,7 @@ def show_full(sizes) -> None:
   for devices, sharing in DEVICES:
     work = packing.Work(devices, GEMMA_2B, sharing)
     shapes = packing.shapes(
-      sizes, epoch[: feed.SAMPLE], work, least=packed.LANES * sharing
+      sizes, epoch[: feed.SAMPLE], work, least=splash.multiple(sharing)
     )
     made = [
       packing.pack([sizes[n] for n in step], shapes, work) for step in epoch
@@ -99,14 +95,19 @@ def show_full(sizes) -> None:
     said = ', '.join(f'{s.rows} x {s.length:,}' for s in shapes)
     named = f'{devices} x {sharing}' if sharing > 1 else str(devices)
     print(f'{named:>10}{full:>8.1%}{number:>15.1f}  {said}', flush=True)
-  full = real / (len(sizes) * LONGEST)
+  full = real / (len(sizes) * lengths.LONGEST)
   print(f'{"padded":>10}{full:>8.1%}')
 
 
 def compare(sizes, args) -> None:
   rng = np.random.default_rng(1)
-  rows = [shrunk(rng, size, args.shrink) for size in sizes]
-  longest = -(-LONGEST // args.shrink)
+  rows = [
+    batches.Output(
+      *lengths.shrunk(rng, size, by=args.shrink, words=SMALL.vocabulary), 1.0
+    )
+    for size in sizes
+  ]
+  longest = -(-lengths.LONGEST // args.shrink)
   runs = {
     'packed': Run(rows, config.Compute()),
     'padded': Run(rows, config.Compute(rows=1, row_length=longest), alone=True),
@@ -127,14 +128,6 @@ def compare(sizes, args) -> None:
   print('medians')
   show(rates, runs['packed'].full(range(args.rounds * args.steps)))
   print(f'losses apart by at most {apart:.1e}')
-
-
-def shrunk(rng, size: packing.Length, by: int) -> batches.Output:
-  """Random tokens, as many as the lengths say."""
-  tokens = max(2, size.tokens // by)
-  targets = min(max(1, size.targets // by), tokens - 1)
-  drawn = rng.integers(4, SMALL.vocabulary, tokens, np.int32)
-  return batches.Output(drawn[:-targets], drawn[-targets:], 1.0)
 
 
 def show(rates, full: float) -> None:

@@ -4,7 +4,7 @@
 
 Three ways to draw the same samples with the same number of slots:
 
-  both          as the stages do, in groups of up to 8 slots
+  both          as the stages do, in groups of a quarter of m
   not shared    each sample is an input of its own: its prompt is read and
                 stored for it alone
   not refilled  all slots start together, and the next samples wait until the
@@ -26,11 +26,10 @@ import numpy as np
 
 from restpg_jax import assets, config
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.sampling import engine, keys
+from restpg_jax.sampling import budget, engine, keys
 from restpg_jax.stages import language
 
 MAX_OUTPUT = 256
-GROUP = 8  # slots that share a prompt, at most: with fewer than m they refill
 FIRST_WORD = 4
 NAME = {'seed': 0, 'purpose': 'draw', 'iteration': 0}
 
@@ -97,7 +96,7 @@ def measure(case: Case, rounds: int) -> dict[str, float]:
 
 def both(case: Case):
   work = requests(case)
-  return engine_of(case, m=case.m, slots=min(case.m, GROUP), calls=[work])
+  return engine_of(case, m=case.m, slots=budget.group_of(case.m), calls=[work])
 
 
 def not_shared(case: Case):

@@ -2,12 +2,16 @@
 
   python benchmarks/trainers.py [--model=tiny|100m]
       [--optimizer=adafactor|adamw] [--rounds=5] [--steps=10] [--batch=8]
-      [--trainers=ours,hf,tunix] [--python=NAME=FILE]
+      [--lengths=users|longlamp] [--trainers=ours,hf,tunix]
+      [--python=NAME=FILE]
   python benchmarks/trainers.py --curves
 
 tiny  the bundled model on prompts and texts of the synthetic users
 100m  random weights, 12 layers of width 768, 32,000 words; random rows whose
       lengths vary as those of users' texts do: medians of 160 and 48 tokens
+
+--lengths=longlamp: random rows as long as preflight assumes LongLaMP's to be,
+divided by 16, for either model.
 
 hf is what transformers' Trainer does in a step (its model, rows padded to the
 longest of their batch, loss, clipping, torch.optim.AdamW or transformers'
@@ -34,6 +38,7 @@ import subprocess
 import sys
 import tempfile
 
+import lengths
 import numpy as np
 import sampling
 import shapes
@@ -46,6 +51,7 @@ from restpg_jax.stages import convert, draw, language, retrieve, train
 ROOT = pathlib.Path(__file__).parent.parent
 TRAINERS = ('ours', 'hf', 'tunix')
 ROWS, LONGEST, CURVE = 256, 512, 50
+SHRINK = 16  # by which LongLaMP's examples are shorter here
 BOS, EOS, FIRST_WORD = 2, 1, 4
 
 
@@ -54,6 +60,9 @@ def main() -> None:
   parser.add_argument('--model', choices=('tiny', '100m'), default='tiny')
   parser.add_argument(
     '--optimizer', choices=('adafactor', 'adamw'), default='adafactor'
+  )
+  parser.add_argument(
+    '--lengths', choices=('users', 'longlamp'), default='users'
   )
   parser.add_argument('--trainers', default=','.join(TRAINERS))
   parser.add_argument('--rounds', type=int, default=5)
@@ -148,12 +157,15 @@ def make_job(folder: pathlib.Path, args) -> trainers_job.Job:
   rng = np.random.default_rng(0)
   if args.model == 'tiny':
     shutil.copytree(assets.HERE / 'tiny_pt', folder / 'ours')
-    rows = users_rows()
+    size = weights.find(assets.HERE / 'tiny_pt').size
+    rows = users_rows(size)
   else:
     size = shapes.SIZE_100M
     params = sampling.random_parameters(size, rng)
     checkpoints.save_model(folder / 'ours', params, size)
     rows = random_rows(size.vocabulary, rng)
+  if args.lengths == 'longlamp':
+    rows = longlamp_rows(size.vocabulary, rng)
   for form in ('hf', 'gemma'):
     convert.convert(
       config.Export(
@@ -179,9 +191,8 @@ def make_job(folder: pathlib.Path, args) -> trainers_job.Job:
   )
 
 
-def users_rows() -> list[tuple[list[int], list[int]]]:
+def users_rows(size) -> list[tuple[list[int], list[int]]]:
   """What SFT without reasoning reads: prompt with documents, the gold text."""
-  size = weights.find(assets.HERE / 'tiny_pt').size
   words = language.load_tokenizer('tiny.spm.model', size)
   examples, _ = retrieve.read(config.Data(), 'train')
   examples = [
@@ -211,12 +222,23 @@ def random_rows(vocabulary: int, rng) -> list[tuple[list[int], list[int]]]:
   ]
 
 
+def longlamp_rows(vocabulary: int, rng) -> list[tuple[list[int], list[int]]]:
+  sizes = lengths.longlamp(2 * ROWS)
+  return [
+    tuple(
+      part.tolist()
+      for part in lengths.shrunk(rng, size, by=SHRINK, words=vocabulary)
+    )
+    for size in sizes
+  ]
+
+
 def show(job, workers) -> None:
   """The table: medians over the rounds."""
-  lengths = [len(prompt) + len(target) for prompt, target in job.rows]
+  tokens = [len(prompt) + len(target) for prompt, target in job.rows]
   print(
     f'\n{job.optimizer}, {job.batch} examples a step, rows of '
-    f'{np.mean(lengths):.0f} tokens in the mean, {job.longest} at most, '
+    f'{np.mean(tokens):.0f} tokens in the mean, {job.longest} at most, '
     f'{job.threads} threads\n'
     f'{"":<8}{"examples/s":>12}{"examples/CPU s":>16}{"ours is":>10}'
   )

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+OUTPUT = 'attention output'  # its name for remat policies
 MASKED = -2.0e38  # finite: a fully masked row must not become NaN
 QUERIES, BLOCKS = 128, 8  # of `causal_in_blocks`: at least, at most
 

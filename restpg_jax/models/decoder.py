@@ -36,7 +36,7 @@ REMAT = {
   'none': None,  # they keep all
   'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
   # Its input and what its attention gave: as small, and dear to have again.
-  'full': jax.checkpoint_policies.save_only_these_names(packed.OUTPUT),
+  'full': jax.checkpoint_policies.save_only_these_names(attention.OUTPUT),
 }
 
 

@@ -18,7 +18,7 @@ AXES = ('data', 'fsdp', 'sequence', 'model')
 # chips of a v4 slice the compiler makes all-reduces of the gathers.
 MOST = 16
 SHARING = 1, 2, 4, 8, 16  # sizes of `sequence`: 16 divides the targets of a row
-FILL = 16  # examples that fill the rows of a device to nine tenths
+FILL = 8  # examples that fill a row device to nine tenths
 
 
 def of(
@@ -29,9 +29,7 @@ def of(
   examples: of a training step, 0 where nothing is trained.
   """
   asked = {name: getattr(compute, name) for name in ('model', 'fsdp')}
-  asked['sequence'] = compute.sequence or sharing(
-    devices, len(devices) // compute.model, examples
-  )
+  asked['sequence'] = compute.sequence or sharing(devices, compute, examples)
   if asked['sequence'] not in SHARING:
     raise errors.InputError(
       f'compute.sequence={compute.sequence} must be one of '
@@ -56,14 +54,19 @@ def of(
   return Mesh(np.array(order).reshape(-1, fsdp, sequence, model), AXES)
 
 
-def sharing(devices: Sequence[jax.Device], left: int, examples: int) -> int:
-  """How many of the `left` share a row, so that the examples of a step fill the
-  rows; on TPUs, whose attention can be parted so."""
-  if not examples or devices[0].platform != 'tpu':
+def sharing(
+  devices: Sequence[jax.Device], compute: config.Compute, examples: int
+) -> int:
+  """How many share a row, so that the examples of a step fill the rows; on
+  TPUs, whose attention can be parted so."""
+  parted = devices[0].platform == 'tpu' and compute.attention in ('', 'splash')
+  if not examples or not parted:
     return 1
-  fit = (n for n in SHARING if left % n == 0 and left // n * FILL <= examples)
-  most = max(n for n in SHARING if left % n == 0)
-  return next(fit, most)
+  fsdp = compute.fsdp or 1
+  left, others = divmod(len(devices), compute.model * fsdp)
+  can = [n for n in SHARING if not others and left % n == 0] or [1]
+  few = (n for n in can if left // n * fsdp * FILL <= examples)
+  return next(few, can[-1])
 
 
 def part_cpu(devices: int) -> None:

@@ -5,7 +5,7 @@ import math
 
 from restpg_jax import config, errors
 from restpg_jax.data import longlamp
-from restpg_jax.models import decoder, formats, packed
+from restpg_jax.models import decoder, formats, packed, splash
 from restpg_jax.parallel import rules
 from restpg_jax.rewards import judge
 from restpg_jax.stages import (
@@ -83,7 +83,7 @@ def check_policy(cfg: config.Config, layout) -> None:
   lora.check(cfg.train.lora, formats.shapes(size))
   rules.check(size, layout.mesh)
   attention = train.attention_of(layout, size, cfg.train.compute_dtype)
-  check_row(attention, cfg.compute.row_length)  # also where it is the default
+  check_row(attention, cfg.compute.row_length, layout.sharing)
 
 
 def check_data(cfg: config.Config) -> None:
@@ -124,12 +124,14 @@ def check_training(cfg: config.Config) -> None:
   check_row(cfg.compute.attention, cfg.compute.row_length)
 
 
-def check_row(attention: str, length: int) -> None:
-  """A kernel reads rows of whole lanes."""
-  if attention == 'splash' and length % packed.LANES:
+def check_row(attention: str, length: int, sharing: int = 1) -> None:
+  """A kernel reads rows of whole lanes, devices share them in equal parts."""
+  multiple = splash.multiple(sharing) if attention == 'splash' else sharing
+  if length % multiple:
+    shared = f' over {sharing} devices (compute.sequence)'
     raise errors.InputError(
-      f'compute.row_length={length} must be a multiple of {packed.LANES} for '
-      'compute.attention=splash'
+      f'compute.row_length={length} must be a multiple of {multiple} for '
+      f'compute.attention={attention}{shared * (sharing > 1)}'
     )
 
 

@@ -7,7 +7,7 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from restpg_jax.models import attention, bert, decoder, flops, packed
+from restpg_jax.models import attention, bert, decoder, flops, splash
 from restpg_jax.sampling import slots
 
 
@@ -103,7 +103,7 @@ def _attention(
     # Tiles on the diagonal are computed whole. Two products forward, which is
     # kept; backward the scores once more and the gradients of them, of
     # queries, keys and values: seven products in two kernels.
-    tiles = flops.causal(size, length) * (1 + packed.TILE / length)
+    tiles = flops.causal(size, length) * (1 + splash.TILE / length)
     return tiles * (2 + 7) / 2
   if attention == 'blocks':  # keeps no scores
     return 4 * in_blocks(size, length)

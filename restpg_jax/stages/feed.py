@@ -7,7 +7,7 @@ import numpy as np
 
 from restpg_jax import errors
 from restpg_jax.io import records
-from restpg_jax.models import decoder, packed
+from restpg_jax.models import decoder, splash
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.training import batches, packing
 
@@ -46,6 +46,7 @@ class Feed:
   size: int  # examples a step
   shapes: tuple[packing.Shape, ...]
   work: packing.Work
+  parts: int = 1  # of a row that `splash` wants in turns
 
   @classmethod
   def of(
@@ -66,7 +67,8 @@ class Feed:
     ]
     lengths = [output.length for output in outputs]
     work, shapes = packs(lengths, some, model, layout, attention)
-    return cls(layout, outputs, seed, size, shapes, work)
+    parts = layout.sharing if attention == 'splash' else 1
+    return cls(layout, outputs, seed, size, shapes, work, parts)
 
   def step(self, n: int) -> Step:
     return self.made(*self.plan(n))
@@ -81,9 +83,8 @@ class Feed:
     return rows, packing.pack(lengths, self.shapes, self.work)
 
   def made(self, rows: list[batches.Row], groups: list[packing.Group]) -> Step:
-    return Step(
-      rows, groups, [batch(rows, group, self.layout) for group in groups]
-    )
+    made = [batch(rows, group, self.layout, self.parts) for group in groups]
+    return Step(rows, groups, made)
 
 
 def packs(
@@ -96,7 +97,7 @@ def packs(
   """What micro-batches cost there, and the shapes of them that pack some steps
   of a run best."""
   work = packing.Work(layout.parts, model.attention_share(), layout.sharing)
-  least = packed.LANES * layout.sharing if attention == 'splash' else 16
+  least = splash.multiple(layout.sharing) if attention == 'splash' else 16
   return work, packing.shapes(
     lengths,
     some,
@@ -108,7 +109,7 @@ def packs(
 
 
 def batch(
-  chosen: Sequence[batches.Row], group: packing.Group, layout
+  chosen: Sequence[batches.Row], group: packing.Group, layout, parts: int
 ) -> batches.Batch:
   """A micro-batch on its devices; each process makes its own rows."""
   own = layout.own_rows(group.shape.rows)
@@ -116,6 +117,8 @@ def batch(
     [[chosen[n] for n in group.rows[b]] for b in own],
     dataclasses.replace(group.shape, rows=len(own)),
   )
+  if parts > 1:
+    made = batches.turned(made, splash.turns(group.shape.length, parts))
   return layout.batch(made, group.shape.rows)
 
 

@@ -1,10 +1,12 @@
-"""A model that is ready to write or to judge: weights, sizes, tokenizer."""
+"""A model that is ready to write or to judge: weights, sizes, tokenizer.
+
+How it writes is here, how it judges in judging.py.
+"""
 
 import dataclasses
 import functools
-import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -16,13 +18,11 @@ from restpg_jax import assets, config, errors, types
 from restpg_jax.io import weights
 from restpg_jax.models import decoder, precision
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.sampling import budget, candidates, engine, keys, slots
-from restpg_jax.sampling import labels as label_scores
+from restpg_jax.sampling import budget, engine, keys, slots
 from restpg_jax.text import templates
 from restpg_jax.text import tokenizer as tokenizers
 
 DTYPES = 'float32', 'bfloat16'
-AHEAD = 16  # batches of candidates that are read before they are sorted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -254,70 +254,9 @@ def held(x) -> int:
   return math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
 
 
-def label_logp(
-  language: Language,
-  judged: Iterable[candidates.Candidate],
-  labels: Sequence[str],
-) -> Iterator[list[tuple[int, np.ndarray]]]:
-  """Log-probabilities [labels] of each candidate, with its place in `judged`.
-
-  They come as they are known, which is not in order. `judged` is read a piece
-  at a time: candidates with one prefix should follow each other.
-  """
-  layout, tokenizer = language.layout, language.tokenizer
-  sequences = tuple(tuple(tokenizer.encode(label)) for label in labels)
-  score = label_program(language.model, layout, sequences, tokenizer.digits)
-  room = room_of(language, sequences)
-  judged = enumerate(judged)
-  ahead = None
-  while piece := list(
-    itertools.islice(judged, AHEAD * layout.copies * layout.compute.judged)
-  ):
-    texts = [candidate for _, candidate in piece]
-    for parts in candidates.batches(texts, room, layout.copies):
-      of = candidates.shape(texts[parts[0][0]])
-      parts += [[]] * (layout.copies - len(parts))
-      arrays = [
-        candidates.arrays([texts[n] for n in part], room(of), of)
-        for part in parts
-      ]
-      logp = score(language.params, *map(np.stack, zip(*arrays, strict=True)))
-      places = [[piece[n][0] for n in part] for part in parts]
-      if ahead:  # is fetched while the devices are busy with the next
-        yield _fetched(*ahead)
-      ahead = places, logp
-  if ahead:
-    yield _fetched(*ahead)
-
-
-def room_of(
-  language: Language, labels: Sequence[Sequence[int]]
-) -> Callable[[tuple[int, int]], candidates.Room]:
-  """What a device judges at once, by the lengths of prefix and rest."""
-  layout = language.layout
-  need = budget.Judging.of(
-    language.model.size,
-    weights=weight_bytes(language),
-    itemsize=np.dtype(language.model.dtype).itemsize,
-    places=len(label_scores.Tree.of(labels).token_N) + 1,
-  )
-  return functools.partial(
-    need.room, memory=layout.memory, most=layout.compute.judged
-  )
-
-
 def weight_bytes(language: Language) -> int:
   """On one device."""
   return sum(map(held, jax.tree.leaves(language.params)))
-
-
-def _fetched(places, logp) -> list[tuple[int, np.ndarray]]:
-  logp = jax.device_get(logp)
-  return [
-    (place, logp[device, n])
-    for device, part in enumerate(places)
-    for n, place in enumerate(part)
-  ]
 
 
 @functools.cache
@@ -330,13 +269,6 @@ def draw_programs(model, layout, shape, **how) -> slots.Programs:
     layout.each_device(precision.exact(start, model.dtype), donate=[1]),
     layout.each_device(precision.exact(advance, model.dtype), donate=[1]),
   )
-
-
-@functools.cache
-def label_program(model, layout, labels, not_after):
-  """The same for the judge's labels."""
-  score = label_scores.build(model, labels, np.array(not_after))
-  return layout.each_device(precision.exact(score, model.dtype))
 
 
 def _up(length: int, multiple: int = 32) -> int:

@@ -14,11 +14,11 @@ import numpy as np
 
 from restpg_jax import assets, config, errors
 from restpg_jax.io import encoders, weights
-from restpg_jax.models import bert, catalog, decoder, packed, precision
+from restpg_jax.models import bert, catalog, decoder, precision, splash
 from restpg_jax.parallel import rules
 from restpg_jax.rewards import judge
 from restpg_jax.sampling import candidates, slots
-from restpg_jax.stages import cost, embed, language, train
+from restpg_jax.stages import cost, embed, judging, language, train
 from restpg_jax.training import batches, lora, packing
 from restpg_jax.training import step as steps
 
@@ -176,9 +176,9 @@ def of_judge(cfg: config.Config, layout) -> list[Program]:
   labels = tuple(
     tuple(DIGITS[int(digit)] for digit in str(label)) for label in judge.LABELS
   )
-  room = language.room_of(reader, labels)((S, R))
+  room = judging.room_of(reader, labels)((S, R))
   P, C = room.prefixes, room.candidates
-  score = language.label_program(reader.model, layout, labels, tuple(DIGITS))
+  score = judging.label_program(reader.model, layout, labels, tuple(DIGITS))
   one = layout.for_each
   return [
     Program(
@@ -260,7 +260,7 @@ def rows_of(cfg: config.Config, layout) -> packing.Shape:
     cfg.prompt.max_input + cfg.prompt.max_output,
     rows=layout.compute.rows,
     length=layout.compute.row_length,
-    least=packed.LANES * layout.sharing,
+    least=splash.multiple(layout.sharing),
     sharing=layout.sharing,
   )
   return dataclasses.replace(shape, rows=shape.rows * layout.parts)

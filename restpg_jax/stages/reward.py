@@ -10,7 +10,7 @@ import numpy as np
 from restpg_jax import config, errors
 from restpg_jax.rewards import judge, rouge
 from restpg_jax.sampling import candidates
-from restpg_jax.stages import language
+from restpg_jax.stages import judging, language
 from restpg_jax.text import prompts
 
 # Answers that begin unlike any other, and unlike each other: the tokens around
@@ -111,7 +111,7 @@ class Judge:
           yield candidate
 
     labels = [str(label) for label in judge.LABELS]
-    for found in language.label_logp(self._model, judged(), labels):
+    for found in judging.label_logp(self._model, judged(), labels):
       places, logp = zip(*found, strict=True)
       self.tokens += sum(lengths[n] for n in places)
       values = judge.rewards(np.stack(logp), self._rule)

@@ -100,6 +100,17 @@ def pack(rows: Sequence[Sequence[Row]], shape: packing.Shape) -> Batch:
   )
 
 
+def turned(batch: Batch, order: np.ndarray) -> Batch:
+  """The same rows with their tokens in another order: the n-th of it stood at
+  order[n]."""
+  of_token = {
+    name: getattr(batch, name)[:, order]
+    for name in ('tokens_BL', 'segment_BL', 'position_BL')
+  }
+  place_BT = np.argsort(order).astype(np.int32)[batch.place_BT]
+  return batch._replace(place_BT=place_BT, **of_token)
+
+
 def targets(rows: Sequence[Row]) -> int:
   """Target tokens that count: what the loss is divided by."""
   return sum(row.length.targets for row in rows)

@@ -7,14 +7,34 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from restpg_jax.models import packed
+from restpg_jax.models import packed, splash
 
 RNG = np.random.default_rng(0)
 WAYS = {
   'blocks': packed.blocks,
-  'splash': functools.partial(packed.splash, interpret=True),
+  'splash': functools.partial(splash.splash, interpret=True),
   'dot_product': functools.partial(packed.dot_product, kernel='xla'),
 }
+
+
+def parts(q, k, v, segment, local, **how):
+  """`splash` over two parts of turned rows, and the whole turned back."""
+  order = splash.turns(q.shape[1], 2)
+  q, k, v, segment = (x[:, order] for x in (q, k, v, segment))
+  y = [
+    splash.splash(
+      *(one, k, v, segment, local),
+      **how,
+      part=jnp.int32(n),
+      parts=2,
+      interpret=True,
+    )
+    for n, one in enumerate(jnp.split(q, 2, axis=1))
+  ]
+  return jnp.concatenate(y, axis=1)[:, np.argsort(order)]
+
+
+WAYS['parts'] = parts
 
 
 def arrays(length, heads=2, kv_heads=1, size=128):
@@ -61,11 +81,11 @@ def test_a_text_sees_itself_only(near, cap):
 @pytest.mark.parametrize(
   'name, cap',
   [('blocks', 0.0), ('blocks', 3.0), ('splash', 0.0)]
-  + [('splash', 3.0), ('dot_product', 0.0)],
+  + [('splash', 3.0), ('dot_product', 0.0), ('parts', 0.0), ('parts', 3.0)],
 )
 @pytest.mark.parametrize('near', [None, True, False])
 def test_all_ways_and_their_gradients_are_those_of_naive(name, near, cap):
-  q, k, v, segment = arrays(384)
+  q, k, v, segment = arrays(512 if name == 'parts' else 384)
   local = None if near is None else jnp.bool(near)
   weight = RNG.normal(size=q.shape)  # of the result, to make it one number
 

@@ -2,6 +2,7 @@
 
 import functools
 import json
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import optax
 from jax.sharding import Mesh
 
 from restpg_jax import config, errors
-from restpg_jax.models import decoder, packed
+from restpg_jax.models import decoder, packed, splash
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.parallel import mesh as meshes
 from restpg_jax.sampling import engine, keys, slots
@@ -66,7 +67,8 @@ def main():
     'weights': {n: held(params, sharing(n)) for n in (1, 2, 8)},
     'collectives': {n: collectives(params, sharing(n)) for n in (1, 8)},
     'born': born(params, layout[4]),
-    'parted': parted(layout['1x2x4x1']),
+    'parted': parted(layout['1x2x2x2']),
+    'turned': trained_in_turns(params, one),
     'errors': [
       message(lambda: layouts.Layout.of(config.Compute(fsdp=3))),
       message(lambda: layouts.Layout.of(config.Compute(fsdp=4, model=4))),
@@ -76,7 +78,7 @@ def main():
   print(json.dumps(report))
 
 
-def train(params, layout, count=50):
+def train(params, layout, count=50, attention='blocks'):
   """The state after so many steps of the stage's own programs."""
   tx = optimizer.build(
     'adafactor',
@@ -86,10 +88,10 @@ def train(params, layout, count=50):
   )
   start = functools.partial(steps.start, tx=tx)
   state = layout.born(start, layout.place(params))
-  model = train_stage.model_of(SIZE, 'blocks', FLOAT32, layout)
+  model = train_stage.model_of(SIZE, attention, FLOAT32, layout)
   accumulate, update = train_stage.programs(model, tx, state, layout)
   reads = feed.Feed.of(
-    EXAMPLES, SIZE, layout, attention='blocks', seed=0, size=12
+    EXAMPLES, SIZE, layout, attention=attention, seed=0, size=12
   )
   for n in range(count):
     step, sums = reads.step(n), None
@@ -160,7 +162,13 @@ def parted(layout):
   q, k, v = (rng.normal(size=(2, 512, n, 32)) for n in (4, 1, 1))
   segment = np.sort(rng.integers(0, 4, (2, 512)))[:, ::-1]
   weight = rng.normal(size=q.shape)
-  splash = functools.partial(packed.splash, interpret=True)
+  order = splash.turns(512, layout.sharing)
+  back = np.argsort(order)
+  kernel = layout.by_rows(functools.partial(splash.splash, interpret=True))
+
+  def turned(q, k, v, segment, local, **how):
+    rows = (x[:, order] for x in (q, k, v, segment))
+    return kernel(*rows, local, **how)[:, back]
 
   def both(attend):
     def total(q, k, v):
@@ -169,8 +177,18 @@ def parted(layout):
 
     return jax.jit(jax.grad(total, argnums=(0, 1, 2), has_aux=True))(q, k, v)
 
-  found, exact = both(layout.by_rows(splash)), both(packed.naive)
+  found, exact = both(turned), both(packed.naive)
   return max(differences(found, exact))
+
+
+def trained_in_turns(params, one):
+  """How far a few steps on turned rows are from those of one device."""
+  compute = {'rows': 1, 'row_length': 512}
+  layout = layouts.Layout.of(config.Compute(sequence=2, **compute))
+  kernel = functools.partial(splash.splash, interpret=True)
+  with mock.patch.dict(packed.NAMES, splash=kernel):
+    found = train(params, layout, 3, attention='splash')
+  return max(differences(found.params, train(params, one, 3).params))
 
 
 def sharing(shards):

@@ -69,6 +69,7 @@ def test_the_state_of_the_optimizer_is_born_in_parts(eight):
 
 def test_parts_of_a_row_see_what_the_whole_row_sees(eight):
   assert eight['parted'] < 1e-5
+  assert eight['turned'] < 1e-5
 
 
 def test_samples_on_eight_devices_are_those_of_one(eight):
@@ -108,23 +109,29 @@ class Device:
 
 
 @pytest.mark.parametrize(
-  ('platform', 'devices', 'examples', 'expected'),
+  ('platform', 'devices', 'examples', 'expected', 'more'),
   [
-    # v4:4x4x4, v4:2x4x4 and a host: 16 examples of a step for each row device.
-    ('tpu', 64, 64, (4, 1, 16, 1)),
-    ('tpu', 32, 64, (2, 2, 8, 1)),
-    ('tpu', 4, 64, (1, 4, 1, 1)),
+    # v4:4x4x4, v4:2x4x4 and a host: 8 examples of a step for each row device.
+    ('tpu', 64, 64, (4, 2, 8, 1), {}),
+    ('tpu', 32, 64, (2, 4, 4, 1), {}),
+    ('tpu', 4, 64, (1, 4, 1, 1), {}),
     # More than 16 devices do not share a row.
-    ('tpu', 512, 64, (32, 1, 16, 1)),
-    ('tpu', 64, 0, (4, 16, 1, 1)),  # nothing is trained
-    ('gpu', 64, 64, (4, 16, 1, 1)),
+    ('tpu', 512, 64, (32, 1, 16, 1), {}),
+    # What is set is left as it is.
+    ('tpu', 64, 64, (2, 16, 2, 1), {'fsdp': 16, 'sequence': 2}),
+    ('tpu', 64, 64, (1, 32, 2, 1), {'fsdp': 32}),
+    ('tpu', 64, 64, (4, 2, 4, 2), {'model': 2}),
+    # Other kinds of attention cannot be parted, or nothing is trained.
+    ('tpu', 64, 64, (4, 16, 1, 1), {'attention': 'blocks'}),
+    ('tpu', 64, 0, (4, 16, 1, 1), {}),
+    ('gpu', 64, 64, (4, 16, 1, 1), {}),
   ],
 )
 def test_devices_share_rows_that_the_examples_would_not_fill(
-  platform, devices, examples, expected
+  platform, devices, examples, expected, more
 ):
   fake = [Device(platform, n) for n in range(devices)]
-  mesh = meshes.of(fake, config.Compute(), examples)
+  mesh = meshes.of(fake, config.Compute(**more), examples)
   assert tuple(mesh.shape.values()) == expected
 
 

@@ -14,7 +14,7 @@ from restpg_jax.data import corpus
 from restpg_jax.io import artifacts, records, shards
 from restpg_jax.models import decoder
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.stages import language, reward, score
+from restpg_jax.stages import judging, language, reward, score
 from restpg_jax.text import prompts
 
 PROMPT = config.Prompt(template='prompts/tiny/policy.txt')
@@ -250,14 +250,14 @@ def test_equal_to_a_judge_that_reads_each_prompt_and_label_in_full(
   model = language.load_named(cfg.model, layout)
   logp = np.array([naive(model, cfg, q) for q in QUESTIONS])
   likeliest = np.array([0.1, 0.3, 0.5, 0.7, 1.0])[logp.argmax(axis=1)]
-  said, label_logp = {}, language.label_logp
+  said, label_logp = {}, judging.label_logp
 
   def heard(*args):
     for found in label_logp(*args):
       said.update(found)
       yield found
 
-  monkeypatch.setattr(language, 'label_logp', heard)
+  monkeypatch.setattr(judging, 'label_logp', heard)
   assert answers(ask) == likeliest.tolist()
   assert len(ask.cut) == cut
   np.testing.assert_allclose(
@@ -287,7 +287,7 @@ def test_a_prompt_is_parted_and_its_answers_share_what_is_before_them(
     for n in (4, 1, 0, 2, 5, 3):  # likeliest: label n % 5
       yield [(n, np.eye(5)[n % 5])]
 
-  monkeypatch.setattr(language, 'label_logp', logp)
+  monkeypatch.setattr(judging, 'label_logp', logp)
   mixed = [QUESTIONS[n] for n in (0, 4, 1, 5, 2, 3)]
   found = dict(p for part in ask(mixed) for p in part)
   # They are read input by input: 0 2 4 5, 1, 3.

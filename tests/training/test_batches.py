@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from restpg_jax.models import splash
 from restpg_jax.training import batches, packing
 
 
@@ -58,6 +59,17 @@ def test_pack_by_hand():
   )
   assert {x.dtype.name for x in batch[:5]} == {'int32'}
   assert batch.weight_BT.dtype == np.float32
+
+
+def test_turned_rows_are_the_same_rows():
+  row = batches.Row.of([2, 8], [5, 6, 1], 1.0)
+  batch = batches.pack([[row]], packing.Shape(1, 8, 4))
+  turned = batches.turned(batch, splash.turns(8, 2))
+  np.testing.assert_array_equal(turned.tokens_BL, [[2, 8, 0, 0, 5, 6, 1, 0]])
+  np.testing.assert_array_equal(turned.position_BL, [[0, 1, 0, 0, 2, 3, 4, 0]])
+  np.testing.assert_array_equal(turned.segment_BL, [[1, 1, 0, 0, 1, 1, 1, 0]])
+  np.testing.assert_array_equal(turned.place_BT, [[1, 4, 5, 0]])
+  np.testing.assert_array_equal(turned.target_BT, batch.target_BT)
 
 
 def test_a_reward_of_0_leaves_nothing_to_learn():

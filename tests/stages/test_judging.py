@@ -1,4 +1,4 @@
-"""Facts about language.label_logp: whom it judges together, and in what."""
+"""Facts about judging.label_logp: whom it judges together, and in what."""
 
 import itertools
 import json
@@ -14,7 +14,7 @@ from restpg_jax import assets, config
 from restpg_jax.models import decoder
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.sampling.candidates import Candidate
-from restpg_jax.stages import language
+from restpg_jax.stages import judging, language
 from restpg_jax.text import tokenizer as tokenizers
 from tests import tiny
 
@@ -54,7 +54,7 @@ def texts(seed, inputs=5, each=6):
 def logp(judged, shards=1):
   found = dict(
     pair
-    for part in language.label_logp(model(shards), judged, LABELS)
+    for part in judging.label_logp(model(shards), judged, LABELS)
     for pair in part
   )
   assert sorted(found) == list(range(len(judged)))
@@ -87,10 +87,10 @@ def test_candidates_are_read_a_piece_at_a_time():
     lambda n: read.append(n) or Candidate((5, 6), [7, n % 900]),
     itertools.count(),
   )
-  found = language.label_logp(model(), endless, LABELS)
+  found = judging.label_logp(model(), endless, LABELS)
   assert len(list(itertools.islice(found, 3))) == 3
-  assert len(read) == language.AHEAD * 8
-  assert list(language.label_logp(model(), [], LABELS)) == []
+  assert len(read) == judging.AHEAD * 8
+  assert list(judging.label_logp(model(), [], LABELS)) == []
 
 
 def test_devices_share_the_work():
