@@ -205,6 +205,29 @@ class Layout:
       out_specs=Spec(*ROWS, 'sequence'),
     )(table_VD, tokens_BL)
 
+  def take(self, hidden_BLD, place_BT):
+    """training.step.take for rows in the parts that devices have.
+
+    Each gives what it has of the targets' states; whole rows do not travel.
+    """
+    if self.sharing == 1:
+      return _taken(hidden_BLD, place_BT)
+
+    def own(hidden_blD, place_bT):
+      length = hidden_blD.shape[1]
+      at_bT = place_bT - jax.lax.axis_index('sequence') * length
+      mine_bT = (at_bT >= 0) & (at_bT < length)
+      x_bTD = _taken(hidden_blD, jnp.where(mine_bT, at_bT, 0))
+      x_bTD = jnp.where(mine_bT[..., None], x_bTD, 0)
+      return jax.lax.psum_scatter(
+        x_bTD, 'sequence', scatter_dimension=1, tiled=True
+      )
+
+    parted = Spec(*ROWS, 'sequence')
+    return jax.shard_map(
+      own, mesh=self.mesh, in_specs=(parted, ROWS), out_specs=parted
+    )(hidden_BLD, place_BT)
+
   def by_rows(self, attend: Callable) -> Callable:
     """attend(q, k, v, segment_BL, local, ..) for rows and heads [B, L, N, H]
     of each device by itself: for kernels that are not partitioned.
@@ -213,16 +236,23 @@ class Layout:
     """
     parts = self.mesh.shape['model']
 
-    def own(*arguments, **how):
-      part = jax.lax.axis_index('sequence') if self.sharing > 1 else None
-      return attend(*arguments, part=part, parts=self.sharing, **how)
+    def own(q, k, v, *rest, **how):
+      if self.sharing == 1:
+        return attend(q, k, v, *rest, **how)
+      # Inside, so that what comes back of gradients is a part again.
+      k, v = (
+        jax.lax.all_gather(x, 'sequence', axis=1, tiled=True) for x in (k, v)
+      )
+      part = jax.lax.axis_index('sequence')
+      return attend(q, k, v, *rest, part=part, parts=self.sharing, **how)
 
     def on_parts(q, k, v, segment_BL, local, **how):
       kv_heads = k.shape[2]
       # Query heads go with the key head that they share.
       split = kv_heads == 1 or kv_heads % parts == 0
       q_rows = Spec(*ROWS, 'sequence', 'model' if split else None)
-      kv_rows = Spec(*ROWS, None, 'model' if kv_heads % parts == 0 else None)
+      kv_split = 'model' if kv_heads % parts == 0 else None
+      kv_rows = Spec(*ROWS, 'sequence', kv_split)
       return jax.shard_map(
         functools.partial(own, **how),
         mesh=self.mesh,
@@ -314,6 +344,10 @@ class Layout:
     """Devices by copy of the weights and shard of it."""
     shape = self.copies, self.shards
     return Mesh(self.mesh.devices.reshape(shape), ('data', 'model'))
+
+
+def _taken(x_BLD, place_BT):
+  return jnp.take_along_axis(x_BLD, place_BT[..., None], axis=1)
 
 
 def _placed(shapes, shardings, lead: tuple[int, ...] = ()):

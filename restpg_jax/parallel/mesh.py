@@ -18,7 +18,7 @@ AXES = ('data', 'fsdp', 'sequence', 'model')
 # chips of a v4 slice the compiler makes all-reduces of the gathers.
 MOST = 16
 SHARING = 1, 2, 4, 8, 16  # sizes of `sequence`: 16 divides the targets of a row
-FILL = 8  # examples that fill a row device to nine tenths
+FILL = 16  # examples that fill the rows of a device to nine tenths
 
 
 def of(

@@ -235,7 +235,9 @@ def remat_of(layout) -> str:
 def programs(model: steps.Model, tx, state: steps.State, layout):
   """accumulate and update, compiled for a state like this one."""
   devices = layout.parts * layout.sharing
-  accumulate = steps.accumulate(model, devices=devices, pin=layout.pin)
+  accumulate = steps.accumulate(
+    model, devices=devices, pin=layout.pin, take=layout.take
+  )
   return (
     layout.sharded(accumulate, steps.Sums(None, state.params), donate=[1]),
     layout.sharded(steps.update(tx), (state, None), donate=[0]),

@@ -48,18 +48,25 @@ def start(
   return State(jnp.int32(0), params, tx.init(params), frozen)
 
 
+def take(hidden_BLD, place_BT):
+  """The states [B, T, D] at these places of each row."""
+  return jnp.take_along_axis(hidden_BLD, place_BT[..., None], axis=1)
+
+
 def accumulate(
   model: Model,
   *,
   devices: int = 1,
   pin: Callable[..., jax.Array] = lambda x, last=None: x,
+  take: Callable[..., jax.Array] = take,
 ) -> Callable[..., Sums]:
   """program(state, sums, batch, count) -> sums with this micro-batch.
 
   sums is None for the first of a step: no gradients are there but its own.
   count is that of the step's target tokens. pin(x) keeps an array with a
   leading axis of rows split over the `devices` as batches are; pin(x, 'model')
-  its last axis too, over those that share a model.
+  its last axis too, over those that share a model. take: as the function of
+  that name, for rows that lie so.
   """
 
   def objective(trained, frozen, batch, count):
@@ -67,9 +74,7 @@ def accumulate(
     hidden_BLD = pin(
       model.hidden(params, batch.tokens_BL, batch.position_BL, batch.segment_BL)
     )
-    hidden_BTD = jnp.take_along_axis(
-      hidden_BLD, batch.place_BT[..., None], axis=1
-    )
+    hidden_BTD = take(hidden_BLD, batch.place_BT)
 
     def logits(head_vD, hidden_BTD):
       return pin(model.logits(params, head_vD, hidden_BTD), 'model')

@@ -111,16 +111,16 @@ class Device:
 @pytest.mark.parametrize(
   ('platform', 'devices', 'examples', 'expected', 'more'),
   [
-    # v4:4x4x4, v4:2x4x4 and a host: 8 examples of a step for each row device.
-    ('tpu', 64, 64, (4, 2, 8, 1), {}),
-    ('tpu', 32, 64, (2, 4, 4, 1), {}),
+    # v4:4x4x4, v4:2x4x4 and a host: 16 examples of a step fill a device's rows.
+    ('tpu', 64, 64, (4, 1, 16, 1), {}),
+    ('tpu', 32, 64, (2, 2, 8, 1), {}),
     ('tpu', 4, 64, (1, 4, 1, 1), {}),
     # More than 16 devices do not share a row.
     ('tpu', 512, 64, (32, 1, 16, 1), {}),
     # What is set is left as it is.
     ('tpu', 64, 64, (2, 16, 2, 1), {'fsdp': 16, 'sequence': 2}),
     ('tpu', 64, 64, (1, 32, 2, 1), {'fsdp': 32}),
-    ('tpu', 64, 64, (4, 2, 4, 2), {'model': 2}),
+    ('tpu', 64, 64, (2, 2, 8, 2), {'model': 2}),
     # Other kinds of attention cannot be parted, or nothing is trained.
     ('tpu', 64, 64, (4, 16, 1, 1), {'attention': 'blocks'}),
     ('tpu', 64, 0, (4, 16, 1, 1), {}),
