@@ -48,7 +48,6 @@ def main():
   }
   layout |= {
     '2x2x1x2': layouts.Layout.of(config.Compute(fsdp=2, model=2, **ROWS)),
-    '1x2x4x1': layouts.Layout.of(config.Compute(sequence=4, **ROWS)),
     '1x2x2x2': layouts.Layout.of(config.Compute(sequence=2, model=2, **ROWS)),
   }
   trained = {n: train(params, layout[n]) for n in layout}

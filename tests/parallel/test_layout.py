@@ -21,7 +21,6 @@ MESHES = {
   '1': (1, 1),
   '4': (4, 1),
   '2x2x1x2': (2, 2),
-  '1x2x4x1': (8, 1),
   '1x2x2x2': (4, 2),
 }
 SIZES = pytest.mark.parametrize('mesh', MESHES)
