@@ -1,6 +1,7 @@
 """Facts about restpg_jax/doctor.py: it goes on after the first fault."""
 
 import json
+import shutil
 
 import pytest
 
@@ -57,7 +58,9 @@ def test_nothing_is_wrong_with_the_synthetic_users(flags, tmp_path, capsys):
   assert names == {'doctor.json', 'doctor.html'}
 
 
-def test_it_goes_on_after_every_fault(flags, tmp_path, capsys):
+def test_it_goes_on_after_every_fault(flags, tmp_path, capsys, monkeypatch):
+  usage = shutil.disk_usage(tmp_path)._replace(free=2**50)
+  monkeypatch.setattr(shutil, 'disk_usage', lambda path: usage)
   data = tmp_path / 'data'
   row = {
     'input': 'a',

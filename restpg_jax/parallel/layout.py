@@ -16,21 +16,21 @@ import os
 from collections.abc import Callable, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 
 from restpg_jax import config, errors
-from restpg_jax.parallel import chips, rules
+from restpg_jax.parallel import chips, parted, rules
 from restpg_jax.parallel import mesh as meshes
-
-ROWS = Spec(('data', 'fsdp'))  # of a batch
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-  """The devices of a run and the sizes of the pieces it works in."""
+  """The devices of a run and the sizes of the pieces it works in.
+
+  What a program of training has to know of the mesh: parted.py.
+  """
 
   mesh: Mesh
   compute: config.Compute = dataclasses.field(compare=False)
@@ -94,7 +94,7 @@ class Layout:
   @property
   def parts(self) -> int:
     """Into which the rows of a batch are split."""
-    return math.prod(self.mesh.shape[axis] for axis in ROWS[0])
+    return math.prod(self.mesh.shape[axis] for axis in parted.ROWS[0])
 
   @property
   def sharing(self) -> int:
@@ -138,7 +138,7 @@ class Layout:
   @property
   def rows(self) -> NamedSharding:
     """Of arrays whose first axis is that of a batch."""
-    return NamedSharding(self.mesh, ROWS)
+    return NamedSharding(self.mesh, parted.ROWS)
 
   def own_rows(self, size: int) -> list[int]:
     """Which rows of a batch this process has to build, in order."""
@@ -154,15 +154,6 @@ class Layout:
       own,
     )
 
-  def pin(self, x, last: str | None = None):
-    """x [B, L, ..] inside a program: rows where the batch has them, their
-    tokens over those that share them, the last axis over `last`. The
-    partitioner decides otherwise, not always well."""
-    axes = (*ROWS, 'sequence', *[None] * (x.ndim - 3), last)
-    return jax.lax.with_sharding_constraint(
-      x, NamedSharding(self.mesh, Spec(*axes))
-    )
-
   def sharded(
     self, program: Callable, out, *, donate: Sequence[int] = ()
   ) -> Callable:
@@ -174,94 +165,6 @@ class Layout:
     return jax.jit(
       program, out_shardings=self.split(out), donate_argnums=donate
     )
-
-  def look_up(self, table_VD, tokens_BL, dtype):
-    """models.decoder.look_up for an embedding in the parts that `rules` says.
-
-    Each device looks its own words up for all rows of those it shares the table
-    with: what travels is a row's states, not the table or its gradient.
-    """
-    parts = math.prod(self.mesh.shape[axis] for axis in rules.VOCABULARY)
-    if parts == 1 or len(table_VD) % parts:
-      return table_VD[tokens_BL].astype(dtype)
-
-    def own(part_vD, tokens_bL):
-      tokens_BL = jax.lax.all_gather(tokens_bL, 'fsdp', tiled=True)
-      begin = jax.lax.axis_index(rules.VOCABULARY) * len(part_vD)
-      place_BL = tokens_BL - begin
-      mine_BL = (place_BL >= 0) & (place_BL < len(part_vD))
-      x_BLD = part_vD[jnp.where(mine_BL, place_BL, 0)].astype(dtype)
-      x_BLD = jnp.where(mine_BL[..., None], x_BLD, 0)
-      x_BLD = jax.lax.psum(x_BLD, 'model')
-      x_bLD = jax.lax.psum_scatter(x_BLD, 'fsdp', tiled=True)
-      return jax.lax.psum_scatter(
-        x_bLD, 'sequence', scatter_dimension=1, tiled=True
-      )
-
-    return jax.shard_map(
-      own,
-      mesh=self.mesh,
-      in_specs=(Spec(rules.VOCABULARY), ROWS),
-      out_specs=Spec(*ROWS, 'sequence'),
-    )(table_VD, tokens_BL)
-
-  def take(self, hidden_BLD, place_BT):
-    """training.step.take for rows in the parts that devices have.
-
-    Each gives what it has of the targets' states; whole rows do not travel.
-    """
-    if self.sharing == 1:
-      return _taken(hidden_BLD, place_BT)
-
-    def own(hidden_blD, place_bT):
-      length = hidden_blD.shape[1]
-      at_bT = place_bT - jax.lax.axis_index('sequence') * length
-      mine_bT = (at_bT >= 0) & (at_bT < length)
-      x_bTD = _taken(hidden_blD, jnp.where(mine_bT, at_bT, 0))
-      x_bTD = jnp.where(mine_bT[..., None], x_bTD, 0)
-      return jax.lax.psum_scatter(
-        x_bTD, 'sequence', scatter_dimension=1, tiled=True
-      )
-
-    parted = Spec(*ROWS, 'sequence')
-    return jax.shard_map(
-      own, mesh=self.mesh, in_specs=(parted, ROWS), out_specs=parted
-    )(hidden_BLD, place_BT)
-
-  def by_rows(self, attend: Callable) -> Callable:
-    """attend(q, k, v, segment_BL, local, ..) for rows and heads [B, L, N, H]
-    of each device by itself: for kernels that are not partitioned.
-
-    Devices that share a row have a part of its queries each, and all its keys.
-    """
-    parts = self.mesh.shape['model']
-
-    def own(q, k, v, *rest, **how):
-      if self.sharing == 1:
-        return attend(q, k, v, *rest, **how)
-      # Inside, so that what comes back of gradients is a part again.
-      k, v = (
-        jax.lax.all_gather(x, 'sequence', axis=1, tiled=True) for x in (k, v)
-      )
-      part = jax.lax.axis_index('sequence')
-      return attend(q, k, v, *rest, part=part, parts=self.sharing, **how)
-
-    def on_parts(q, k, v, segment_BL, local, **how):
-      kv_heads = k.shape[2]
-      # Query heads go with the key head that they share.
-      split = kv_heads == 1 or kv_heads % parts == 0
-      q_rows = Spec(*ROWS, 'sequence', 'model' if split else None)
-      kv_split = 'model' if kv_heads % parts == 0 else None
-      kv_rows = Spec(*ROWS, 'sequence', kv_split)
-      return jax.shard_map(
-        functools.partial(own, **how),
-        mesh=self.mesh,
-        in_specs=(q_rows, kv_rows, kv_rows, ROWS, Spec()),
-        out_specs=q_rows,
-        check_vma=False,
-      )(q, k, v, segment_BL, local)
-
-    return on_parts
 
   @property
   def copies(self) -> int:
@@ -344,10 +247,6 @@ class Layout:
     """Devices by copy of the weights and shard of it."""
     shape = self.copies, self.shards
     return Mesh(self.mesh.devices.reshape(shape), ('data', 'model'))
-
-
-def _taken(x_BLD, place_BT):
-  return jnp.take_along_axis(x_BLD, place_BT[..., None], axis=1)
 
 
 def _placed(shapes, shardings, lead: tuple[int, ...] = ()):

@@ -15,7 +15,7 @@ from jax.sharding import PartitionSpec as Spec
 from restpg_jax import errors
 
 GATHERED = 'fsdp', 'sequence'
-# Words, not columns: see layout.look_up.
+# Words, not columns: see parted.py.
 VOCABULARY = *GATHERED, 'model'
 # (path, axes of the parameter). Every parameter of a model matches one rule;
 # leaves of the optimizer carry their parameter's path and so its rule. Those of

@@ -14,6 +14,7 @@ from etils import epath
 from restpg_jax import config, errors, types
 from restpg_jax.io import checkpoints, progress, records, weights
 from restpg_jax.models import decoder, packed, precision
+from restpg_jax.parallel import parted
 from restpg_jax.stages import draw, feed, language
 from restpg_jax.training import batches, lora, meter, optimizer
 from restpg_jax.training import step as steps
@@ -203,16 +204,16 @@ def model_of(
   size: decoder.Size, attention: str, settings: config.Train, layout
 ) -> steps.Model:
   """The decoder as functions of its variables."""
-  attend = packed.NAMES[attention]
+  attend, rows = packed.NAMES[attention], parted.Rows(layout.mesh)
   model = decoder.Decoder(
     size,
     jnp.dtype(settings.compute_dtype),
     # Layers compiled in one piece are 1.4 times as fast on a CPU.
     unroll=size.layers if layout.on_cpu else 1,
     remat=remat_of(layout),
-    look_up=layout.look_up,
+    look_up=rows.look_up,
     # Kernels of Pallas are not partitioned by the compiler.
-    attend=layout.by_rows(attend) if attention == 'splash' else attend,
+    attend=rows.by_rows(attend) if attention == 'splash' else attend,
   )
 
   def head(variables):
@@ -235,9 +236,9 @@ def remat_of(layout) -> str:
 def programs(model: steps.Model, tx, state: steps.State, layout):
   """accumulate and update, compiled for a state like this one."""
   devices = layout.parts * layout.sharing
-  accumulate = steps.accumulate(
-    model, devices=devices, pin=layout.pin, take=layout.take
-  )
+  rows = parted.Rows(layout.mesh)
+  take = rows.take if layout.sharing > 1 else steps.take
+  accumulate = steps.accumulate(model, devices=devices, pin=rows.pin, take=take)
   return (
     layout.sharded(accumulate, steps.Sums(None, state.params), donate=[1]),
     layout.sharded(steps.update(tx), (state, None), donate=[0]),

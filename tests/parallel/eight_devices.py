@@ -14,6 +14,7 @@ from restpg_jax import config, errors
 from restpg_jax.models import decoder, packed, splash
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.parallel import mesh as meshes
+from restpg_jax.parallel import parted
 from restpg_jax.sampling import engine, keys, slots
 from restpg_jax.stages import feed
 from restpg_jax.stages import train as train_stage
@@ -66,7 +67,7 @@ def main():
     'weights': {n: held(params, sharing(n)) for n in (1, 2, 8)},
     'collectives': {n: collectives(params, sharing(n)) for n in (1, 8)},
     'born': born(params, layout[4]),
-    'parted': parted(layout['1x2x2x2']),
+    'parted': in_parts(layout['1x2x2x2']),
     'turned': trained_in_turns(params, one),
     'errors': [
       message(lambda: layouts.Layout.of(config.Compute(fsdp=3))),
@@ -155,7 +156,7 @@ def born(params, layout):
   ]
 
 
-def parted(layout):
+def in_parts(layout):
   """How far attention over shared rows, and its gradients, are from `naive`."""
   rng = np.random.default_rng(3)
   q, k, v = (rng.normal(size=(2, 512, n, 32)) for n in (4, 1, 1))
@@ -163,11 +164,12 @@ def parted(layout):
   weight = rng.normal(size=q.shape)
   order = splash.turns(512, layout.sharing)
   back = np.argsort(order)
-  kernel = layout.by_rows(functools.partial(splash.splash, interpret=True))
+  rows = parted.Rows(layout.mesh)
+  kernel = rows.by_rows(functools.partial(splash.splash, interpret=True))
 
   def turned(q, k, v, segment, local, **how):
-    rows = (x[:, order] for x in (q, k, v, segment))
-    return kernel(*rows, local, **how)[:, back]
+    turned = (x[:, order] for x in (q, k, v, segment))
+    return kernel(*turned, local, **how)[:, back]
 
   def both(attend):
     def total(q, k, v):
