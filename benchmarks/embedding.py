@@ -28,6 +28,7 @@ import statistics
 import tempfile
 import time
 
+import as_command  # noqa: F401
 import numpy as np
 from etils import epath
 

@@ -21,6 +21,7 @@ import argparse
 import statistics
 import time
 
+import as_command  # noqa: F401
 import jax
 import jax.numpy as jnp
 import numpy as np

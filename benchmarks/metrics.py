@@ -13,6 +13,7 @@ import argparse
 import statistics
 import time
 
+import as_command  # noqa: F401
 import numpy as np
 
 from restpg_jax.rewards import bleu, meteor, rouge

@@ -22,6 +22,7 @@ import dataclasses
 import statistics
 import time
 
+import as_command  # noqa: F401
 import jax
 import jax.numpy as jnp
 import lengths

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 
+import as_command  # noqa: F401
 import numpy as np
 
 from restpg_jax import config, types

@@ -23,6 +23,7 @@ import sys
 import time
 from importlib import metadata
 
+import as_command  # noqa: F401
 import jobs
 import peers
 

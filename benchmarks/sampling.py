@@ -17,6 +17,9 @@ them one after the other anyway, each round other ones of them. What stands
 behind a sampler's name is how many inputs it has side by side: --batch
 changes it, and which number is best for a sampler has to be tried.
 
+--keep=ours,hf: these keep memory that they freed (restpg_jax/heap.py), as the
+framework's command does and others do not.
+
 Needs the extra [bench]. A package that wants other versions than these can
 have its own environment: --python=tunix=OTHER/bin/python.
 """
@@ -63,6 +66,7 @@ def main() -> None:
   parser.add_argument('--others', type=int, default=2, help='.. of the others')
   parser.add_argument('--batch', action='append', default=[], help='hf=2')
   parser.add_argument('--slots', type=int, default=8, help='of an input; ours')
+  parser.add_argument('--keep', default='ours', help='see above')
   parser.add_argument('--python', action='append', default=[])
   parser.add_argument('--threads', type=int, default=os.cpu_count())
   parser.add_argument('--json', type=pathlib.Path)
@@ -79,6 +83,7 @@ def main() -> None:
         name,
         dataclasses.replace(job, batch=batch[name]),
         dict(map(_pair, args.python)).get(name, sys.executable),
+        name in args.keep.split(','),
       )
       for name in names
     }
@@ -106,7 +111,7 @@ def main() -> None:
 class Worker:
   """One sampler, alive in a process of its own."""
 
-  def __init__(self, name: str, job: jobs.Job, python: str):
+  def __init__(self, name: str, job: jobs.Job, python: str, keep: bool):
     self.batch = job.batch
     self.versions, self.failure = {}, ''
     folder = pathlib.Path(job.folder)
@@ -120,7 +125,9 @@ class Worker:
         stdout=subprocess.PIPE,
         stderr=log,
         text=True,
-        env=os.environ | {'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT)},
+        env=os.environ
+        | {'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT)}
+        | {'KEEP_MEMORY': str(int(keep))},
       )
     ready = self._answer()
     if ready:

@@ -22,6 +22,7 @@ import pathlib
 import statistics
 import time
 
+import as_command  # noqa: F401
 import numpy as np
 
 from restpg_jax import assets, config

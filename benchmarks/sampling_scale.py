@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 
+import as_command  # noqa: F401
 from etils import epath
 
 from restpg_jax import assets, config

@@ -3,6 +3,7 @@
   python benchmarks/trainers.py [--model=tiny|100m]
       [--optimizer=adafactor|adamw] [--rounds=5] [--steps=10] [--batch=8]
       [--lengths=users|longlamp] [--trainers=ours,hf,tunix]
+      [--keep=ours]
       [--python=NAME=FILE]
   python benchmarks/trainers.py --curves
 
@@ -14,13 +15,17 @@ tiny  the bundled model on prompts and texts of the synthetic users
 divided by 16, for either model.
 
 hf is what transformers' Trainer does in a step (its model, rows padded to the
-longest of their batch, loss, clipping, torch.optim.AdamW or transformers'
-Adafactor), tunix its PeftTrainer on all weights. All have the same weights in
-their own form, the same examples in the same order, the same settings, float32
-and the same CPU cores. Each is a process of its own, compiled before the clock
-runs; in each round one after the other goes on, never two at a time.
+longest of their batch, or of one of its --accumulate=N micro-batches, loss,
+clipping, torch.optim.AdamW or transformers' Adafactor), tunix its PeftTrainer
+on all weights. All have the same weights in their own form, the same examples
+in the same order, the same settings, float32 and the same CPU cores. Each is a
+process of its own, compiled before the clock runs; in each round one after the
+other goes on, never two at a time.
 
 --curves: 50 steps of AdamW, tiny; prints each loss and by how much it differs.
+
+--keep=ours,hf: these keep memory that they freed (restpg_jax/heap.py), as the
+framework's command does and others do not.
 
 Needs the extra [bench]. A package that wants other versions than these can
 have its own environment: --python=tunix=OTHER/bin/python.
@@ -68,8 +73,10 @@ def main() -> None:
   parser.add_argument('--rounds', type=int, default=5)
   parser.add_argument('--steps', type=int, default=10, help='of a round')
   parser.add_argument('--batch', type=int, default=8)
+  parser.add_argument('--accumulate', type=int, default=1, help='of hf')
   parser.add_argument('--warm', type=int, default=3, help='steps to compile')
   parser.add_argument('--curves', action='store_true')
+  parser.add_argument('--keep', default='ours', help='see above')
   parser.add_argument('--python', action='append', default=[])
   parser.add_argument('--threads', type=int, default=os.cpu_count())
   parser.add_argument('--json', type=pathlib.Path)
@@ -81,7 +88,12 @@ def main() -> None:
   with tempfile.TemporaryDirectory() as folder:
     job = make_job(pathlib.Path(folder), args)
     workers = {
-      name: Worker(name, job, pythons.get(name, sys.executable))
+      name: Worker(
+        name,
+        job,
+        pythons.get(name, sys.executable),
+        name in args.keep.split(','),
+      )
       for name in args.trainers.split(',')
     }
     for n in range(args.rounds):
@@ -105,7 +117,7 @@ def main() -> None:
 class Worker:
   """One trainer, alive in a process of its own."""
 
-  def __init__(self, name: str, job: trainers_job.Job, python: str):
+  def __init__(self, name: str, job: trainers_job.Job, python: str, keep: bool):
     self.versions, self.failure = {}, ''
     self.losses, self.rounds = [], []
     folder = pathlib.Path(job.folder)
@@ -119,7 +131,9 @@ class Worker:
         stdout=subprocess.PIPE,
         stderr=log,
         text=True,
-        env=os.environ | {'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT)},
+        env=os.environ
+        | {'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT)}
+        | {'KEEP_MEMORY': str(int(keep))},
       )
     ready = self._answer()
     if ready:
@@ -188,6 +202,7 @@ def make_job(folder: pathlib.Path, args) -> trainers_job.Job:
     clip=1.0,
     final_rate=0.1,
     threads=args.threads,
+    accumulate=args.accumulate,
   )
 
 

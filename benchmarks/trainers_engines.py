@@ -15,6 +15,7 @@ import sys
 import time
 from importlib import metadata
 
+import as_command  # noqa: F401
 import trainers_job
 import trainers_peers
 

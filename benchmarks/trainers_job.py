@@ -23,6 +23,7 @@ class Job:
   clip: float
   final_rate: float
   threads: int
+  accumulate: int = 1  # micro-batches of hf
 
   def chosen(self, step: int) -> list[tuple[list[int], list[int]]]:
     """The examples of a step, the same for all trainers."""

@@ -14,7 +14,8 @@ PAD, IGNORED = 0, -100
 
 
 def hf(job: Job):
-  """The step of transformers' Trainer: rows padded to the batch's longest."""
+  """The step of transformers' Trainer: rows padded to the longest beside them,
+  in as many micro-batches (its gradient_accumulation_steps) as the job says."""
   import torch
   import transformers
 
@@ -45,8 +46,8 @@ def hf(job: Job):
     final_rate=job.final_rate,
   )
 
-  def one(step):
-    rows = job.chosen(step)
+  def backward(rows, targets):
+    """Adds gradients of these rows; their share of the batch's loss."""
     longest = max(len(prompt) + len(target) for prompt, target in rows)
     tokens = torch.full((len(rows), longest), PAD)
     labels = torch.full((len(rows), longest), IGNORED)
@@ -56,16 +57,29 @@ def hf(job: Job):
       tokens[n, :end] = torch.tensor(prompt + target)
       labels[n, len(prompt) : end] = torch.tensor(target)
       mask[n, :end] = 1
+    loss = model(
+      input_ids=tokens,
+      attention_mask=mask,
+      labels=labels,
+      use_cache=False,
+      num_items_in_batch=targets,
+    ).loss
+    loss.backward()
+    return float(loss.detach())
+
+  def one(step):
+    rows = job.chosen(step)
+    targets = sum(len(target) for _, target in rows)
     for group in stepper.param_groups:
       group['lr'] = float(rate(step))
-    loss = model(
-      input_ids=tokens, attention_mask=mask, labels=labels, use_cache=False
-    ).loss
     stepper.zero_grad()
-    loss.backward()
+    size = job.batch // job.accumulate
+    loss = sum(
+      backward(rows[n : n + size], targets) for n in range(0, len(rows), size)
+    )
     torch.nn.utils.clip_grad_norm_(model.parameters(), job.clip)
     stepper.step()
-    return float(loss.detach())
+    return loss
 
   def train(first, count):
     return [one(step) for step in range(first, first + count)]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from etils import epath
 
-from restpg_jax import config, errors, settings
+from restpg_jax import config, errors, heap, settings
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 75  # exit codes
 NO_WORKDIR = (
@@ -196,6 +196,7 @@ def main(argv: Sequence[str]) -> int:
 
 def console() -> None:
   """The console script `restpg`."""
+  heap.keep()
   sys.exit(main(sys.argv[1:]))
 
 
