@@ -256,6 +256,7 @@ def show(job, workers) -> None:
     f'{np.mean(tokens):.0f} tokens in the mean, {job.longest} at most, '
     f'{job.threads} threads\n'
     f'{"":<8}{"examples/s":>12}{"examples/CPU s":>16}{"ours is":>10}'
+    f'{"faults a step":>16}'
   )
   median = {
     name: {
@@ -270,7 +271,8 @@ def show(job, workers) -> None:
       continue
     speed, busy = median[name].values()
     times = median.get('ours', median[name])['examples/s'] / speed
-    print(f'{name:<8}{speed:>12.2f}{busy:>16.2f}{times:>9.1f}x')
+    faults = statistics.median(r['faults'] / r['steps'] for r in worker.rounds)
+    print(f'{name:<8}{speed:>12.2f}{busy:>16.2f}{times:>9.1f}x{faults:>16,.0f}')
 
 
 def curves(job, workers) -> None:

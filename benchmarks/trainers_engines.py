@@ -3,14 +3,16 @@
   PYTHON benchmarks/trainers_engines.py NAME JOB.json
 
 NAME is one of ENGINES. Reads lines from standard input, {"first": 3, "count":
-5}, and answers each with a line, {"seconds": .., "cpu_seconds": .., "losses":
-[..]}, of these optimizer steps. A first line, {"ready": .., "losses": ..}, says
-that all is compiled, by the job's `warm` first steps, and names the packages.
+5}, and answers each with a line, {"seconds": .., "cpu_seconds": .., "faults":
+.., "losses": [..]}, of these optimizer steps; faults: of pages of memory. A
+first line, {"ready": .., "losses": ..}, says that all is compiled, by the job's
+`warm` first steps, and names the packages.
 """
 
 import json
 import os
 import pathlib
+import resource
 import sys
 import time
 from importlib import metadata
@@ -95,14 +97,19 @@ def main(name: str, path: str) -> None:
   print(ready, file=answers, flush=True)
   for line in sys.stdin:
     asked = json.loads(line)
-    began, busy = time.monotonic(), time.process_time()
+    began, busy, before = time.monotonic(), time.process_time(), faults()
     losses = train(asked['first'], asked['count'])
     answer = {
       'seconds': time.monotonic() - began,
       'cpu_seconds': time.process_time() - busy,
+      'faults': faults() - before,
       'losses': losses,
     }
     print(json.dumps(answer), file=answers, flush=True)
+
+
+def faults() -> int:
+  return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
 if __name__ == '__main__':
