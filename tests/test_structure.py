@@ -20,7 +20,7 @@ LAYERS = (  # imports go down this list, never up or sideways
     *('rewards', 'training', 'parallel'),
   ),
   ('config', 'assets'),
-  ('types', 'errors', 'heap'),
+  ('types', 'errors', 'heap', 'storage'),
 )
 DOORS = {  # package -> the only modules that may import it
   'absl': ('settings',),
