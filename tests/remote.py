@@ -15,7 +15,6 @@ import pathlib
 import shutil
 import uuid
 
-import orbax.checkpoint as ocp
 import pytest
 from etils import epath
 from etils.epath import backend, gpath
@@ -134,11 +133,10 @@ class Backend(backend._TfBackend):
 
 @pytest.fixture
 def bucket(tmp_path_factory, monkeypatch) -> Bucket:
-  """gs://.. is a folder, bucket.local('gs://b/x') a file of it, while it lasts.
-
-  from tests.remote import bucket  # noqa: F401, a fixture
-  """
+  """gs://.. is a folder; bucket.local('gs://b/x') is a file of it."""
   pytest.importorskip('tensorflow')
+  import orbax.checkpoint as ocp  # seconds, which most tests need not wait
+
   made = Bucket(tmp_path_factory.mktemp('buckets'))
   epaths = Backend(made)
   monkeypatch.setattr(backend, 'tf_backend', epaths)

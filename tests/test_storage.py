@@ -6,13 +6,12 @@ import pytest
 from etils import epath
 
 from restpg_jax import storage
-from tests.remote import bucket  # noqa: F401, a fixture
 
 DATA = b'one\ntwo, longer\n\nlast'
 
 
 @pytest.fixture(params=['local', 'remote'])
-def path(request, tmp_path, bucket):  # noqa: F811
+def path(request, tmp_path, bucket):
   folder = tmp_path if request.param == 'local' else 'gs://b/deep/down'
   path = epath.Path(folder) / 'a.txt'
   path.write_bytes(DATA)
@@ -33,7 +32,7 @@ def test_a_remote_file_reads_as_a_local_one_does(path):
     assert not file.closed and file.readable() and file.seekable()
 
 
-def test_only_what_is_asked_for_is_read(bucket):  # noqa: F811
+def test_only_what_is_asked_for_is_read(bucket):
   path = epath.Path('gs://b/large')
   path.write_bytes(bytes(range(256)) * (5 << 12))  # 5 MiB
   with storage.opened(path) as file:

@@ -19,7 +19,7 @@ import mailparser
 from etils import epath
 from mailparser import exceptions
 
-from restpg_jax import errors
+from restpg_jax import errors, storage
 from restpg_jax.data import cleaning, files, json_rows, longlamp, rows
 
 SPLITS = ('train', 'dev', 'test')
@@ -183,7 +183,7 @@ def _members(
   archive: epath.Path, wanted: set[str]
 ) -> Iterator[tuple[str, bytes]]:
   try:
-    with archive.open('rb') as f, zipfile.ZipFile(f) as members:
+    with storage.opened(archive) as f, zipfile.ZipFile(f) as members:
       for name in members.namelist():
         id = name.rpartition('/')[2]
         if id in wanted:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from etils import epath
 
-from restpg_jax import errors
+from restpg_jax import errors, storage
 from restpg_jax.data import rows
 
 PIECE = 1 << 20  # bytes read at once
@@ -27,7 +27,7 @@ DECODER = json.JSONDecoder()
 def lines(path: epath.Path, unusable: rows.Unusable = rows.stop) -> rows.Rows:
   """Each (place, row) of a file with an object a line; blank ones are none."""
   number, size = 1, max(path.stat().length, 1)
-  with path.open('rb') as f:
+  with storage.opened(path) as f:
     for line, data in enumerate(_lines(f), 1):
       place = rows.Place(str(path), number, line, f.tell() / size)
       try:
@@ -48,7 +48,7 @@ def items(path: epath.Path, unusable: rows.Unusable = rows.stop) -> rows.Rows:
   A row that is no JSON is always an InputError: where it ends is not known.
   """
   number, size = 0, max(path.stat().length, 1)
-  with path.open('rb') as f:
+  with storage.opened(path) as f:
     text = _Text(capped(iter(functools.partial(f.read, PIECE), b'')))
     if text.next() != '[':
       raise errors.InputError(
@@ -78,7 +78,7 @@ def items(path: epath.Path, unusable: rows.Unusable = rows.stop) -> rows.Rows:
 
 def whole(path: epath.Path) -> object:
   """The value of a file that is read at once."""
-  with path.open('rb') as f:
+  with storage.opened(path) as f:
     data = b''.join(capped(iter(functools.partial(f.read, PIECE), b'')))
   return parse(decoded(data, path), path)
 

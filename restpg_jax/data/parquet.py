@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from etils import epath
 
-from restpg_jax import errors
+from restpg_jax import errors, storage
 from restpg_jax.data import rows
 
 BATCH = (
@@ -31,7 +31,7 @@ def read(
   """
   number = 0
   try:
-    with path.open('rb') as f:
+    with storage.opened(path) as f:
       file = pq.ParquetFile(f, buffer_size=1 << 20, pre_buffer=False)
       total = max(file.metadata.num_rows, 1)
       for batch in _batches(file, fields, items):
@@ -51,7 +51,7 @@ def read(
 def size(path: epath.Path) -> int:
   """Bytes of all columns, uncompressed."""
   try:
-    with path.open('rb') as f:
+    with storage.opened(path) as f:
       data = pq.ParquetFile(f).metadata
       return sum(
         data.row_group(n).total_byte_size for n in range(data.num_row_groups)

@@ -1,11 +1,13 @@
 """Splits that `prepare` wrote: rows by random access, without TensorFlow."""
 
-from collections.abc import Sequence
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
 
 import tensorflow_datasets as tfds
 from etils import epath
 
-from restpg_jax import errors
+from restpg_jax import errors, storage
 from restpg_jax.data import rows
 
 
@@ -16,27 +18,47 @@ def read(
 
   folder: of a version, for instance longlamp/product_review_user/1.0.0
   """
-  source, metadata = opened(folder, split)
-  if metadata['max_text'] < max_text:
-    raise errors.InputError(
-      f'{folder}: data.max_text is {max_text}, but its texts were cut to '
-      f'{metadata["max_text"]} characters; prepare it again, or set '
-      f'--config.data.max_text={metadata["max_text"]}'
-    )
-  for name, number in metadata['counts'][split].items():
-    if name != 'rows':
-      counts[name] = counts.get(name, 0) + number
-  for number in range(len(source)):
-    place = rows.Place(str(folder), number + 1, share=number / len(source))
-    try:
-      found = source[number]
-    except Exception as error:  # of ArrayRecord's own kinds
-      raise _damaged(folder, split, error) from error
-    yield place, _row(found)
+  with _local(folder, split) as copy:
+    source, metadata = opened(copy, split, named=folder)
+    if metadata['max_text'] < max_text:
+      raise errors.InputError(
+        f'{folder}: data.max_text is {max_text}, but its texts were cut to '
+        f'{metadata["max_text"]} characters; prepare it again, or set '
+        f'--config.data.max_text={metadata["max_text"]}'
+      )
+    for name, number in metadata['counts'][split].items():
+      if name != 'rows':
+        counts[name] = counts.get(name, 0) + number
+    for number in range(len(source)):
+      place = rows.Place(str(folder), number + 1, share=number / len(source))
+      try:
+        found = source[number]
+      except Exception as error:  # of ArrayRecord's own kinds
+        raise _damaged(folder, split, error) from error
+      yield place, _row(found)
 
 
-def opened(folder: epath.Path, split: str) -> tuple[Sequence[dict], dict]:
-  """The rows of a split, by number, as TFDS has them; and the metadata."""
+@contextlib.contextmanager
+def _local(folder: epath.Path, split: str) -> Iterator[epath.Path]:
+  """The folder, or a copy of what a split needs: ArrayRecord opens files of
+  this machine only."""
+  if not storage.remote(folder):
+    yield folder
+    return
+  with tempfile.TemporaryDirectory() as copy:
+    for path in folder.iterdir():
+      if path.suffix == '.json' or f'-{split}.' in path.name:
+        path.copy(epath.Path(copy) / path.name)
+    yield epath.Path(copy)
+
+
+def opened(
+  folder: epath.Path, split: str, *, named: epath.PathLike
+) -> tuple[Sequence[dict], dict]:
+  """The rows of a split, by number, as TFDS has them; and the metadata.
+
+  named: how messages call the folder.
+  """
   try:
     builder = tfds.builder_from_directory(folder)
     source = builder.as_data_source(split)
@@ -44,7 +66,7 @@ def opened(folder: epath.Path, split: str) -> tuple[Sequence[dict], dict]:
     if len(source) != expected:
       raise ValueError(f'{len(source)} of {expected} rows')
   except Exception as error:  # of TFDS's and ArrayRecord's own kinds
-    raise _damaged(folder, split, error) from error
+    raise _damaged(named, split, error) from error
   return source, builder.info.metadata
 
 
@@ -61,7 +83,7 @@ def _row(found: dict) -> dict:
 
 
 def _damaged(
-  folder: epath.Path, split: str, error: Exception
+  folder: epath.PathLike, split: str, error: Exception
 ) -> errors.InputError:
   return errors.InputError(
     f'{folder}: split {split!r} cannot be read ({errors.reason(error)[:200]}); '
