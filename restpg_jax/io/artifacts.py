@@ -24,7 +24,7 @@ from typing import Any
 
 from etils import epath
 
-from restpg_jax import assets, config
+from restpg_jax import assets, config, storage
 from restpg_jax.io import records
 
 DONE = 'DONE.json'
@@ -223,7 +223,7 @@ def _file_content(path: str, size: int, changed: int) -> str:
 
 
 def _version(path: epath.Path) -> tuple[int, int]:
-  if '://' in os.fspath(path):
+  if storage.remote(path):
     found = path.stat()
     return found.length, found.mtime
   found = os.stat(path)

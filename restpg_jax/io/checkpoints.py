@@ -12,7 +12,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
-from restpg_jax import errors
+from restpg_jax import errors, storage
 from restpg_jax.io import shapes
 from restpg_jax.models import decoder
 
@@ -48,7 +48,7 @@ def save_tree(path, tree) -> None:
   """Atomic: Orbax renames a finished folder into place."""
   with ocp.StandardCheckpointer() as checkpointer:
     checkpointer.save(
-      epath.Path(path).absolute(), jax.tree.map(np.asarray, tree), force=True
+      storage.absolute(path), jax.tree.map(np.asarray, tree), force=True
     )
 
 
@@ -57,7 +57,7 @@ def load_tree(path, like=None):
 
   Raises InputError where the tree is not one like that.
   """
-  path = epath.Path(path).absolute()
+  path = storage.absolute(path)
   with ocp.StandardCheckpointer() as checkpointer:
     found = _metadata(checkpointer, path)
     if like is not None:
@@ -110,7 +110,7 @@ class Saver:
     Returns when the arrays are copied from their devices.
     """
     self.wait()
-    folder = epath.Path(folder).absolute()
+    folder = storage.absolute(folder)
     model = folder / 'model'
     model.mkdir(parents=True, exist_ok=True)
     self._params.save(model / 'params', params, force=True)
@@ -147,7 +147,7 @@ class Tree:
 
   def __init__(self, path: epath.PathLike):
     """Raises InputError where Orbax finds no tree there."""
-    self._path = epath.Path(path).absolute()
+    self._path = storage.absolute(path)
     self._orbax = ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
     with ocp.StandardCheckpointer() as checkpointer:
       tree = _metadata(checkpointer, self._path)

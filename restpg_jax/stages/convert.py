@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from restpg_jax import assets, config, errors
+from restpg_jax import assets, config, errors, storage
 from restpg_jax.io import artifacts, checkpoints, records, tensors, weights
 from restpg_jax.models import formats, hf_config
 from restpg_jax.stages import card, language, train
@@ -67,14 +67,14 @@ def find(source: str, method: str = '') -> card.Origin:
     path = path / 'checkpoints' / f'step_{done[-1]}'
   if (path / 'model' / weights.MODEL).exists():
     path = path / 'model'
-  above = [path, *path.absolute().parents]
+  above = _above(path)
   stage = next((p for p in above if (p / artifacts.DONE).exists()), None)
   workdir = next((p for p in above if (p / 'methods').is_dir()), None)
   if stage is None:
     return card.Origin(path)
   done = records.read_json(stage / artifacts.DONE)
   policies = list(_policies(workdir)) if workdir else []
-  of = next((p for p in policies if p.folder.absolute() == stage), None)
+  of = next((p for p in policies if storage.absolute(p.folder) == stage), None)
   return card.Origin(
     path,
     tokenizer=_tokenizer(done),
@@ -83,6 +83,14 @@ def find(source: str, method: str = '') -> card.Origin:
     method=of.method if of and path.name == 'model' else None,
     t=of.t if of else 0,
   )
+
+
+def _above(path: epath.Path) -> list[epath.Path]:
+  """A folder and all that it is in; of a remote one, up to its bucket."""
+  above = [path, *storage.absolute(path).parents]
+  if storage.remote(path):
+    return [p for p in above if len(p.parts) > 2]  # /, gs, bucket
+  return above
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +137,7 @@ def _policies(workdir: epath.Path) -> Iterator[Policy]:
 
 
 def _age(path: epath.Path) -> tuple[int, str]:
-  if '://' in os.fspath(path):
+  if storage.remote(path):
     return path.stat().mtime, path.name
   return os.stat(path).st_mtime_ns, path.name
 
@@ -151,7 +159,7 @@ def _check(export: config.Export) -> None:
     raise errors.InputError(
       f'--dtype={export.dtype}: known are {", ".join(DTYPES)}'
     )
-  if '://' in export.to:
+  if storage.remote(export.to):
     raise errors.InputError(
       f'--to={export.to}: give a local folder and copy it from there'
     )

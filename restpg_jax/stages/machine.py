@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from etils import epath
 
-from restpg_jax import config
+from restpg_jax import config, storage
 from restpg_jax.io import artifacts
 from restpg_jax.models import formats
 from restpg_jax.parallel import layout as layouts
@@ -66,7 +66,7 @@ def memory() -> Finding:
 
 def disk(cfg: config.Config, workdir: epath.PathLike, *, fits: int) -> Finding:
   """Whether the weights that a run writes have room; it trains `fits` times."""
-  if '://' in os.fspath(workdir):
+  if storage.remote(workdir):
     said = f'{workdir}: its room is not known here'
     return Finding('disk', findings.OK, said)
   path = epath.Path(workdir)

@@ -35,6 +35,23 @@ with checkpoints.Saver() as saver:
 """
 
 
+def test_a_remote_path_does_not_become_a_folder_here(
+  bucket, tmp_path, monkeypatch
+):
+  monkeypatch.chdir(tmp_path)
+  tree = {'w': np.arange(3.0)}
+  checkpoints.save_model('gs://b/one', tree, SIZE)
+  with checkpoints.Saver() as saver:
+    saver.save('gs://b/two', tree, tree, SIZE)
+  assert list(tmp_path.iterdir()) == []
+  for name in ('one', 'two/model'):
+    params, size = checkpoints.load_model(f'gs://b/{name}')
+    np.testing.assert_array_equal(params['w'], tree['w'])
+    tensors = checkpoints.Tree(f'gs://b/{name}/params')
+    np.testing.assert_array_equal(tensors.read('w'), tree['w'])
+    assert size == SIZE
+
+
 def test_a_model_comes_back_bit_for_bit_and_may_be_written_again(tmp_path):
   # A run killed behind the model but before DONE.json writes it once more.
   for value in (0.1, 0.2):
