@@ -36,6 +36,30 @@ def opened(path: epath.PathLike) -> Iterator[BinaryIO]:
     yield file
 
 
+@contextlib.contextmanager
+def replacing(path: epath.PathLike) -> Iterator[Any]:
+  """A binary file beside `path` that takes its place when all went well."""
+  path = epath.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  new = path.parent / f'{path.name}.tmp'
+  try:
+    with new.open('wb') as file:
+      file.write(b'')  # in a bucket a file without any write is none
+      yield file
+      flush(file, new)
+    new.replace(path)
+  except BaseException:
+    new.unlink(missing_ok=True)
+    raise
+
+
+def flush(file: Any, path: epath.Path) -> None:
+  """On the disk when this returns; an object is whole when it is closed."""
+  if not remote(path):
+    file.flush()
+    os.fsync(file.fileno())
+
+
 class _Remote(io.RawIOBase):
   """Stands on read(n) and seek(position) alone; reads only what is asked."""
 

@@ -64,6 +64,8 @@ class Shown(abc.ABC):
     pace = self._meter.now()
     if pace.made > self._logged.made:
       self._write(pace)
+    if self._log:
+      self._log.close()
 
   @abc.abstractmethod
   def _begin(self, pace: speed.Pace) -> None:

@@ -4,7 +4,6 @@ One item a line, UTF-8, strict JSON (no NaN), so that `jq` reads them. Paths
 go through epath: gs:// works where a local path does.
 """
 
-import contextlib
 import dataclasses
 import functools
 import io
@@ -18,13 +17,16 @@ from typing import Any, TypeVar
 
 from etils import epath
 
+from restpg_jax import storage
+from restpg_jax.io import parts
+
 T = TypeVar('T')
 
 
 def write(path: epath.PathLike, items: Iterable[Any]) -> int:
   """Writes a line for each item; returns how many. The file appears whole."""
   count = 0
-  with _replacing(path) as file:
+  with storage.replacing(path) as file:
     for item in items:
       file.write(encoded(item))
       count += 1
@@ -33,14 +35,14 @@ def write(path: epath.PathLike, items: Iterable[Any]) -> int:
 
 def read(path: epath.PathLike, cls: type[T]) -> Iterator[T]:
   """The items of a file that `write` or `Appender` made, in order."""
-  with epath.Path(path).open('rb') as file:
+  with storage.opened(path) as file:
     for number, line in enumerate(file, 1):
       yield item(line, cls, f'{os.fspath(path)}, line {number}')
 
 
 def write_json(path: epath.PathLike, value: Any) -> None:
   """Writes one indented JSON value. The file appears whole."""
-  with _replacing(path) as file:
+  with storage.replacing(path) as file:
     file.write(_json(value, indent=2) + b'\n')
 
 
@@ -57,12 +59,14 @@ class Appender:
 
   `done` holds the items found when it was opened. A last line that was torn
   (killed while writing) is dropped from the file; a batch of which only the
-  first lines were written keeps those.
+  first lines were written keeps those. In a bucket a kill can lose what came
+  in the last parts.SECONDS; there it must be closed.
   """
 
   def __init__(self, path: epath.PathLike, cls: type):
     self._path = epath.Path(path)
     self._path.parent.mkdir(parents=True, exist_ok=True)
+    parts.join(self._path)
     content = self._path.read_bytes() if self._path.exists() else b''
     lines = io.BytesIO(content).readlines()  # only b'\n' ends a line
     if lines and not _whole(lines[-1]):
@@ -72,13 +76,13 @@ class Appender:
       item(line, cls, f'{self._path}, line {number}')
       for number, line in enumerate(lines, 1)
     ]
+    self._tail = parts.Tail(self._path)
+    self.flush, self.close = self._tail.flush, self._tail.close
 
   def append(self, items: Sequence[Any]) -> None:
-    """Adds a line for each item; on disk when this returns."""
-    lines = b''.join(map(encoded, items))
-    with self._path.open('ab') as file:
-      file.write(lines)
-      flush(file, self._path)
+    """Adds a line for each item; on disk when this returns or, in a bucket,
+    when `flush` or `close` does."""
+    self._tail.add(b''.join(map(encoded, items)))
 
 
 def plain(value: Any) -> Any:
@@ -114,7 +118,7 @@ def encoded(item: Any) -> bytes:
 
 def drop(path: epath.Path, numbers: set[int]) -> None:
   """Takes these lines, counted from 1, out of a file."""
-  with path.open('rb') as old, _replacing(path) as new:
+  with storage.opened(path) as old, storage.replacing(path) as new:
     for number, line in enumerate(old, 1):
       if number not in numbers:
         new.write(line)
@@ -156,25 +160,3 @@ def _whole(line: bytes) -> bool:
   except ValueError:
     return False
   return True
-
-
-@contextlib.contextmanager
-def _replacing(path: epath.PathLike) -> Iterator[Any]:
-  """A binary file beside `path` that takes its place when all went well."""
-  path = epath.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  new = path.parent / f'{path.name}.tmp'
-  try:
-    with new.open('wb') as file:
-      yield file
-      flush(file, new)
-    new.replace(path)
-  except BaseException:
-    new.unlink(missing_ok=True)
-    raise
-
-
-def flush(file: Any, path: epath.Path) -> None:
-  file.flush()
-  if '://' not in os.fspath(path):
-    os.fsync(file.fileno())

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from etils import epath
 
 from restpg_jax import errors
-from restpg_jax.io import records
+from restpg_jax.io import parts, records
 
 T = TypeVar('T')
 SEALED = re.compile(rb'(.*), "crc": "([0-9a-f]{8})"}\n', re.DOTALL)
@@ -26,7 +26,8 @@ class Shards(Generic[T]):
   A last line that a kill tore is dropped when the folder is opened. Any other
   line that is not as it was written is named in a DataWarning and dropped, so
   only its item is made again. An item may so stand there twice; the first
-  counts.
+  counts. In a bucket files grow by parts (io/parts.py): the block of a `with`
+  ends when all is there, a kill costs the items of the last parts.SECONDS.
   """
 
   def __init__(self, folder: epath.PathLike, cls: type[T], *, host: int):
@@ -34,7 +35,8 @@ class Shards(Generic[T]):
     self._folder.mkdir(parents=True, exist_ok=True)
     self._path = self._folder / f'{host:05}.jsonl'
     self._known = {}  # path -> its length now, numbers of lines to pass over
-    for path in sorted(self._folder.glob('*.jsonl')):
+    parts.join(self._path)
+    for path in sorted({*map(parts.whole, self._folder.glob('*.jsonl'))}):
       end, torn, damaged = _faults(path)
       if damaged:
         _warn(path, damaged)
@@ -43,7 +45,14 @@ class Shards(Generic[T]):
         records.drop(path, bad)
         end, bad = path.stat().length, set()
       self._known[path] = end, bad
-    self._end, _ = self._known.get(self._path, (0, ()))
+    self._tail = parts.Tail(self._path)
+    self.flush = self._tail.flush
+
+  def __enter__(self) -> 'Shards[T]':
+    return self
+
+  def __exit__(self, *exception) -> None:
+    self._tail.close()
 
   def __iter__(self) -> Iterator[T]:
     return (item for *_, item in self.placed())
@@ -51,25 +60,19 @@ class Shards(Generic[T]):
   def placed(self) -> Iterator[tuple[epath.Path, int, T]]:
     """File, offset and item, of all that was there when this was opened."""
     for path, (end, bad) in self._known.items():
-      offset = 0
-      with path.open('rb') as file:
-        for number, line in enumerate(file, 1):
-          if offset == end:  # another host goes on
-            break
-          if number not in bad:
-            where = f'{os.fspath(path)}, line {number}'
-            yield path, offset, _item(line, self._cls, where)
-          offset += len(line)
+      for number, (offset, line) in enumerate(parts.lines(path), 1):
+        if offset >= end:  # another host goes on
+          break
+        if number not in bad:
+          where = f'{os.fspath(path)}, line {number}'
+          yield path, offset, _item(line, self._cls, where)
 
   def append(self, items: Sequence[T]) -> list[tuple[epath.Path, int]]:
-    """Adds a line for each item, on disk when this returns: where they are."""
+    """Adds a line for each item; returns where they are."""
     lines = list(map(_sealed, items))
-    with self._path.open('ab') as file:
-      file.write(b''.join(lines))
-      records.flush(file, self._path)
-    ends = list(itertools.accumulate(map(len, lines), initial=self._end))
-    self._end = ends.pop()
-    return [(self._path, offset) for offset in ends]
+    begin = self._tail.add(b''.join(lines))
+    *offsets, _ = itertools.accumulate(map(len, lines), initial=begin)
+    return [(self._path, offset) for offset in offsets]
 
 
 class Shelf(Generic[T]):
@@ -95,8 +98,13 @@ class Shelf(Generic[T]):
   def __contains__(self, key: Hashable) -> bool:
     return any(key in of_file for of_file in self._offset.values())
 
+  def __enter__(self) -> 'Shelf[T]':
+    return self
+
+  def __exit__(self, *exception) -> None:
+    self._shards.__exit__(*exception)
+
   def append(self, items: Sequence[T]) -> None:
-    """On disk when this returns."""
     places = self._shards.append(items)
     for (path, offset), item in zip(places, items, strict=True):
       self._note(path, offset, item)
@@ -109,12 +117,12 @@ class Shelf(Generic[T]):
       for path, of_file in [self._file_of(key)]
     ]
     found: list[Any] = [None] * len(keys)
+    self._shards.flush()
     for path, of_file in itertools.groupby(sorted(places), lambda p: p[0]):
-      with path.open('rb') as file:
+      with parts.reader(path) as read:
         for _, offset, n in of_file:
-          file.seek(offset)
           where = f'{os.fspath(path)}, byte {offset}'
-          found[n] = _item(file.readline(), self._cls, where)
+          found[n] = _item(read(offset)[1], self._cls, where)
     return found
 
   def _file_of(self, key: Hashable) -> tuple[epath.Path, dict]:
@@ -147,11 +155,10 @@ def _item(line: bytes, cls: type[T], where: str) -> T:
 def _faults(path: epath.Path) -> tuple[int, list[int], list[int]]:
   """The file's length, numbers of torn and of damaged lines."""
   bad, end, number, line = [], 0, 0, b''
-  with path.open('rb') as file:
-    for number, line in enumerate(file, 1):
-      end += len(line)
-      if _unsealed(line) is None:
-        bad.append(number)
+  for number, (offset, line) in enumerate(parts.lines(path), 1):
+    end = offset + len(line)
+    if _unsealed(line) is None:
+      bad.append(number)
   ends_torn = bool(bad) and bad[-1] == number and _torn(line)
   return (end, bad[-1:], bad[:-1]) if ends_torn else (end, [], bad)
 

@@ -64,9 +64,12 @@ def choose(trained, examples, *, out, cfg: Settings, layout) -> dict:
   log = shards.Shards(out / 'answers', Answered, host=jax.process_index())
   done = {(a.step, a.sample.example_id, a.sample.j): a for a in log}
   expected = len(candidates) * len(examples) * cfg.answer.m
-  with progress.bar(
-    expected, 'answers', 'choose', len(done), log=out / 'metrics.jsonl'
-  ) as shown:
+  with (
+    log,
+    progress.bar(
+      expected, 'answers', 'choose', len(done), log=out / 'metrics.jsonl'
+    ) as shown,
+  ):
     for n in candidates:
       old = {(e, j) for step, e, j in done if step == n}
       if len(old) < len(examples) * cfg.answer.m:

@@ -66,13 +66,16 @@ def draw(policy, examples, *scored, out, cfg: Settings, layout) -> dict:
   full = settled(scored, cfg)
   ids = [e.id for e in read() if e.id not in full]
   keys = [(id, j) for id in ids for j in indices(cfg)]
-  with progress.bar(
-    len(keys),
-    'samples',
-    f'{cfg.purpose}{cfg.iteration}',
-    sum(key in drawn for key in keys),
-    log=out / 'metrics.jsonl',
-  ) as shown:
+  with (
+    drawn,
+    progress.bar(
+      len(keys),
+      'samples',
+      f'{cfg.purpose}{cfg.iteration}',
+      sum(key in drawn for key in keys),
+      log=out / 'metrics.jsonl',
+    ) as shown,
+  ):
     for harvest in missing(
       writer, read(), cfg, extent=extent, done=drawn, full=full
     ):

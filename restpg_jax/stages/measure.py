@@ -52,13 +52,16 @@ def measure(examples, answers, *, out, cfg: Settings, layout) -> dict:
     out / 'measured', Measured, host=jax.process_index(), key=draw.name
   )
   new = [s for s in drawn if draw.name(s) not in known]
-  with progress.bar(
-    len(drawn),
-    'answers',
-    'measure',
-    len(drawn) - len(new),
-    log=out / 'metrics.jsonl',
-  ) as shown:
+  with (
+    known,
+    progress.bar(
+      len(drawn),
+      'answers',
+      'measure',
+      len(drawn) - len(new),
+      log=out / 'metrics.jsonl',
+    ) as shown,
+  ):
     measured = numbers(new, by_id, cfg, build(cfg, layout, out))
     while piece := list(itertools.islice(measured, PIECE)):
       known.append(piece)

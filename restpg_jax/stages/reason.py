@@ -45,9 +45,12 @@ def reason(examples, *, out, cfg: Settings, layout) -> dict:
     tried.add((t.example_id, t.j))
     if usable(t.text, output):
       good.setdefault(t.example_id, t)
-  with progress.bar(
-    len(examples), 'examples', 'reason', len(good), log=out / 'metrics.jsonl'
-  ) as shown:
+  with (
+    log,
+    progress.bar(
+      len(examples), 'examples', 'reason', len(good), log=out / 'metrics.jsonl'
+    ) as shown,
+  ):
     for j in range(settings.tries):
       left = [
         e for e in examples if e.id not in good and (e.id, j) not in tried

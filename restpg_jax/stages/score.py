@@ -166,14 +166,17 @@ def rewards_of(
   def rewards(names):
     return [r for q in names for r in [known[q]] * times[q]]
 
-  with progress.bar(
-    len(times),
-    'answers',
-    'score',
-    len(old),
-    accept=accept,
-    log=out / 'metrics.jsonl',
-  ) as shown:
+  with (
+    log,
+    progress.bar(
+      len(times),
+      'answers',
+      'score',
+      len(old),
+      accept=accept,
+      log=out / 'metrics.jsonl',
+    ) as shown,
+  ):
     shown.update(0, rewards=rewards(old))
     read = 0
     for piece in pieces(questions(), known):

@@ -1,5 +1,6 @@
 """SFT and M-step: the same reward-weighted training from a given start."""
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -82,6 +83,7 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
   first = saved = int(state.step)
   with (
     checkpoints.Saver() as saver,
+    contextlib.closing(log),
     progress.bar(settings.steps, 'steps', 'train', first) as shown,
   ):
     following = reads.step(first) if first < settings.steps else None
@@ -102,6 +104,7 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
         if done not in logged:
           log.append([line])
       if done % settings.checkpoint_every == 0 or done == settings.steps:
+        log.flush()  # its steps are not made again
         save(saver, out, done, state, size, made)
         saved = done
   *_, last = records.read(out / 'metrics.jsonl', Log)

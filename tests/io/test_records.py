@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from etils import epath
 
 from restpg_jax import types
 from restpg_jax.io import records
@@ -124,6 +125,26 @@ def test_appender_goes_on_after_every_possible_tear(tmp_path):
     assert again.done == three[:kept]
     again.append(three[kept:])
     assert path.read_bytes() == whole
+
+
+def test_in_a_bucket_a_file_without_lines_is_there_and_empty(bucket):
+  path = 'gs://b/new/a.jsonl'
+  assert records.write(path, []) == 0
+  assert list(records.read(path, types.Trajectory)) == []
+
+
+def test_in_a_bucket_an_appender_loses_the_last_seconds_of_a_kill(bucket):
+  path = epath.Path('gs://b/new/a.jsonl')
+  three = [dataclasses.replace(TRAJECTORY, j=j) for j in range(3)]
+  killed = records.Appender(path, types.Trajectory)
+  killed.append(three[:1])
+  killed.append(three[1:])  # within parts.SECONDS: it waits
+  again = records.Appender(path, types.Trajectory)
+  assert again.done == three[:1]
+  again.append(three[1:])
+  again.close()
+  assert list(records.read(path, types.Trajectory)) == three
+  assert list(path.parent.iterdir()) == [path]
 
 
 def test_appender_drops_a_last_line_of_zeros(tmp_path):

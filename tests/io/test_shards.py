@@ -6,6 +6,7 @@ import random
 import warnings
 
 import pytest
+from etils import epath
 
 from restpg_jax import errors, types
 from restpg_jax.io import shards as store
@@ -131,6 +132,51 @@ def test_what_another_host_adds_meanwhile_is_not_read(tmp_path):
   shards(tmp_path, 1).append(THREE[1:])
   (tmp_path / '00002.jsonl').write_bytes(b'{"torn')
   assert list(opened) == THREE[:1]
+
+
+def test_in_a_bucket_the_bytes_are_the_same_in_the_end(bucket, tmp_path):
+  for folder in (tmp_path, 'gs://b/drawn'):
+    with shards(folder) as one, shards(folder, 1) as other:
+      for n, item in enumerate(THREE):
+        (one, other)[n % 2].append([item])
+  for name in ('00000.jsonl', '00001.jsonl'):
+    local = tmp_path / name
+    assert epath.Path(f'gs://b/drawn/{name}').read_bytes() == local.read_bytes()
+  assert list(shards('gs://b/drawn')) == [THREE[0], THREE[2], THREE[1]]
+  assert len([*epath.Path('gs://b/drawn').iterdir()]) == 2
+
+
+def test_in_a_bucket_a_kill_costs_the_last_seconds_and_all_hosts_see_the_rest(
+  bucket,
+):
+  killed = shards('gs://b/drawn', 1)
+  killed.append(THREE[:1])
+  killed.append(THREE[1:])  # within parts.SECONDS: it waits
+  other = shards('gs://b/drawn', 0)
+  with shards('gs://b/drawn', 1) as again:  # joins its parts
+    assert list(other) == list(again) == THREE[:1]
+    again.append(THREE[1:])
+  assert list(shards('gs://b/drawn', 0)) == THREE
+
+
+def test_a_damaged_part_costs_its_own_items(bucket):
+  with shards('gs://b/drawn') as one:
+    one.append(THREE[:2])
+  path = epath.Path('gs://b/drawn/00000.jsonl')
+  path.write_bytes(path.read_bytes().replace(b'"j": 1', b'"j": 7'))
+  with pytest.warns(errors.DataWarning, match='00000.jsonl, line 2: damaged'):
+    again = shards('gs://b/drawn')
+  with again:
+    again.append(THREE[1:])
+  assert list(shards('gs://b/drawn')) == THREE
+
+
+def test_a_shelf_in_a_bucket_gives_what_still_waits(bucket):
+  with shelf('gs://b/drawn') as opened:
+    for item in THREE:
+      opened.append([item])
+    assert opened.get([2, 0, 1]) == [THREE[2], THREE[0], THREE[1]]
+  assert opened.get([1]) == THREE[1:2]  # the parts are one file by now
 
 
 def shelf(folder, host=0):
