@@ -1,17 +1,22 @@
 """A workdir belongs to one run at a time."""
 
+import _thread
 import contextlib
 import fcntl
 import os
 import socket
+import threading
+import uuid
 import warnings
 from collections.abc import Iterator
 
 from etils import epath
 
-from restpg_jax import errors
+from restpg_jax import errors, storage
 
 NAME = '.lock'
+RENEWED = 60.0  # seconds between signs of life in a bucket
+STALE = 300  # seconds without one, after which a process counts as dead
 
 
 @contextlib.contextmanager
@@ -19,12 +24,12 @@ def exclusive(workdir: epath.PathLike) -> Iterator[None]:
   """Holds WORKDIR/.lock; an InputError at once where another process does.
 
   The operating system frees it with its process, however that ends: the file
-  stays and only says who holds it. A remote workdir (gs://..) has no such
-  lock; there it is the caller's business to run one process only.
+  stays and only says who holds it. Of a remote workdir (gs://..) see `claim`.
   """
   path = epath.Path(workdir)
-  if '://' in os.fspath(path):
-    yield
+  if storage.remote(path):
+    with claim(path / NAME, f'--workdir={path}'):
+      yield
     return
   path.mkdir(parents=True, exist_ok=True)
   with open(path / NAME, 'a+') as file:  # 'a+': a refusal changes nothing
@@ -44,6 +49,108 @@ def exclusive(workdir: epath.PathLike) -> Iterator[None]:
         stacklevel=3,
       )
     file.truncate(0)
-    file.write(f'process {os.getpid()} on {socket.gethostname()}')
+    file.write(_owner())
     file.flush()
     yield
+
+
+@contextlib.contextmanager
+def claim(path: epath.Path, name: str) -> Iterator[None]:
+  """Holds PATH-TOKEN in a bucket, where nothing is locked, nor created only if
+  it is not there; `name` is what messages call it.
+
+  Each process writes a claim of its own, then looks for those of others, and
+  withdraws if there are any. A bucket lists what was written before, so of two
+  never both go on; of two that begin in the same moment perhaps neither does.
+  The holder writes its claim again every minute and removes it at the end.
+  That of a killed process is void at once on its own machine, elsewhere after
+  five minutes by the clock of the bucket. This does not see a holder that
+  stands still for five minutes and then goes on: it is interrupted up to a
+  minute later, if another has come meanwhile.
+  """
+  mine = path.with_name(f'{path.name}-{uuid.uuid4().hex}')
+  text = '\n'.join([_owner(), *_processes(), str(os.getpid())])
+  mine.write_text(text)
+  try:
+    _check_alone(mine, path, name)
+    with _renewed(mine, text, name):
+      yield
+  finally:
+    mine.unlink(missing_ok=True)
+
+
+def _check_alone(mine: epath.Path, path: epath.Path, name: str) -> None:
+  """InputError where another claim is alive; removes those that are not."""
+  now = mine.stat().mtime
+  for other in sorted(path.parent.iterdir()):
+    if other == mine or not other.name.startswith(f'{path.name}-'):
+      continue
+    with contextlib.suppress(FileNotFoundError):  # its process has ended
+      age, (owner, *number) = now - other.stat().mtime, _lines(other)
+      if age <= STALE and not _ended(number):
+        raise errors.InputError(
+          f'{name}: {owner} is running there (its last sign of life was '
+          f'{max(age, 0)} s ago; if it was killed, this is free in '
+          f'{STALE - age + 1} s); wait for it, end it, or give another path'
+        )
+      _tell(f'{name}: {owner} did not end well; it was killed {age} s ago')
+      other.unlink()
+
+
+@contextlib.contextmanager
+def _renewed(mine: epath.Path, text: str, name: str) -> Iterator[None]:
+  """Signs of life, by a thread."""
+  ended = threading.Event()
+
+  def renew():
+    while not ended.wait(RENEWED):
+      # A bucket that cannot be reached now is tried again.
+      with contextlib.suppress(Exception):
+        if not mine.exists():
+          _tell(f'{name}: another process has come; this one ends')
+          _thread.interrupt_main()
+          return
+        mine.write_text(text)
+
+  thread = threading.Thread(target=renew, daemon=True)
+  thread.start()
+  try:
+    yield
+  finally:
+    ended.set()
+    thread.join()
+
+
+def _owner() -> str:
+  return f'process {os.getpid()} on {socket.gethostname()}'
+
+
+def _processes() -> list[str]:
+  """Among whose processes a number means one: boot and namespace."""
+  try:
+    boot = epath.Path('/proc/sys/kernel/random/boot_id').read_text().strip()
+    return [boot, os.readlink('/proc/self/ns/pid')]
+  except OSError:
+    return []
+
+
+def _ended(claimed: list[str]) -> bool:
+  """Whether it is known that the process of these lines runs no more."""
+  *processes, number = claimed
+  if not processes or processes != _processes():
+    return False
+  try:
+    os.kill(int(number), 0)
+  except ProcessLookupError:
+    return True
+  except OSError:  # another user's
+    return False
+  return False
+
+
+def _lines(path: epath.Path) -> list[str]:
+  return path.read_text().splitlines()
+
+
+def _tell(message: str) -> None:
+  warnings.warn(message, errors.DataWarning, stacklevel=2)

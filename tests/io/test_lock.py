@@ -6,8 +6,10 @@ import pathlib
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
+from etils import epath
 
 from restpg_jax import errors
 from restpg_jax.io import lock
@@ -85,6 +87,98 @@ def test_a_file_system_without_locks_is_a_warning(tmp_path, monkeypatch):
     pass
 
 
-def test_a_remote_workdir_is_not_locked():
-  with lock.exclusive('gs://no-such-bucket/w'):
+def claims():
+  return [path.name for path in epath.Path('gs://b/w').iterdir()]
+
+
+def test_a_second_process_is_refused_in_a_bucket_too(bucket):
+  with lock.exclusive('gs://b/w'):
+    with (
+      pytest.raises(errors.InputError) as caught,
+      lock.exclusive('gs://b/w'),
+    ):
+      pass
+    assert str(caught.value).startswith(
+      f'--workdir=gs://b/w: process {os.getpid()} on {socket.gethostname()} is '
+      'running there (its last sign of life was '
+    )
+    with lock.exclusive('gs://b/other'):
+      assert len(claims()) == 1
+  assert claims() == []
+  with lock.exclusive('gs://b/w'):
     pass
+
+
+def left(bucket, text, *, age):
+  """What a killed process leaves."""
+  path = epath.Path('gs://b/w/.lock-1')
+  path.write_text(text)
+  then = time.time() - age
+  os.utime(bucket.local(path), (then, then))
+
+
+ELSEWHERE = 'process 7 on far\nanother boot\npid:[1]\n7'
+
+
+def test_a_claim_without_a_sign_of_life_for_five_minutes_is_void(bucket):
+  left(bucket, ELSEWHERE, age=250)
+  with (
+    pytest.raises(errors.InputError, match=r'process 7 on far .*free in [45]'),
+    lock.exclusive('gs://b/w'),
+  ):
+    pass
+  assert claims() == ['.lock-1']
+  left(bucket, ELSEWHERE, age=310)
+  with (
+    pytest.warns(errors.DataWarning, match='process 7 on far did not end well'),
+    lock.exclusive('gs://b/w'),
+  ):
+    assert len(claims()) == 1
+  assert claims() == []
+
+
+def test_a_claim_of_a_process_killed_on_this_machine_is_void_at_once(bucket):
+  process = subprocess.Popen(['true'])
+  process.wait()
+  lines = ['process x on here', *lock._processes(), str(process.pid)]
+  left(bucket, '\n'.join(lines), age=0)
+  with (
+    pytest.warns(errors.DataWarning, match='process x on here did not end'),
+    lock.exclusive('gs://b/w'),
+  ):
+    pass
+
+
+def test_of_two_that_begin_in_one_moment_never_both_go_on(bucket, monkeypatch):
+  """The other writes its claim between ours and our look for others."""
+  check = lock._check_alone
+  mine = []
+
+  def late(*arguments):
+    if not mine:
+      mine.append(True)
+      with (
+        pytest.raises(errors.InputError, match='is running there'),
+        lock.exclusive('gs://b/w'),
+      ):
+        pass
+    check(*arguments)
+
+  monkeypatch.setattr(lock, '_check_alone', late)
+  with lock.exclusive('gs://b/w'):
+    assert len(claims()) == 1
+
+
+def test_a_holder_gives_signs_of_life_and_ends_when_another_has_come(
+  bucket, monkeypatch
+):
+  monkeypatch.setattr(lock, 'RENEWED', 0.05)
+  with pytest.raises(KeyboardInterrupt), lock.exclusive('gs://b/w'):
+    puts = len(bucket.writes)
+    while len(bucket.writes) < puts + 3:
+      time.sleep(0.05)
+    with pytest.warns(errors.DataWarning, match='another process has come'):
+      (path,) = epath.Path('gs://b/w').iterdir()
+      for _ in range(600):  # it may just be writing its claim
+        path.unlink(missing_ok=True)
+        time.sleep(0.1)
