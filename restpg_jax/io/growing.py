@@ -5,26 +5,27 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO
+from typing import Any
 
 from etils import epath
 
-from restpg_jax import errors
-from restpg_jax.io import records
+from restpg_jax import errors, storage
+from restpg_jax.io import lock, parts, records
 
 
 class Growing:
   """What `file` hands out; `done` lines were there before."""
 
-  def __init__(self, part: BinaryIO):
-    self._part = part
+  def __init__(self, part: epath.Path):
+    parts.join(part)
     self.done = _keep_whole_lines(part)
+    self._tail = parts.Tail(part)
+    self.close = self._tail.close
 
   def append(self, items: Sequence[Any]) -> None:
-    """Adds a line for each item; on disk when this returns."""
-    self._part.write(b''.join(map(records.encoded, items)))
-    self._part.flush()
-    os.fsync(self._part.fileno())
+    """Adds a line for each item; on disk when this returns, in a bucket as
+    parts.Tail says."""
+    self._tail.add(b''.join(map(records.encoded, items)))
 
 
 @contextlib.contextmanager
@@ -32,35 +33,43 @@ def file(path: epath.PathLike, fingerprint: str) -> Iterator[Growing]:
   """PATH.part, which becomes PATH when all went well.
 
   If it does not, the next caller goes on behind its last whole line, provided
-  that its fingerprint is the same: PATH.part.json holds it. The path is local.
+  that its fingerprint is the same: PATH.part.json holds it.
   """
   path = epath.Path(path)
   part = path.parent / f'{path.name}.part'
   note = path.parent / f'{path.name}.part.json'
   path.parent.mkdir(parents=True, exist_ok=True)
-  with open(part, 'ab+') as lines:
-    _lock(lines, part)
-    if not lines.tell():
+  with _alone(part, path):
+    if not parts.length(part):
+      part.write_bytes(b'')
       records.write_json(note, {'fingerprint': fingerprint})
     elif not _same(note, fingerprint):
       raise errors.InputError(
         f'{part} was begun with another input, task, method or policy; remove '
         'it, or give another --output'
       )
-    yield Growing(lines)
+    with contextlib.closing(Growing(part)) as lines:
+      yield lines
     part.replace(path)
     note.unlink()
 
 
-def _lock(lines: BinaryIO, part: epath.Path) -> None:
-  """The operating system frees it when the file is closed."""
-  try:
-    fcntl.flock(lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except BlockingIOError as error:
-    raise errors.InputError(
-      f'{part}: another process is writing it; wait for it, or give another '
-      '--output'
-    ) from error
+@contextlib.contextmanager
+def _alone(part: epath.Path, path: epath.Path) -> Iterator[None]:
+  """Locks PATH.part; on this machine it is freed with its process."""
+  if storage.remote(part):
+    with lock.claim(part, f'--output={path}'):
+      yield
+    return
+  with open(part, 'ab') as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+      raise errors.InputError(
+        f'{part}: another process is writing it; wait for it, or give another '
+        '--output'
+      ) from error
+    yield
 
 
 def _same(note: epath.Path, fingerprint: str) -> bool:
@@ -69,17 +78,23 @@ def _same(note: epath.Path, fingerprint: str) -> bool:
   )
 
 
-def _keep_whole_lines(part: BinaryIO) -> int:
+def _keep_whole_lines(part: epath.Path) -> int:
   """Cuts the file behind the last line that was written whole."""
-  part.seek(0)
   count = end = 0
-  for line in part:
+  for offset, line in parts.lines(part):
     if not line.endswith(b'\n') or not _is_json(line):
+      _cut(part, end)
       break
-    count, end = count + 1, end + len(line)
-  part.seek(end)
-  part.truncate()
+    count, end = count + 1, offset + len(line)
   return count
+
+
+def _cut(part: epath.Path, length: int) -> None:
+  if not storage.remote(part):
+    os.truncate(part, length)  # the lock is of this very file
+    return
+  with storage.opened(part) as old, storage.replacing(part) as new:
+    new.write(old.read(length))
 
 
 def _is_json(line: bytes) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from etils import epath
 
-from restpg_jax import errors
+from restpg_jax import errors, storage
 
 HASH = 16  # bytes
 # As texts of one length, of which numpy's order and equality are that of all
@@ -101,9 +101,9 @@ def _names(keys: Sequence[bytes]) -> np.ndarray:
 def _read(path: epath.Path, *, mapped: bool = False) -> np.ndarray:
   """mapped: rows of a local file are read when they are asked for."""
   try:
-    if mapped and '://' not in os.fspath(path):
+    if mapped and not storage.remote(path):
       return np.load(os.fspath(path), mmap_mode='r')
-    with path.open('rb') as file:
+    with storage.opened(path) as file:
       return np.load(file)
   except (OSError, ValueError, EOFError) as e:
     both = path.name.split('.')[0]
@@ -117,7 +117,5 @@ def _write(path: epath.Path, rows: np.ndarray) -> None:
   new = path.parent / f'{path.name}.{uuid.uuid4().hex}.tmp'
   with new.open('wb') as file:
     np.save(file, rows)
-    file.flush()
-    if '://' not in os.fspath(new):
-      os.fsync(file.fileno())
+    storage.flush(file, new)
   new.replace(path)

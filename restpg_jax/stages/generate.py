@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 import itertools
-import os
 import warnings
 from collections.abc import Iterable, Iterator
 
@@ -243,10 +242,6 @@ def check(writing: config.Writing) -> None:
   if source.is_dir():
     raise errors.InputError(
       f'--input={source} is a folder; give a file with a JSON object a line'
-    )
-  if '://' in os.fspath(output):
-    raise errors.InputError(
-      f'--output={output}: give a local file and copy it from there'
     )
   if output.exists():
     raise errors.InputError(

@@ -1,6 +1,7 @@
 """Facts about restpg_jax/io/growing.py: whole or not there, across kills."""
 
 import pytest
+from etils import epath
 
 from restpg_jax import errors
 from restpg_jax.io import growing
@@ -20,6 +21,31 @@ def test_it_appears_when_it_is_whole(tmp_path):
   assert (tmp_path / 'new' / 'out.jsonl').read_text() == (
     '{"n": 1}\n{"n": 2}\n{"n": "\\ud800"}\n'
   )
+
+
+def test_in_a_bucket_it_grows_by_parts_and_goes_on_behind_them(bucket):
+  path = epath.Path('gs://b/new/out.jsonl')
+  with pytest.raises(KeyboardInterrupt), growing.file(path, 'a') as out:
+    out.append([{'n': 1}])
+    out.append([{'n': 2}])
+    raise KeyboardInterrupt
+  assert names(path.parent) == ['out.jsonl.part', 'out.jsonl.part.json']
+  refuses(path, 'b', 'begun with another')
+  part = path.with_name('out.jsonl.part')
+  part.write_bytes(part.read_bytes() + b'{"torn')  # copied from elsewhere
+  with growing.file(path, 'a') as out:
+    assert out.done == 2
+    refuses(path, 'a', '--output=gs://b/new/out.jsonl: process .* is running')
+    out.append([{'n': 3}])
+  assert names(path.parent) == ['out.jsonl']
+  assert path.read_text() == '{"n": 1}\n{"n": 2}\n{"n": 3}\n'
+
+
+def test_in_a_bucket_nothing_is_a_file_too(bucket):
+  path = epath.Path('gs://b/out.jsonl')
+  with growing.file(path, 'a'):
+    pass
+  assert path.read_text() == ''
 
 
 def killed(path, *pieces):

@@ -30,6 +30,19 @@ def test_what_was_added_is_found_again_in_any_order(tmp_path):
       found.get([NAMES[0], vectors.name('f')])
 
 
+def test_in_a_bucket_they_are_found_as_on_this_machine(bucket):
+  folder = 'gs://b/vectors'
+  store = vectors.Vectors(folder)
+  store.add(NAMES[:3], ROWS[:3])
+  store.add(NAMES[3:], ROWS[3:])
+  for found in (store, vectors.Vectors(folder)):
+    np.testing.assert_array_equal(found.get(NAMES[::-1]), ROWS[::-1])
+  path = next(epath.Path(folder).glob('*.vectors.npy'))
+  path.write_bytes(path.read_bytes()[:-1])
+  with pytest.raises(errors.InputError, match='gs://b/vectors/.*no whole file'):
+    found.get(NAMES)
+
+
 def test_every_byte_of_a_name_counts(tmp_path):
   # Of numpy's texts zeros at the end are no part, of names they are.
   names = [
