@@ -1,5 +1,8 @@
 """The errors and warnings that are the user's to mend."""
 
+import functools
+import warnings
+
 CUT = 'the file may be cut short: copy or download it again'  # remedies
 RECODE = 'save the file as UTF-8'
 
@@ -10,6 +13,12 @@ class InputError(ValueError):
 
 class DataWarning(UserWarning):
   """Odd data that is used as it is: main prints one line."""
+
+
+@functools.cache
+def warn_once(message: str) -> None:
+  """A DataWarning, however often what it is about is looked at."""
+  warnings.warn(message, DataWarning, stacklevel=3)
 
 
 def reason(error: Exception) -> str:

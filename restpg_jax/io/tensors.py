@@ -3,6 +3,7 @@
 A tensor is read when it is asked for; a shard is written when it is full.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable
@@ -13,11 +14,14 @@ import safetensors
 import safetensors.numpy
 from etils import epath
 
-from restpg_jax import errors
-from restpg_jax.io import records
+from restpg_jax import errors, storage
+from restpg_jax.io import foreign, ranges, records
 
+WHOLE = 'model.safetensors'
 INDEX = 'model.safetensors.index.json'
-DTYPES = ('F64', 'F32', 'F16', 'BF16')
+DTYPES = tuple(ranges.DTYPES)
+BLOCK = 1 << 24  # numbers that are compared at a time
+DAMAGES = safetensors.SafetensorError, OSError, ValueError
 SHARD = 2**30  # bytes that a shard may hold, unless one tensor is larger
 
 
@@ -25,14 +29,16 @@ class Reader:
   """The tensors of a folder: their shapes now, each of them when asked for."""
 
   def __init__(self, folder: epath.PathLike, ignored: str = ''):
-    """Raises InputError for a damaged shard or one that is not there.
+    """Raises InputError for a damaged shard or one that is not there, and for
+    two that hold different tensors of one name.
 
     Tensors whose name ends in `ignored` are left out, if that is not empty.
     """
     self._file = {}
+    self._remote = {}  # their headers are read once
     self.shapes = {}
-    for path in _files(epath.Path(folder)):
-      with _opened(path) as file:
+    for path in files(epath.Path(folder)):
+      with self._opened(path) as file:
         for name in file.keys():  # noqa: SIM118  a method of the library
           if ignored and name.endswith(ignored):
             continue
@@ -42,12 +48,48 @@ class Reader:
               f'{path}: {name} is of type {part.get_dtype()}; quantised '
               f'weights are not read, bring those in {", ".join(DTYPES)}'
             )
-          self._file[name] = path
-          self.shapes[name] = tuple(part.get_shape())
+          self._add(name, path, tuple(part.get_shape()))
+
+  def _add(self, name: str, path: epath.Path, shape: tuple[int, ...]) -> None:
+    old = self._file.get(name)
+    before = old and (self.shapes[name], self._digest(name))
+    self._file[name], self.shapes[name] = path, shape
+    if old and before != (shape, self._digest(name)):
+      raise errors.InputError(
+        f'{path.parent}: {name} is one tensor in {old.name} and another in '
+        f'{path.name}; remove the file that is out of date'
+      )
+
+  def _opened(self, path: epath.Path) -> Any:
+    try:
+      if not storage.remote(path):
+        return safetensors.safe_open(os.fspath(path), 'np')
+      if path not in self._remote:
+        self._remote[path] = ranges.File(path)
+      return self._remote[path]
+    except DAMAGES as e:
+      raise _damaged(path, e) from e
 
   def read(self, name: str) -> np.ndarray:
-    with _opened(self._file[name]) as file:
-      return file.get_tensor(name)
+    path = self._file[name]
+    with self._opened(path) as file:
+      try:
+        return file.get_tensor(name)
+      except DAMAGES as e:
+        raise _damaged(path, e) from e
+
+  def equal(self, one: str, other: str) -> bool:
+    """Whether two tensors hold the same numbers, maybe in other types."""
+    if self.shapes[one] != self.shapes[other]:
+      return False
+    return self._digest(one) == self._digest(other)
+
+  def _digest(self, name: str) -> bytes:
+    """Of the numbers, so that two tensors are not in memory at a time."""
+    x, digest = self.read(name).reshape(-1), hashlib.sha256()
+    for n in range(0, len(x), BLOCK):
+      digest.update(x[n : n + BLOCK].astype(np.float32) + np.float32(0))
+    return digest.digest()
 
 
 def write(
@@ -78,7 +120,7 @@ def write(
     total += x.nbytes
   flush()
   if len(parts) == 1:
-    parts[0].rename(folder / 'model.safetensors')
+    parts[0].rename(folder / WHOLE)
     return total
   names = [
     f'model-{n:05d}-of-{len(parts):05d}.safetensors'
@@ -94,20 +136,31 @@ def write(
   return total
 
 
-def _files(folder: epath.Path) -> list[epath.Path]:
-  if '://' in os.fspath(folder):
-    raise errors.InputError(
-      f'{folder}: safetensors are read from local disks only; copy it to one'
-    )
-  if not (folder / INDEX).exists():
-    return sorted(folder.glob('*.safetensors'))
+def files(folder: epath.Path) -> list[epath.Path]:
+  """What is read of a folder, as transformers takes it: model.safetensors, else
+  the shards of the index, else whatever there is."""
+  names = {path.name for path in folder.iterdir()}
+  if any(name.startswith('adapter_model.') for name in names):
+    raise errors.InputError(f'{folder}: {foreign.adapter(names)}')
+  if WHOLE in names:
+    if INDEX in names:
+      errors.warn_once(
+        f'{folder}: {WHOLE} is read, {INDEX} and its shards are not'
+      )
+    return [folder / WHOLE]
+  if INDEX in names:
+    return _indexed(folder)
+  return [folder / n for n in sorted(names) if n.endswith('.safetensors')]
+
+
+def _indexed(folder: epath.Path) -> list[epath.Path]:
   try:
     names = set(json.loads((folder / INDEX).read_text())['weight_map'].values())
+    missing = sorted(n for n in names if not (folder / n).is_file())
   except (ValueError, KeyError, TypeError, AttributeError) as e:
     raise errors.InputError(
       f'{folder / INDEX}: damaged ({e!r}); {errors.CUT}'
     ) from e
-  missing = sorted(n for n in names if not (folder / n).is_file())
   if missing:
     raise errors.InputError(
       f'{folder}: {len(missing)} of {len(names)} shards are missing: '
@@ -116,13 +169,13 @@ def _files(folder: epath.Path) -> list[epath.Path]:
   return [folder / name for name in sorted(names)]
 
 
-def _opened(path: epath.Path) -> Any:
-  try:
-    return safetensors.safe_open(os.fspath(path), 'np')
-  except (safetensors.SafetensorError, OSError) as e:
-    raise errors.InputError(
-      f'{path}: no whole safetensors file ({errors.reason(e)}); {errors.CUT}'
-    ) from e
+def _damaged(path: epath.Path, error: Exception) -> errors.InputError:
+  with path.open('rb') as file:
+    if foreign.pointer(file.read(len(foreign.LFS))):
+      return errors.InputError(f'{path}: {foreign.POINTER}')
+  return errors.InputError(
+    f'{path}: no whole safetensors file ({errors.reason(error)}); {errors.CUT}'
+  )
 
 
 def _on_disk(path: epath.Path) -> None:

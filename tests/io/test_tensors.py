@@ -1,6 +1,7 @@
 """safetensors files: whole, in shards, damaged."""
 
 import json
+import struct
 
 import ml_dtypes
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from restpg_jax import errors
 from restpg_jax.io import tensors
+from tests import remote
 
 ROWS = {f'w{n}': np.float32([[n, n + 0.5]]) for n in range(5)}  # 8 bytes each
 
@@ -67,3 +69,130 @@ def test_quantised_tensors_are_refused(tmp_path):
   tensors.write(tmp_path, [('q', np.zeros(3, np.int8))])
   with pytest.raises(errors.InputError, match='q is of type I8'):
     tensors.Reader(tmp_path)
+
+
+def zeroed(path):
+  """An old export in shards with their index: all tensors are zeros."""
+  tensors.write(path, [(n, 0 * x) for n, x in ROWS.items()], shard=17)
+
+
+def test_a_whole_file_is_read_and_not_an_old_index_beside_it(tmp_path):
+  zeroed(tmp_path)
+  (tmp_path / 'new').mkdir()
+  tensors.write(tmp_path / 'new', ROWS.items())
+  (tmp_path / 'new' / tensors.WHOLE).rename(tmp_path / tensors.WHOLE)
+  with pytest.warns(errors.DataWarning, match='index.json and its shards are '):
+    found = tensors.Reader(tmp_path)
+  np.testing.assert_array_equal(found.read('w3'), [[3, 3.5]])
+  for n in (1, 2, 3):  # nor are they missed
+    (tmp_path / f'model-0000{n}-of-00003.safetensors').unlink()
+  np.testing.assert_array_equal(tensors.Reader(tmp_path).read('w3'), [[3, 3.5]])
+
+
+def files_of(path, **tensors_of):
+  """name -> tensors, each in a file of that name without an index."""
+  for name, of in tensors_of.items():
+    (path / 'one').mkdir()
+    tensors.write(path / 'one', of.items())
+    (path / 'one' / tensors.WHOLE).rename(path / f'{name}.safetensors')
+    (path / 'one').rmdir()
+
+
+def test_two_files_may_hold_one_tensor_only_where_it_is_the_same(tmp_path):
+  w0 = ROWS['w0']
+  files_of(tmp_path, a={'w0': w0, 'w1': w0}, b={'w0': w0.astype(np.float64)})
+  np.testing.assert_array_equal(tensors.Reader(tmp_path).read('w0'), w0)
+  files_of(tmp_path, c={'w0': w0 + 1})
+  with pytest.raises(errors.InputError) as e:
+    tensors.Reader(tmp_path)
+  assert str(e.value) == (
+    f'{tmp_path}: w0 is one tensor in b.safetensors and another in '
+    'c.safetensors; remove the file that is out of date'
+  )
+
+
+def test_shards_of_an_index_may_not_disagree_either(tmp_path):
+  tensors.write(tmp_path, ROWS.items(), shard=17)
+  files_of(tmp_path, again={'w0': ROWS['w4']})
+  (tmp_path / 'again.safetensors').rename(
+    tmp_path / 'model-00003-of-00003.safetensors'
+  )
+  with pytest.raises(
+    errors.InputError, match='w0 is one tensor in model-00001'
+  ):
+    tensors.Reader(tmp_path)
+
+
+def test_a_pointer_of_git_lfs_is_called_so(tmp_path):
+  pointer = 'version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 9\n'
+  (tmp_path / tensors.WHOLE).write_text(pointer)
+  with pytest.raises(errors.InputError, match='a pointer of Git LFS'):
+    tensors.Reader(tmp_path)
+
+
+def test_in_a_bucket_only_the_header_and_what_is_asked_for_is_read(
+  bucket, tmp_path
+):
+  large = np.arange(6_000_000, dtype=np.int32).view(np.float32)
+  named = ROWS | {'half': ROWS['w1'].astype(ml_dtypes.bfloat16), 'large': large}
+  tensors.write(tmp_path, named.items(), shard=17)
+  remote.upload(bucket, tmp_path, 'gs://b/m')
+  found = tensors.Reader('gs://b/m')
+  assert sum(n for _, n in bucket.reads) < 3000  # of 24 MB
+  local = tensors.Reader(tmp_path)
+  assert found.shapes == local.shapes
+  for name in named:
+    np.testing.assert_array_equal(
+      found.read(name).view(np.uint8), local.read(name).view(np.uint8)
+    )
+  assert found.read('half').dtype == ml_dtypes.bfloat16
+  assert max(n for _, n in bucket.reads) <= 1 << 24
+
+
+def header(size=None, tail=8, **entry):
+  entry = {'dtype': 'F32', 'shape': [1, 2], 'data_offsets': [0, 8]} | entry
+  text = json.dumps({'__metadata__': {'format': 'pt'}, 'w': entry}).encode()
+  length = len(text) if size is None else size
+  return struct.pack('<Q', length) + text + bytes(tail)
+
+
+@pytest.mark.parametrize(
+  'content',
+  [
+    b'',
+    b'\x01\x02',
+    header(size=10**12),
+    header(size=10),
+    struct.pack('<Q', 2) + b'[]',
+    header(tail=7),
+    header(tail=9),
+    header(data_offsets=[0, 4]),
+    header(data_offsets=[1, 9], tail=9),
+    header(data_offsets=[8, 0]),
+    header(shape=[1, -2]),
+    header(shape=[2**40, 2**40]),
+    header(dtype='F33'),
+    header(shape='12'),
+    header(data_offsets=None),
+  ],
+)
+def test_damage_is_refused_in_a_bucket_as_on_the_disk(
+  bucket, tmp_path, content
+):
+  (tmp_path / 'm').mkdir()
+  (tmp_path / 'm' / tensors.WHOLE).write_bytes(content)
+  remote.upload(bucket, tmp_path / 'm', 'gs://b/m')
+  for path in (tmp_path / 'm', 'gs://b/m'):
+    with pytest.raises(errors.InputError) as e:
+      tensors.Reader(path)
+    assert f'{path}/{tensors.WHOLE}: no whole safetensors file (' in str(
+      e.value
+    )
+    assert '\n' not in str(e.value)
+
+
+def test_quantised_tensors_are_refused_in_a_bucket_too(bucket, tmp_path):
+  tensors.write(tmp_path, [('q', np.zeros(3, np.int8))])
+  remote.upload(bucket, tmp_path, 'gs://b/m')
+  with pytest.raises(errors.InputError, match='q is of type I8'):
+    tensors.Reader('gs://b/m')

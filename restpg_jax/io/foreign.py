@@ -1,0 +1,107 @@
+"""Why a folder holds no weights that are read, and what to do about it."""
+
+import re
+from collections.abc import Collection
+
+from etils import epath
+
+MODEL = 'model.json'  # of ours
+CONFIG = 'config.json'  # of Hugging Face's
+METADATA = '_METADATA'  # of Orbax, and so of DeepMind's
+SAVE = 'transformers: model.save_pretrained(DIR)'
+ADAPTER = re.compile(r'adapter_(config\.json|model\.(safetensors|bin))$')
+PICKLES = re.compile(r'.*\.(bin|pt|pth|ckpt|pkl|pickle)$')
+FORMS = (  # what their names end in, what they are, what to do
+  ('.gguf', 'GGUF, mostly quantised', 'bring the original safetensors'),
+  ('.sbs', 'of gemma.cpp', "bring the original checkpoint, DeepMind's form"),
+  (
+    ('.weights.h5', '.keras'),
+    'of Keras',
+    'bring the same model in its transformers or Flax form',
+  ),
+  (
+    ('.h5', '.msgpack', '.onnx'),
+    'of TensorFlow, Flax or ONNX',
+    f'save them as safetensors ({SAVE})',
+  ),
+  (('.tflite', '.task', '.litertlm'), 'of LiteRT', 'bring the original ones'),
+  ('.npz', 'of NumPy or MLX', f'save them as safetensors ({SAVE})'),
+)
+LFS = b'version https://git-lfs'
+POINTER = (
+  'a pointer of Git LFS and not the file itself: run `git lfs pull` where it '
+  'comes from'
+)
+
+
+def no_folder(path: epath.Path) -> str:
+  """What is there instead of a folder of weights."""
+  if not path.exists():
+    return 'no such folder of weights'
+  return reason([path.name]) or (
+    f'a file; give the folder it is in, {path.parent}'
+  )
+
+
+def why_not(path: epath.Path, names: set[str]) -> str:
+  """What a folder with these files lacks."""
+  inside = [
+    name
+    for name in sorted(names)
+    if (path / name / METADATA).exists() or (path / name / MODEL).exists()
+  ]
+  if 'params' in names:
+    return f'{MODEL} is missing: the folder was not written to its end'
+  if tensors(names) and not adapter(names):
+    return f'{CONFIG} is missing: copy or download it too'
+  if said := reason(names):
+    return said
+  if inside:
+    return f'the weights are in a folder of it: give {path / inside[0]}'
+  if CONFIG in names:
+    return 'it has no *.safetensors: copy or download them too'
+  return (
+    f'no weights; a model folder has {MODEL}, one of Hugging Face {CONFIG} and '
+    f'*.safetensors, one of DeepMind {METADATA}. It holds '
+    f'{", ".join(sorted(names)[:5]) or "nothing"}'
+  )
+
+
+def tensors(names: Collection[str]) -> bool:
+  """Whether there is anything of safetensors."""
+  return any(
+    n.endswith(('.safetensors', '.safetensors.index.json')) for n in names
+  )
+
+
+def adapter(names: Collection[str]) -> str:
+  """What to do with a folder of PEFT's; '' where it is none."""
+  found = sorted(filter(ADAPTER.match, names))
+  if not found:
+    return ''
+  return (
+    f'{" and ".join(found)}: an adapter of PEFT, not a model by itself; merge '
+    'it with its base (peft: AutoPeftModelForCausalLM.from_pretrained(DIR)'
+    '.merge_and_unload().save_pretrained(OUT)) and give OUT'
+  )
+
+
+def reason(names: Collection[str]) -> str:
+  """Why a folder with these files holds no weights for us; '' if unknown."""
+  if said := adapter(names):
+    return said
+  for ends, kind, remedy in FORMS:
+    if found := sorted(name for name in names if name.endswith(ends)):
+      return f'{", ".join(found[:3])}: weights {kind}, not read here; {remedy}'
+  if found := sorted(filter(PICKLES.match, names)):
+    return (
+      f'{", ".join(found[:3])} hold pickled weights, which can run code when '
+      'they are loaded and are never read here; save them as safetensors '
+      f'({SAVE})'
+    )
+  return ''
+
+
+def pointer(head: bytes) -> bool:
+  """Whether a file that begins so stands for another one."""
+  return head.startswith(LFS)
