@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -18,14 +18,13 @@ import numpy as np
 from etils import epath
 
 from restpg_jax import errors
-from restpg_jax.io import checkpoints, shapes, tensors
+from restpg_jax.io import checkpoints, foreign, shapes, tensors
 from restpg_jax.models import decoder, formats, hf_config
 from restpg_jax.training import lora
 
 TOKENIZER = 'tokenizer.model'
-MODEL = 'model.json'
-CONFIG = 'config.json'
-PICKLES = re.compile(r'.*\.(bin|pt|pth|ckpt|pkl|pickle)$')
+MODEL, CONFIG, METADATA = foreign.MODEL, foreign.CONFIG, foreign.METADATA
+GENERATION = 'generation_config.json'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +37,13 @@ class Checkpoint:
   tokenizer: epath.Path | None  # a SentencePiece file that came with it
   read: Callable[[str], np.ndarray]  # a tensor by its canonical name
   tensors: tuple[formats.Tensor, ...]
+  # config.json and generation_config.json of the Hugging Face folder that it
+  # is or began as, by name: what of them is not ours to decide.
+  published: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+  def origin(self) -> dict[str, Any]:
+    """For the model.json of what is made of it."""
+    return {'published': self.published} if self.published else {}
 
   def leaf(self, path: str, dtype: Any = np.float32) -> np.ndarray:
     """One parameter, all layers, made from one tensor at a time.
@@ -100,34 +106,62 @@ def load(
 
 
 def find(path: epath.PathLike) -> Checkpoint:
-  """What a folder holds. Raises InputError where that is no model of ours."""
+  """What a folder holds. Raises InputError where that is no model of ours, or
+  where it is two."""
   path = epath.Path(path)
   if not path.is_dir():
-    raise errors.InputError(f'{path}: no such folder of weights')
-  if (path / 'default' / '_METADATA').exists():  # as Kauldron writes it
-    path = path / 'default'
-  if (path / MODEL).exists() and (path / 'params').exists():
-    return _ours(path)
-  if (path / '_METADATA').exists():
-    return _gemma(path)
-  if (path / CONFIG).exists() and any(path.glob('*.safetensors*')):
-    return _hf(path)
-  raise errors.InputError(f'{path}: {_why_not(path)}')
+    raise errors.InputError(f'{path}: {foreign.no_folder(path)}')
+  names = {inner.name for inner in path.iterdir()}
+  forms = [
+    (name, read, folder)
+    for name, read, folder in (
+      (MODEL, _ours, path if {MODEL, 'params'} <= names else None),
+      (METADATA, _gemma, path if METADATA in names else None),
+      (f'default/{METADATA}', _gemma, _kauldron(path, names)),
+      (
+        CONFIG,
+        _hf,
+        path if CONFIG in names and foreign.tensors(names) else None,
+      ),
+    )
+    if folder
+  ]
+  if not forms:
+    raise errors.InputError(f'{path}: {foreign.why_not(path, names)}')
+  if len(forms) > 1:
+    raise errors.InputError(
+      f'{path}: it holds more than one model, by '
+      f'{" and ".join(name for name, *_ in forms)}; leave one of them there'
+    )
+  _, read, folder = forms[0]
+  return read(folder)
+
+
+def _kauldron(path: epath.Path, names: set[str]) -> epath.Path | None:
+  """Where Kauldron puts the checkpoint in its folder."""
+  below = path / 'default'
+  there = 'default' in names and (below / METADATA).exists()
+  return below if there else None
 
 
 def tokenizer_of(path: epath.Path) -> epath.Path | None:
-  """Beside the weights or, as DeepMind's archives have it, one above."""
-  places = (path / TOKENIZER, path.parent / TOKENIZER)
-  return next((p for p in places if p.is_file()), None)
+  """Beside the weights or, as DeepMind's archives have it, one above: unless
+  they have one of their own, of another kind."""
+  beside, above = path / TOKENIZER, path.parent / TOKENIZER
+  if beside.is_file():
+    return beside
+  own = (path / 'tokenizer.json').is_file()
+  return above if not own and above.is_file() else None
 
 
 def _ours(path: epath.Path) -> Checkpoint:
   size = _model_json(path)
   tree = checkpoints.Tree(path / 'params')
-  adapters = _json(path / MODEL).get('adapters')
-  if adapters:
+  described = _json(path / MODEL)
+  if adapters := described.get('adapters'):
     return _adapted(path, size, tree, **adapters)
-  return _checked(path, 'ours', size, formats.ours(size), tree)
+  found = _checked(path, 'ours', size, formats.ours(size), tree)
+  return dataclasses.replace(found, published=described.get('published') or {})
 
 
 def _adapted(
@@ -193,18 +227,41 @@ def _hf(path: epath.Path) -> Checkpoint:
     raise errors.InputError(
       f'{path / CONFIG}: damaged ({e!r}); {errors.CUT}'
     ) from e
+  reader = tensors.Reader(path)
   ignored = [formats.HF_IGNORED]
+  if size.tied and _own_head(path, reader):
+    size = dataclasses.replace(size, tied=False)
   if size.tied:
     ignored.append(re.compile(r'lm_head\.weight$'))  # the embedding once more
-  return _checked(
+  found = _checked(
     path,
     'hf',
     size,
     formats.hf(size, rows),
-    tensors.Reader(path),
+    reader,
     canonical=formats.hf_canonical,
     ignored=ignored,
   )
+  published = {
+    note: _json(path / note)
+    for note in (CONFIG, GENERATION)
+    if (path / note).is_file()
+  }
+  return dataclasses.replace(found, published=published)
+
+
+def _own_head(path: epath.Path, reader: tensors.Reader) -> bool:
+  """Whether weights that config.json ties to the embedding are others after
+  all; transformers (5) keeps them apart then."""
+  names = {formats.hf_canonical(name): name for name in reader.shapes}
+  pair = [names.get(row.name) for row in formats.HF_ENDS]
+  if None in pair or reader.equal(*pair):
+    return False
+  errors.warn_once(
+    f'{path}: {CONFIG} ties the embedding and {pair[1]}, which differ: they '
+    'are kept apart'
+  )
+  return True
 
 
 def _gemma(path: epath.Path) -> Checkpoint:
@@ -252,12 +309,16 @@ def _checked(
   ignored: list[re.Pattern] = (),
 ) -> Checkpoint:
   """Raises InputError that lists what differs from the expected tensors."""
-  names = {
-    name: original
-    for original in source.shapes
-    for name in [canonical(original)]
-    if not any(pattern.match(name) for pattern in ignored)
-  }
+  names = {}
+  for original in source.shapes:
+    name = canonical(original)
+    if name in names:
+      raise errors.InputError(
+        f'{path}: {names[name]} and {original} are one weight; remove the one '
+        'that is out of date'
+      )
+    if not any(pattern.match(name) for pattern in ignored):
+      names[name] = original
   found = {name: source.shapes[names[name]] for name in names}
   wrong = shapes.differences(found, {t.name: t.shape for t in expected})
   if wrong:
@@ -302,32 +363,3 @@ def _json(path: epath.Path) -> dict:
   if not isinstance(found, dict):
     raise errors.InputError(f'{path}: no JSON object; {errors.CUT}')
   return found
-
-
-def _why_not(path: epath.Path) -> str:
-  names = sorted(p.name for p in path.iterdir())
-  pickles = [name for name in names if PICKLES.match(name)]
-  inside = [
-    name
-    for name in names
-    if (path / name / '_METADATA').exists() or (path / name / MODEL).exists()
-  ]
-  if (path / 'params').exists():
-    return f'{MODEL} is missing: the folder was not written to its end'
-  if pickles:
-    return (
-      f'{", ".join(pickles[:3])} hold pickled weights, which can run code when '
-      'they are loaded and are never read here; save them as safetensors '
-      '(transformers: model.save_pretrained(DIR))'
-    )
-  if inside:
-    return f'the weights are in a folder of it: give {path / inside[0]}'
-  if any(name.endswith('.safetensors') for name in names):
-    return f'{CONFIG} is missing: copy or download it too'
-  if CONFIG in names:
-    return 'it has no *.safetensors: copy or download them too'
-  return (
-    f'no weights; a model folder has {MODEL}, one of Hugging Face {CONFIG} and '
-    f'*.safetensors, one of DeepMind _METADATA. It holds '
-    f'{", ".join(names[:5]) or "nothing"}'
-  )

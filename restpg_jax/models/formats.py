@@ -29,9 +29,12 @@ class Row(NamedTuple):
   axes: str  # the same in our order; neighbours may be one axis of ours
 
 
-HF = (
+HF_ENDS = (
   Row('model.embed_tokens.weight', 'embedding', 'vd', 'vd'),
   Row('lm_head.weight', 'head', 'vd', 'vd'),
+)
+HF = (
+  *HF_ENDS,
   Row('model.norm.weight', 'final_norm/scale', 'd', 'd'),
   *(
     Row(f'model.layers.{{}}.{name}.weight', f'layers/{ours}', theirs, axes)

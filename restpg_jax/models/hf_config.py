@@ -14,6 +14,12 @@ from restpg_jax.models import decoder
 OWN = 'restpg_jax'  # our own section of config.json
 TANH = 'gelu_pytorch_tanh'
 ACTIVATIONS = {'silu': 'silu', TANH: 'gelu'}
+FIELDS = {  # model_type -> where its activation is
+  'gemma': ('hidden_activation', 'hidden_act'),
+  'gemma2': ('hidden_activation',),
+  'gemma3_text': ('hidden_activation',),
+  'llama': ('hidden_act',),
+}
 KINDS = {'sliding_attention': 'l', 'full_attention': 'g'}
 PATTERNS = ('g', 'lg', 'lllllg')  # the published ones
 ARCHITECTURES = {
@@ -22,6 +28,13 @@ ARCHITECTURES = {
   'gemma3_text': 'Gemma3ForCausalLM',
   'llama': 'LlamaForCausalLM',
 }
+OUTER = (  # fields of a multimodal model that are those of its text tower
+  'tie_word_embeddings',
+  'bos_token_id',
+  'eos_token_id',
+  'pad_token_id',
+  OWN,
+)
 _GEMMA = {
   'vocab_size': 256_000,
   'head_dim': 256,
@@ -80,21 +93,24 @@ DEFAULTS = {  # transformers' own: published files leave such fields out
 REFUSED = (  # what would change the logits and is not in our decoder
   'attention_bias',
   'mlp_bias',
-  'quantization_config',
   'use_bidirectional_attention',
 )
 
 
 def read(config: Mapping[str, Any]) -> decoder.Size:
   """Raises InputError, which names the field that we cannot follow."""
-  kind, own = config.get('model_type'), config.get(OWN, {})
-  if kind == 'gemma3':  # multimodal: its text tower
-    kind, config = 'gemma3_text', config.get('text_config') or {}
+  own = config.get(OWN, {})
+  if config.get('quantization_config'):  # at either level of a nested config
+    raise _quantised(config['quantization_config'])
+  config = text(config)
+  kind = config.get('model_type')
   if kind not in DEFAULTS:
     raise errors.InputError(
       f'model_type {kind!r} is not supported; bring a model of type '
       f'{", ".join([*DEFAULTS, "gemma3"])}'
     )
+  if config.get('quantization_config'):
+    raise _quantised(config['quantization_config'])
   for name in REFUSED:
     if config.get(name):
       raise _refusal(name, config[name])
@@ -135,21 +151,44 @@ def read(config: Mapping[str, Any]) -> decoder.Size:
   return decoder.Size(**size, **_rope(found, kind, size['pattern']))
 
 
+def text(config: Mapping[str, Any]) -> dict[str, Any]:
+  """Of a multimodal Gemma 3 what its text tower would have by itself.
+
+  As in transformers (5) the outer level decides what belongs to the whole
+  model: whether the embedding is tied, and the tokens that end a text.
+  """
+  if config.get('model_type') != 'gemma3':
+    return dict(config)
+  outer = {'tie_word_embeddings': True} | dict(config)
+  whole = {name: outer[name] for name in OUTER if name in outer}
+  inner = {'model_type': 'gemma3_text'} | dict(config.get('text_config') or {})
+  return inner | whole | {'model_type': 'gemma3_text'}
+
+
 def rows(config: Mapping[str, Any]) -> int:
   """Of the embedding in the folder's files."""
-  if config.get('model_type') == 'gemma3':
-    found = DEFAULTS['gemma3_text'] | dict(config.get('text_config') or {})
-  else:
-    found = DEFAULTS[config['model_type']] | dict(config)
-  return _count(found, 'vocab_size')
+  config = text(config)
+  return _count(DEFAULTS[config['model_type']] | config, 'vocab_size')
 
 
-def write(size: decoder.Size, *, rows: int, dtype: str) -> dict[str, Any]:
+def write(
+  size: decoder.Size,
+  *,
+  rows: int,
+  dtype: str,
+  published: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
   """The config.json from which `read` makes this size again.
 
-  Raises InputError where no family has all that the size asks for.
+  Of `published`, the config.json that the model came with, all fields stay
+  that do not contradict. Raises InputError where no family has all that the
+  size asks for.
   """
   kind = family(size)
+  if published:
+    config = _kept(published, size, kind, dtype) | {'vocab_size': rows}
+    _check(config, size, kind)
+    return config
   config = {
     'architectures': [ARCHITECTURES[kind]],
     'model_type': kind,
@@ -195,6 +234,19 @@ def write(size: decoder.Size, *, rows: int, dtype: str) -> dict[str, Any]:
   return config
 
 
+def _kept(
+  published: Mapping[str, Any], size: decoder.Size, kind: str, dtype: str
+) -> dict[str, Any]:
+  config = text(published)
+  names = [n for n in ('dtype', 'torch_dtype') if n in config]
+  config |= dict.fromkeys(names or ['torch_dtype'], dtype)
+  if ARCHITECTURES[kind] not in (config.get('architectures') or ()):
+    config['architectures'] = [ARCHITECTURES[kind]]
+  if read(config).tied != size.tied:
+    config['tie_word_embeddings'] = size.tied
+  return config
+
+
 def family(size: decoder.Size) -> str:
   """The model_type that comes closest."""
   if not size.norm_offset:
@@ -228,16 +280,20 @@ def _plain(size: decoder.Size) -> decoder.Size:
 
 
 def _activation(found: Mapping[str, Any], kind: str) -> str:
-  """Gemma's own 'gelu' of old has always meant the tanh form."""
-  name = next(
-    n for n in ('hidden_activation', 'hidden_act') if found.get(n) is not None
-  )
-  value = found[name]
-  if kind == 'gemma' and value == 'gelu':
-    value = TANH
-  if value not in ACTIVATIONS:
-    raise _refusal(name, value)
-  return ACTIVATIONS[value]
+  """By the field that transformers reads; of the first Gemma either may say it,
+  and its own 'gelu' of old has always meant the tanh form."""
+  given = {n: found[n] for n in FIELDS[kind] if found.get(n) is not None}
+  if kind == 'gemma':
+    given = {n: TANH if v == 'gelu' else v for n, v in given.items()}
+  for name, value in given.items():
+    if value not in ACTIVATIONS:
+      raise _refusal(name, value)
+  if len(set(given.values())) > 1:
+    raise errors.InputError(
+      f'{" and ".join(f"{n}={v!r}" for n, v in given.items())} contradict each '
+      'other; leave one of them'
+    )
+  return ACTIVATIONS[next(iter(given.values()))]
 
 
 def _pattern(found: Mapping[str, Any], layers: int) -> str:
@@ -254,12 +310,19 @@ def _pattern(found: Mapping[str, Any], layers: int) -> str:
 
 
 def _rope(found: Mapping[str, Any], kind: str, pattern: str) -> dict[str, Any]:
-  new = found.get('rope_parameters') or {}
+  new, old = (found.get(n) or {} for n in ('rope_parameters', 'rope_scaling'))
+  whole = {'partial_rotary_factor': found.get('partial_rotary_factor') or 1.0}
+  local = {}
   if 'full_attention' in new:
-    everywhere, local = new['full_attention'], new.get('sliding_attention', {})
-  else:
-    everywhere, local = new or found.get('rope_scaling') or {}, {}
-  scale, context = _speed(everywhere)
+    local = new.get('sliding_attention') or {}
+    new = new['full_attention'] or {}
+  if any(new.get(name, value) != value for name, value in old.items()):
+    raise errors.InputError(
+      f'rope_scaling={old!r} and rope_parameters={new!r} contradict each '
+      'other; leave one of them'
+    )
+  everywhere = {**old, **new}
+  scale, context = _speed(whole | everywhere)
   if _speed(local) != (1.0, 0):
     raise _refusal('rope_parameters.sliding_attention', local)
   if 'l' in pattern and kind != 'gemma3_text' and scale != 1:
@@ -309,6 +372,14 @@ def _count(found: Mapping[str, Any], name: str) -> int:
   if not isinstance(value, int) or value < 1:
     raise _refusal(name, value)
   return value
+
+
+def _quantised(value: Any) -> errors.InputError:
+  method = value.get('quant_method') if isinstance(value, dict) else value
+  return errors.InputError(
+    f'quantization_config says that the weights are quantised ({method}), '
+    'which are not read; bring those that they were made from'
+  )
 
 
 def _refusal(name: str, value: Any) -> errors.InputError:

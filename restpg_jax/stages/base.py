@@ -11,6 +11,10 @@ def load_base(*, out, cfg: config.Model, layout) -> dict:
   found, _ = language.find(assets.path(cfg.checkpoint), cfg.tokenizer)
   params = found.load()
   checkpoints.save_model(
-    out / 'model', params, found.size, taken_from=cfg.checkpoint
+    out / 'model',
+    params,
+    found.size,
+    taken_from=cfg.checkpoint,
+    **found.origin(),
   )
   return {'expected': 1, 'made': 1, 'parameters': checkpoints.count(params)}

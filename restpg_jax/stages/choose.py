@@ -82,8 +82,14 @@ def choose(trained, examples, *, out, cfg: Settings, layout) -> dict:
   judged = judge(list(done.values()), examples, out, cfg, layout)
   records.write(out / 'validation.jsonl', judged)
   best = max(judged, key=lambda j: (j.reward, -j.step))
-  params, size = weights.load(folders[best.step] / 'model')
-  checkpoints.save_model(out / 'model', params, size, step=best.step)
+  found = weights.find(folders[best.step] / 'model')
+  checkpoints.save_model(
+    out / 'model',
+    found.load(),
+    found.size,
+    step=best.step,
+    **found.origin(),
+  )
   return {
     'expected': len(candidates),
     'made': len(judged),

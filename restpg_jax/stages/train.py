@@ -55,7 +55,8 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
   weights as in a run that was never interrupted.
   """
   settings = check(cfg.train)
-  params, size = weights.load(start / 'model')
+  begin = weights.find(start / 'model')
+  params, size = begin.load(), begin.size
   outputs, counts = read_outputs(examples, trajectories, size, cfg)
   attention = attention_of(layout, size, settings.compute_dtype)
   reads = feed.Feed.of(
@@ -76,7 +77,7 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
   state = begun(out, trained, tx, frozen, layout)
   del params, trained, frozen  # the host need not hold them, too
   accumulate, update = programs(model, tx, state, layout)
-  made = described(settings.lora, start, out)
+  made = described(settings.lora, start, out) | begin.origin()
   log = records.Appender(out / 'metrics.jsonl', Log)
   logged = {line.step for line in log.done}  # by a run that was killed
   warned = False

@@ -12,7 +12,7 @@ import pytest
 from restpg_jax import errors
 from restpg_jax.io import checkpoints, tensors, weights
 from restpg_jax.models import catalog, decoder, formats, hf_config
-from tests import tiny
+from tests import remote, tiny
 from tests.models import families
 
 
@@ -289,3 +289,156 @@ def test_a_damaged_orbax_folder_is_named(tmp_path):
   shutil.rmtree(tmp_path / 'm' / 'params' / 'ocdbt.process_0')
   with pytest.raises(errors.InputError, match='params: '):
     weights.load(tmp_path / 'm')
+
+
+def headed(path, change=0.5):
+  """A folder that says it is tied and has a head of its own."""
+  size = tiny.size()
+  save_hf(path, size, tiny.parameters(size, 0.2))
+  embedding = tensors.Reader(path).read('model.embed_tokens.weight')
+  changed(path, lambda named: named.update({HEAD: embedding + change}))
+  return embedding
+
+
+HEAD = 'lm_head.weight'
+
+
+def test_a_head_that_differs_from_the_tied_embedding_is_kept(tmp_path):
+  embedding = headed(tmp_path / 'hf')
+  with pytest.warns(errors.DataWarning, match='differ: they are kept apart'):
+    params, size = weights.load(tmp_path / 'hf')
+  assert not size.tied
+  np.testing.assert_array_equal(params['embedding'], embedding)
+  np.testing.assert_array_equal(params['head'], embedding + 0.5)
+
+
+def test_a_head_that_is_the_tied_embedding_once_more_is_none(tmp_path):
+  headed(tmp_path / 'hf', change=0)
+  params, size = weights.load(tmp_path / 'hf')
+  assert size.tied
+  assert 'head' not in params
+
+
+def test_transformers_keeps_such_a_head_apart_too(tmp_path):
+  torch = pytest.importorskip('torch')
+  transformers = pytest.importorskip('transformers')
+  headed(tmp_path / 'hf')
+  theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / 'hf')
+  params, size = weights.load(tmp_path / 'hf')
+  tokens = [5, 3, 7, 2]
+  with torch.no_grad():
+    wanted = theirs(torch.tensor([tokens])).logits[0].numpy()
+  ours = decoder.Decoder(size).apply({'params': params}, np.array([tokens]))
+  np.testing.assert_allclose(ours[0], wanted, atol=2e-5)
+
+
+def test_one_weight_under_two_names_is_refused(tmp_path):
+  size = tiny.size()
+  path = save_hf(tmp_path / 'hf', size, tiny.parameters(size, 0.2))
+  again = {'language_model.model.norm.weight': np.zeros(32, np.float32)}
+  changed(path, lambda named: named.update(again))
+  with pytest.raises(errors.InputError) as e:
+    weights.find(path)
+  assert 'language_model.model.norm.weight' in str(e.value)
+  assert ' model.norm.weight' in str(e.value)
+
+
+def test_two_models_in_one_folder_are_refused(tmp_path):
+  size = tiny.size()
+  params = tiny.parameters(size, 0.2)
+  path = save_hf(tmp_path / 'hf', size, params)
+  ours, gemma = tmp_path / 'ours', tmp_path / 'g' / 'gemma'
+  gemma.parent.mkdir()
+  save_gemma(gemma, size, params, transposed=False)
+  shutil.copytree(gemma, tmp_path / 'g' / 'both' / 'default')
+
+  def why(folder, other):
+    shutil.copytree(other, folder, dirs_exist_ok=True)
+    with pytest.raises(errors.InputError, match='more than one model') as e:
+      weights.find(folder)
+    return str(e.value)
+
+  weights.find(tmp_path / 'g' / 'both')
+  assert 'by _METADATA and default/_METADATA;' in why(
+    tmp_path / 'g' / 'both', gemma
+  )
+  assert 'by _METADATA and config.json;' in why(gemma, path)
+  assert 'by model.json and config.json;' in why(ours, path)
+
+
+def test_a_tokenizer_one_above_is_not_that_of_a_folder_with_its_own(tmp_path):
+  size = tiny.size()
+  path = save_hf(tmp_path / 'hf', size, tiny.parameters(size, 0.2))
+  (tmp_path / 'tokenizer.model').write_bytes(b'of another model')
+  assert weights.find(path).tokenizer == tmp_path / 'tokenizer.model'
+  (path / 'tokenizer.json').write_text('{}')
+  assert weights.find(path).tokenizer is None
+  (path / 'tokenizer.model').write_bytes(b'its own')
+  assert weights.find(path).tokenizer == path / 'tokenizer.model'
+
+
+@pytest.mark.parametrize('config', [True, False])
+@pytest.mark.parametrize('base', [True, False])
+def test_an_adapter_of_peft_is_called_so(config, base, tmp_path):
+  size = tiny.size()
+  path = save_hf(tmp_path / 'hf', size, tiny.parameters(size, 0.2), shard=10**6)
+  if not config:
+    (path / 'config.json').unlink()
+  if not base:
+    (path / tensors.WHOLE).unlink()
+  (path / 'adapter_config.json').write_text('{"peft_type": "LORA"}')
+  (path / 'adapter_model.safetensors').write_bytes(b'')
+  with pytest.raises(errors.InputError) as e:
+    weights.find(path)
+  assert (
+    'adapter_config.json and adapter_model.safetensors: an adapter of PEFT, '
+    'not a model by itself; merge it with its base'
+  ) in str(e.value)
+  assert 'merge_and_unload().save_pretrained(OUT)' in str(e.value)
+
+
+@pytest.mark.parametrize(
+  'files, said',
+  [
+    (['gemma-2b.Q4_K_M.gguf'], 'weights GGUF, mostly quantised, not read here'),
+    (['config.json', 'model.weights.h5', 'task.json'], 'weights of Keras, not'),
+    (['config.json', 'tf_model.h5'], 'weights of TensorFlow, Flax or ONNX'),
+    (['config.json', 'flax_model.msgpack'], 'weights of TensorFlow, Flax or'),
+    (['config.json', 'pytorch_model.bin'], 'hold pickled weights'),
+    (['params.json', 'consolidated.00.pth'], 'hold pickled weights'),
+    (['2b-it-sfp.sbs', 'tokenizer.spm'], 'weights of gemma.cpp, not read here'),
+    (['model.safetensors', 'training_args.bin'], 'config.json is missing'),
+  ],
+)
+def test_weights_in_forms_of_others_are_called_by_name(files, said, tmp_path):
+  for name in files:
+    (tmp_path / name).write_bytes(b'')
+  with pytest.raises(errors.InputError, match=said):
+    weights.find(tmp_path)
+
+
+def test_a_file_of_weights_is_no_folder(tmp_path):
+  for name, said in (
+    ('m.gguf', 'm.gguf: weights GGUF'),
+    ('m.safetensors', f'give the folder it is in, {tmp_path}'),
+  ):
+    (tmp_path / name).write_bytes(b'')
+    with pytest.raises(errors.InputError, match=said):
+      weights.find(tmp_path / name)
+
+
+@pytest.mark.parametrize('kind', ['hf', 'gemma', 'ours'])
+def test_every_form_is_read_from_a_bucket(kind, bucket, tmp_path):
+  size = families.GEMMA['gemma2']
+  params = families.parameters(size)
+  if kind == 'gemma':
+    save_gemma(tmp_path / 'gemma', size, params, transposed=True)
+  else:
+    save_hf(tmp_path / 'hf', size, params)
+  remote.upload(bucket, tmp_path / kind, 'gs://b/models/m')
+  (tmp_path / 'tokenizer.model').write_bytes(b'')
+  shutil.copy(tmp_path / 'tokenizer.model', bucket.local('gs://b/models'))
+  found = weights.find('gs://b/models/m')
+  assert found.size == size
+  assert str(found.tokenizer) == 'gs://b/models/tokenizer.model'
+  same(found.load(), params)

@@ -155,3 +155,98 @@ def test_untied_and_old_style_defaults():
   assert (gemma3.local_rope_base, gemma3.rope_base) == (1e4, 1e6)
   null = {'model_type': 'gemma2', 'attn_logit_softcapping': None}
   assert hf_config.read(null).attention_softcap == 0
+
+
+GEMMA3_TEXT = GEMMA3_4B['text_config']
+
+
+@pytest.mark.parametrize(
+  'outer, inner, tied',
+  [
+    ({}, {}, True),
+    ({'tie_word_embeddings': False}, {}, False),
+    ({'tie_word_embeddings': False}, {'tie_word_embeddings': True}, False),
+    ({}, {'tie_word_embeddings': False}, True),
+  ],
+)
+def test_the_outer_level_says_whether_the_embedding_is_tied(outer, inner, tied):
+  config = GEMMA3_4B | outer | {'text_config': GEMMA3_TEXT | inner}
+  assert hf_config.read(config).tied == tied
+
+
+def test_that_is_how_transformers_reads_it():
+  transformers = pytest.importorskip('transformers')
+  inner = {'tie_word_embeddings': False}
+  config = transformers.Gemma3Config(text_config=inner)
+  assert config.tie_word_embeddings
+  assert not transformers.Gemma3Config(tie_word_embeddings=False).to_dict()[
+    'tie_word_embeddings'
+  ]
+
+
+def test_quantised_weights_are_refused_at_either_level():
+  note = {
+    'quantization_config': {'quant_method': 'bitsandbytes', 'x': [1] * 99}
+  }
+  for config in (
+    GEMMA_2B | note,
+    GEMMA3_4B | note,
+    GEMMA3_4B | {'text_config': GEMMA3_TEXT | note},
+  ):
+    with pytest.raises(errors.InputError) as e:
+      hf_config.read(config)
+    assert 'the weights are quantised (bitsandbytes)' in str(e.value)
+    assert len(str(e.value)) < 200
+
+
+@pytest.mark.parametrize(
+  'config, said',
+  [
+    (
+      GEMMA_2B | {'hidden_activation': 'silu'},
+      "hidden_activation='silu' and hidden_act='gelu_pytorch_tanh' contradict",
+    ),
+    (
+      LLAMA_32_1B
+      | {'rope_parameters': LLAMA_32_1B['rope_scaling'] | {'factor': 8.0}},
+      'rope_scaling=.* and rope_parameters=.* contradict',
+    ),
+    (LLAMA_32_1B | {'partial_rotary_factor': 0.5}, 'partial_rotary_factor=0.5'),
+  ],
+)
+def test_fields_that_contradict_each_other_are_named(config, said):
+  with pytest.raises(errors.InputError, match=said):
+    hf_config.read(config)
+
+
+def test_a_field_that_transformers_does_not_read_decides_nothing():
+  size = hf_config.read(LLAMA_32_1B)
+  assert hf_config.read(LLAMA_32_1B | {'hidden_activation': 'relu'}) == size
+  gemma3 = GEMMA3_TEXT | {'hidden_act': 'silu'}
+  assert hf_config.read(gemma3) == hf_config.read(GEMMA3_TEXT)
+
+
+@pytest.mark.parametrize('name', PUBLISHED)
+def test_what_was_published_is_written_as_it_was(name):
+  config, rows = PUBLISHED[name]
+  config = config | {'max_position_embeddings': 2048, 'eos_token_id': [1, 5]}
+  size = hf_config.read(config)
+  written = hf_config.write(size, rows=rows, dtype='float32', published=config)
+  changed = {
+    key: value for key, value in written.items() if config.get(key) != value
+  }
+  if name == 'gemma3_4b':  # its text tower is written by itself
+    assert written == GEMMA3_TEXT | {
+      'architectures': ['Gemma3ForCausalLM'],
+      'eos_token_id': [1, 5],
+      'tie_word_embeddings': True,
+      'torch_dtype': 'float32',
+      'vocab_size': 262_208,
+    }
+  elif name == 'gemma_2b':
+    assert changed == {'torch_dtype': 'float32'}
+  else:
+    assert changed == {
+      'torch_dtype': 'float32',
+      'architectures': ['LlamaForCausalLM'],
+    }
