@@ -7,14 +7,13 @@ texts are pooled, and whether vectors are normalised.
 
 import dataclasses
 import json
-import os
 import re
 
 import numpy as np
 from etils import epath
 
 from restpg_jax import errors
-from restpg_jax.io import tensors
+from restpg_jax.io import foreign, tensors
 from restpg_jax.models import bert
 from restpg_jax.text import wordpiece
 
@@ -63,7 +62,7 @@ def load(path: epath.PathLike) -> Encoder:
   if not reader.shapes:
     raise errors.InputError(
       f'{path}: it has no *.safetensors; save the encoder as such '
-      '(transformers: model.save_pretrained(DIR))'
+      f'({foreign.SAVE})'
     )
   words = word_pieces(path)
   if words.vocab_size > found.vocabulary:
@@ -113,14 +112,16 @@ def parameters(
   reader: tensors.Reader, size: bert.Size, path: epath.Path
 ) -> dict:
   """As bert.Encoder wants them, in float32."""
-  prefix = next(
-    (
-      name.removesuffix('embeddings.word_embeddings.weight')
-      for name in reader.shapes
-      if re.fullmatch(r'(\w+\.)?embeddings\.word_embeddings\.weight', name)
-    ),
-    '',
-  )
+  tables = [
+    name
+    for name in reader.shapes
+    if re.fullmatch(r'(\w+\.)?embeddings\.word_embeddings\.weight', name)
+  ]
+  if len(tables) > 1:
+    raise errors.InputError(
+      f'{path}: it holds more than one encoder: {" and ".join(tables)}'
+    )
+  prefix = ''.join(tables).removesuffix('embeddings.word_embeddings.weight')
 
   def tensor(name: str, *shape: int) -> np.ndarray:
     found = reader.shapes.get(prefix + name)
@@ -164,18 +165,32 @@ def parameters(
 
 
 def word_pieces(path: epath.Path) -> wordpiece.WordPiece:
-  if (path / 'tokenizer.json').is_file():
-    return wordpiece.WordPiece(os.fspath(path / 'tokenizer.json'))
-  if not (path / 'vocab.txt').is_file():
+  """Of tokenizer.json, else of vocab.txt; what else says must agree."""
+  whole, listed = path / 'tokenizer.json', path / 'vocab.txt'
+  note = path / 'tokenizer_config.json'
+  if not whole.is_file() and not listed.is_file():
     raise errors.InputError(
       f'{path}: neither tokenizer.json nor vocab.txt is there; copy or '
       'download one too'
     )
-  note = path / 'tokenizer_config.json'
-  return wordpiece.WordPiece(
-    os.fspath(path / 'vocab.txt'),
-    lowercase=_value(note, _json(note, {}), 'do_lower_case', bool, True),
-  )
+  config = _json(note, {})
+  if not whole.is_file():
+    lowercase = _value(note, config, 'do_lower_case', bool, True)
+    return wordpiece.WordPiece(listed, lowercase=lowercase)
+  words = wordpiece.WordPiece(whole)
+  if listed.is_file() and (other := words.differs(listed.read_text())):
+    raise errors.InputError(
+      f'{path}: {whole.name} and {listed.name} disagree ({other}); remove the '
+      'one that is not of these weights'
+    )
+  if words.lowercase is not None:
+    lowercase = _value(note, config, 'do_lower_case', bool, words.lowercase)
+    if lowercase != words.lowercase:
+      raise errors.InputError(
+        f'{path}: {whole.name} has lowercase={words.lowercase}, {note.name} '
+        f'do_lower_case={lowercase}; correct the one that is wrong'
+      )
+  return words
 
 
 def limit_of(path: epath.Path, size: bert.Size) -> int:
@@ -190,14 +205,16 @@ def limit_of(path: epath.Path, size: bert.Size) -> int:
   return min(most, size.positions)
 
 
-def modules(path: epath.Path) -> list[str]:
-  """Last names of the modules that sentence-transformers notes."""
+def modules(path: epath.Path) -> dict[str, str]:
+  """Last names of the modules that sentence-transformers notes, and the folder
+  of each."""
   note = path / 'modules.json'
-  found = []
+  found = {}
   for module in _json(note, []):
     if not isinstance(module, dict):
       raise errors.InputError(f'{note}: {module!r} is no module; {AGAIN}')
-    found.append(_value(note, module, 'type', str).split('.')[-1])
+    name = _value(note, module, 'type', str).split('.')[-1]
+    found[name] = _value(note, module, 'path', str, '')
   for name in found:
     if name not in MODULES:
       raise errors.InputError(
@@ -212,7 +229,8 @@ def check_pooling(path: epath.Path) -> None:
   Up to version 5 sentence-transformers noted a switch for each mode, of which
   several may be on; since then their names.
   """
-  note = path / '1_Pooling' / 'config.json'
+  folder = modules(path).get('Pooling') or '1_Pooling'
+  note = path / folder / 'config.json'
   config = _json(note, {})
   modes = [
     name.removeprefix('pooling_mode_').removesuffix('_tokens')

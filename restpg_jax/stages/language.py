@@ -19,7 +19,7 @@ from restpg_jax.io import weights
 from restpg_jax.models import decoder, precision
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.sampling import budget, engine, keys, slots
-from restpg_jax.text import templates
+from restpg_jax.text import templates, tokenizer_json
 from restpg_jax.text import tokenizer as tokenizers
 
 DTYPES = 'float32', 'bfloat16'
@@ -115,7 +115,26 @@ def find(
         f'came with the weights has {own.vocab_size}; give {found.tokenizer} '
         'as their tokenizer'
       )
+    if other := own.differs(words):
+      raise errors.InputError(
+        f'{tokenizer} and the tokenizer that came with the weights disagree '
+        f'({other}); give {found.tokenizer} as their tokenizer'
+      )
+    check_beside(found.tokenizer)
   return found, words
+
+
+def check_beside(path: epath.Path) -> None:
+  """Raises InputError where the tokenizer.json beside a SentencePiece file,
+  which others read, numbers pieces otherwise."""
+  beside = path.parent / tokenizer_json.NAME
+  if not beside.is_file():
+    return
+  if other := tokenizer_json.differs(path.read_bytes(), beside.read_bytes()):
+    raise errors.InputError(
+      f'{path} and {beside.name} beside it disagree ({other}); remove the one '
+      'that is not of these weights'
+    )
 
 
 def tokenizer_file(name: epath.PathLike) -> epath.Path:
@@ -124,8 +143,11 @@ def tokenizer_file(name: epath.PathLike) -> epath.Path:
   if not path.is_dir():
     return path
   if not (path / weights.TOKENIZER).is_file():
+    json_only = (path / tokenizer_json.NAME).is_file()
     raise errors.InputError(
-      f'{path}: it has no {weights.TOKENIZER}; give a SentencePiece file'
+      f'{path}: it has no {weights.TOKENIZER}'
+      + (f' but {tokenizer_json.NAME}; {tokenizers.NEEDED}' * json_only)
+      + '; give a SentencePiece file'
     )
   return path / weights.TOKENIZER
 

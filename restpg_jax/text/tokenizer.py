@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 
 import sentencepiece
+from google.protobuf import message
 from sentencepiece import sentencepiece_model_pb2
 
 from restpg_jax import errors
@@ -15,6 +16,10 @@ HTML = re.compile(
   r'</?(a|b|blockquote|body|caption|code|div|em|footer|h[1-6]|html|i|iframe|img'
   r'|li|s|span|strong|sub|sup|table|tbody|td|tfoot|th|thead|tr|u|ul)>'
 )
+NEEDED = (
+  "only SentencePiece models are read, as Gemma's and Llama 2's tokenizer.model"
+)
+RANK = re.compile(rb'[A-Za-z0-9+/]+=* \d+')  # a line of tiktoken
 TURNS = ('<start_of_turn>', '<end_of_turn>')
 # What a normaliser would change, or a vocabulary without bytes could not say.
 ODD = ' \ufb01  \uff21\t\r\n \U0010fffd \u2581 '
@@ -33,6 +38,8 @@ class Tokenizer:
 
   def __init__(self, proto: bytes):
     """Raises ValueError where it cannot serve: no text may be changed."""
+    if other := another(proto):
+      raise ValueError(other)
     model = sentencepiece.SentencePieceProcessor(model_proto=proto)
     # Llama's vocabularies would put a blank before each text.
     model.override_normalizer_spec(
@@ -95,6 +102,14 @@ class Tokenizer:
     pieces = [self._model.id_to_piece(i) for i in range(self.vocab_size)]
     return tuple(i for i, p in enumerate(pieces) if p[0].isdigit())
 
+  def differs(self, other: 'Tokenizer') -> str:
+    """The first id that is other text there, where both have as many; ''."""
+    steer = self.control | other.control  # renamed in many a fine-tuned model
+    ids = [i for i in range(self.vocab_size) if i not in steer]
+    pieces = (m._model.id_to_piece(ids) for m in (self, other))
+    pairs = zip(ids, *pieces, strict=True)
+    return next((f'{i} is {a!r} or {b!r}' for i, a, b in pairs if a != b), '')
+
   def _plain(self, text: str) -> list[int]:
     """A sign that looks like SentencePiece's blank goes as its bytes."""
     ids, *rest = map(self._model.encode, text.split(BLANK))
@@ -126,6 +141,22 @@ class Tokenizer:
     if self._model.id_to_piece(number) != piece:
       raise ValueError(f'the tokenizer has no piece {piece}')
     return number
+
+
+def another(proto: bytes) -> str:
+  """What a file is that is no SentencePiece model; '' for one that is."""
+  lines = proto[:4096].splitlines()
+  if proto.startswith(b'version https://git-lfs'):
+    return 'a pointer of Git LFS and not the file itself: run `git lfs pull`'
+  if proto.lstrip()[:1] == b'{':
+    return f'a tokenizer of the library `tokenizers` (JSON); {NEEDED}'
+  if lines and RANK.fullmatch(lines[0]):
+    return f"a tiktoken file, as Llama 3's tokenizer.model is; {NEEDED}"
+  try:
+    pieces = sentencepiece_model_pb2.ModelProto.FromString(proto).pieces
+  except message.DecodeError:
+    pieces = ()
+  return '' if pieces else f'a damaged or another kind of file; {errors.CUT}'
 
 
 def control(proto: bytes) -> list[int]:

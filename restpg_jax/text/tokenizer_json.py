@@ -4,6 +4,7 @@ The same pieces, ids and cuts; only control pieces inside a text are read as
 control tokens there, as everywhere in that library.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from sentencepiece import sentencepiece_model_pb2
 
 from restpg_jax.text import tokenizer
 
+NAME = 'tokenizer.json'
 BLANK = tokenizer.BLANK
 Piece = tokenizer.PIECE
 UNIGRAM = sentencepiece_model_pb2.TrainerSpec.UNIGRAM
@@ -31,7 +33,7 @@ def files(proto: bytes) -> dict[str, dict[str, Any]]:
     names['pad_token'] = pieces[words.pad].piece
   cut = _unigram if model.trainer_spec.model_type == UNIGRAM else _bpe
   return {
-    'tokenizer.json': {
+    NAME: {
       'version': '1.0',
       'added_tokens': [
         _added(i, p.piece, i in words.control)
@@ -62,6 +64,22 @@ def files(proto: bytes) -> dict[str, dict[str, Any]]:
       **names,
     },
   }
+
+
+def differs(proto: bytes, content: bytes) -> str:
+  """The first piece of text that has another id in a tokenizer.json; ''."""
+  try:
+    vocab = json.loads(content)['model']['vocab']
+    if isinstance(vocab, list):
+      vocab = {piece: i for i, (piece, _) in enumerate(vocab)}
+    known = dict(vocab)
+  except (ValueError, TypeError, KeyError):
+    return ''  # of another kind, which nobody reads here
+  pieces = sentencepiece_model_pb2.ModelProto.FromString(proto).pieces
+  for i, p in enumerate(pieces):
+    if p.type == Piece.NORMAL and known.get(p.piece, i) != i:
+      return f'{p.piece!r} is {i} or {known[p.piece]}'
+  return ''
 
 
 def _added(number: int, piece: str, special: bool) -> dict[str, Any]:

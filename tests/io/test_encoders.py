@@ -13,6 +13,7 @@ from tokenizers import implementations
 from restpg_jax import errors
 from restpg_jax.io import encoders
 from restpg_jax.models import bert
+from tests import remote
 
 WORDS = '[PAD] [UNK] [CLS] [SEP] [MASK] a b c ##d e . good'.split()
 CONFIG = {
@@ -250,3 +251,71 @@ def test_a_text_is_the_mean_of_its_tokens_or_refused(copy, noted, known):
     return
   with pytest.raises(errors.InputError, match='known is the mean of their tok'):
     encoders.load(copy)
+
+
+def test_two_lists_of_word_pieces_must_agree(folder, copy):
+  implementations.BertWordPieceTokenizer(str(folder / 'vocab.txt')).save(
+    str(copy / 'tokenizer.json')
+  )
+  encoders.load(copy)
+  other = [*WORDS[:5], 'b', 'a', *WORDS[7:]]
+  (copy / 'vocab.txt').write_text('\n'.join(other))
+  with pytest.raises(errors.InputError) as error:
+    encoders.load(copy)
+  assert "json and vocab.txt disagree ('b' is 6 or 5)" in str(error.value)
+
+
+def test_two_notes_on_upper_case_must_agree(folder, copy):
+  implementations.BertWordPieceTokenizer(str(folder / 'vocab.txt')).save(
+    str(copy / 'tokenizer.json')
+  )
+  note = copy / 'tokenizer_config.json'
+  note.write_text('{"do_lower_case": true}')
+  encoders.load(copy)
+  note.write_text('{"do_lower_case": false}')
+  with pytest.raises(errors.InputError) as error:
+    encoders.load(copy)
+  assert 'lowercase=True, tokenizer_config.json do_lower_case=False' in str(
+    error.value
+  )
+
+
+def test_two_encoders_in_one_file_are_refused(copy):
+  path = copy / 'model.safetensors'
+  found = safetensors.numpy.load_file(path)
+  named = {f'bert.{name}': x + 1 for name, x in found.items()}
+  safetensors.numpy.save_file(found | named, path, {'format': 'pt'})
+  with pytest.raises(
+    errors.InputError, match='more than one encoder: .*bert.e'
+  ):
+    encoders.load(copy)
+
+
+def test_pooling_is_noted_where_modules_json_says(copy):
+  modules = [
+    {'type': 'x.Transformer', 'path': ''},
+    {'type': 'x.Pooling', 'path': '2_Pooling'},
+  ]
+  (copy / 'modules.json').write_text(json.dumps(modules))
+  for name, noted in (('1_Pooling', MEAN), ('2_Pooling', CLS)):
+    (copy / name).mkdir()
+    (copy / name / 'config.json').write_text(json.dumps({noted: True}))
+  with pytest.raises(
+    errors.InputError, match='2_Pooling/config.json: texts are'
+  ):
+    encoders.load(copy)
+
+
+@pytest.mark.parametrize('form', ['vocab.txt', 'tokenizer.json'])
+def test_an_encoder_is_read_from_a_bucket(form, folder, copy, bucket):
+  if form == 'tokenizer.json':
+    (copy / 'vocab.txt').unlink()
+    implementations.BertWordPieceTokenizer(str(folder / 'vocab.txt')).save(
+      str(copy / 'tokenizer.json')
+    )
+  remote.upload(bucket, copy, 'gs://b/bert')
+  there, here = encoders.load('gs://b/bert'), encoders.load(folder)
+  text = ['A bd. good E']
+  assert there.words.encode(text, 16) == here.words.encode(text, 16)
+  assert there.size == here.size
+  jax.tree.map(np.testing.assert_array_equal, there.params, here.params)

@@ -2,15 +2,17 @@
 
 import functools
 import io
+import json
 import pathlib
 
 import pytest
 import sentencepiece
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sentencepiece import sentencepiece_model_pb2
 
 from restpg_jax import assets, errors, types
-from restpg_jax.text import prompts, templates
+from restpg_jax.text import prompts, templates, tokenizer_json
 from restpg_jax.text import tokenizer as tokenizers
 
 SHARED = pathlib.Path(__file__).parents[3] / 'shared' / 'tokenizers'
@@ -328,3 +330,54 @@ def test_pieces_that_overlap_are_spelt_too(text):
 def test_a_vocabulary_that_cannot_serve_is_refused(changed, message):
   with pytest.raises(ValueError, match=message):
     tokenizers.Tokenizer(made(**changed))
+
+
+@pytest.mark.parametrize(
+  'content, said',
+  [
+    (b'IQ== 0\nIg== 1\nIw== 2\n', "a tiktoken file, as Llama 3's tokenizer.mo"),
+    (
+      b'{\n "version": "1.0", "model": {}}',
+      'library `tokenizers` .JSON.; only',
+    ),
+    (b'version https://git-lfs.github.com/spec/v1\n', 'pointer of Git LFS'),
+    (b'', 'a damaged or another kind of file; the file may be cut short'),
+    (b'<html>not found</html>', 'a damaged or another kind of file'),
+  ],
+)
+def test_a_file_that_is_no_sentencepiece_model_is_called_by_name(content, said):
+  with pytest.raises(ValueError, match=said):
+    tokenizers.Tokenizer(content)
+
+
+def renumbered(name, **pieces):
+  """The vocabulary with other texts for some ids."""
+  model = sentencepiece_model_pb2.ModelProto.FromString(proto(name))
+  for number, text in pieces.items():
+    model.pieces[int(number[1:])].piece = text
+  return model.SerializeToString()
+
+
+def test_two_vocabularies_differ_in_their_texts_not_in_their_markers():
+  tiny = load('tiny')
+  assert tiny.differs(tokenizers.Tokenizer(proto('tiny'))) == ''
+  renamed = renumbered('tiny', _4='<|im_start|>')
+  assert tiny.differs(tokenizers.Tokenizer(renamed)) == ''
+  a, b = (library('tiny').id_to_piece(i) for i in (600, 601))
+  swapped = renumbered('tiny', _600=b, _601=a)
+  assert tiny.differs(tokenizers.Tokenizer(swapped)) == f'600 is {a!r} or {b!r}'
+
+
+@every
+def test_its_own_tokenizer_json_does_not_differ(name):
+  content = json.dumps(tokenizer_json.files(proto(name))['tokenizer.json'])
+  assert tokenizer_json.differs(proto(name), content.encode()) == ''
+
+
+def test_a_tokenizer_json_with_other_numbers_differs():
+  content = tokenizer_json.files(proto('tiny'))['tokenizer.json']
+  vocab = content['model']['vocab']
+  vocab[600], vocab[601] = vocab[601], vocab[600]
+  found = tokenizer_json.differs(proto('tiny'), json.dumps(content).encode())
+  assert found == f'{vocab[601][0]!r} is 600 or 601'
+  assert tokenizer_json.differs(proto('tiny'), b'{"the": "original"}') == ''
