@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,7 +27,10 @@ COMPANIONS = (
   'tokenizer_config.json',
   'special_tokens_map.json',
   'chat_template.jinja',
+  'chat_template.json',
+  'added_tokens.json',
 )
+LAST = {'hf': weights.CONFIG, 'gemma': weights.METADATA}
 OURS_ONLY = {'norm_eps': 1e-6, 'activation': 'gelu', 'tied': True}
 
 
@@ -39,11 +43,14 @@ def convert(export: config.Export) -> tuple[card.Origin, epath.Path]:
   name = export.tokenizer or origin.tokenizer or found.tokenizer
   if not name:
     raise errors.InputError(
-      f'{origin.weights}: no tokenizer is known for it; give --tokenizer=FILE'
+      f'{origin.weights}: no tokenizer is known for it; give --tokenizer=FILE, '
+      f'a SentencePiece model: {tokenizers.NEEDED}'
     )
   words = language.load_tokenizer(name, found.size)
   path = language.tokenizer_file(name)
-  with _whole(epath.Path(export.to)) as out:
+  language.check_beside(path)
+  found = _with_origin(found, origin)
+  with _whole(epath.Path(export.to), export.format) as out:
     FORMATS[export.format](out, found, dtype, words, path)
     path.copy(out / weights.TOKENIZER)
     text = card.text(origin, found.size, export)
@@ -148,6 +155,25 @@ def _tokenizer(done: dict[str, Any]) -> str:
   return found if isinstance(found, str) else found['tokenizer']
 
 
+def _with_origin(
+  found: weights.Checkpoint, origin: card.Origin
+) -> weights.Checkpoint:
+  """With what its base came with, where an older run did not keep that and
+  the base is still there."""
+  if found.kind != 'ours' or found.published or not origin.stage:
+    return found
+  cfg = origin.stage['cfg']
+  if isinstance(cfg['tokenizer'], dict):  # as in _tokenizer
+    cfg = cfg['tokenizer']
+  try:
+    base = weights.find(assets.path(cfg.get('checkpoint', '')))
+  except errors.InputError:
+    return found
+  if base.size != found.size:
+    return found
+  return dataclasses.replace(found, published=base.published)
+
+
 def _check(export: config.Export) -> None:
   if not export.source or not export.to:
     raise errors.InputError('convert needs --from=... and --to=DIR; see --help')
@@ -159,10 +185,6 @@ def _check(export: config.Export) -> None:
     raise errors.InputError(
       f'--dtype={export.dtype}: known are {", ".join(DTYPES)}'
     )
-  if storage.remote(export.to):
-    raise errors.InputError(
-      f'--to={export.to}: give a local folder and copy it from there'
-    )
   to = epath.Path(export.to)
   if to.exists() and (not to.is_dir() or any(to.iterdir())):
     raise errors.InputError(
@@ -171,9 +193,16 @@ def _check(export: config.Export) -> None:
 
 
 @contextlib.contextmanager
-def _whole(to: epath.Path) -> Iterator[epath.Path]:
+def _whole(to: epath.Path, format: str) -> Iterator[epath.Path]:
   """A folder that takes the place of `to` when all went well; until then it
   is inside one beside `to`, with all that Orbax puts beside it."""
+  if storage.remote(to):
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as partial:
+      made = epath.Path(partial) / 'export'
+      made.mkdir()
+      yield made
+      _upload(made, to, last=LAST[format])
+    return
   partial = to.absolute().parent / f'{to.name}.partial'
   if partial.exists():  # of an export that was killed
     partial.rmtree()
@@ -190,6 +219,20 @@ def _whole(to: epath.Path) -> Iterator[epath.Path]:
     shutil.rmtree(partial, ignore_errors=True)
 
 
+def _upload(made: epath.Path, to: epath.Path, *, last: str) -> None:
+  """Copies a folder into a bucket. Folders are not renamed there at once, so
+  the file without which none of it is read goes last."""
+  paths = [folder / f for folder, _, names in made.walk() for f in names]
+  try:
+    for path in sorted(paths, key=lambda path: path == made / last):
+      target = to / path.relative_to(made)
+      target.parent.mkdir(parents=True, exist_ok=True)
+      path.copy(target)
+  except BaseException:
+    to.rmtree(missing_ok=True)
+    raise
+
+
 def _hf(
   out: epath.Path,
   found: weights.Checkpoint,
@@ -198,24 +241,63 @@ def _hf(
   tokenizer: epath.Path,
 ) -> None:
   """A folder for transformers."""
-  size = found.size
-  rows = formats.HF_ROWS.get(size.vocabulary, size.vocabulary)
+  size, published = found.size, found.published
+  described = published.get(weights.CONFIG)
+  rows = (
+    hf_config.rows(described)
+    if described
+    else formats.HF_ROWS.get(size.vocabulary, size.vocabulary)
+  )
   rows = max(rows, words.vocab_size)
   ids = {'bos_token_id': words.bos, 'eos_token_id': words.eos}
   if words.pad is not None:
     ids['pad_token_id'] = words.pad
-  described = hf_config.write(size, rows=rows, dtype=dtype.name) | ids
+  own = hf_config.text(described or {})
+  ids |= {name: own[name] for name in ids if own.get(name) is not None}
+  generation = published.get(weights.GENERATION) or ids
+  written = hf_config.write(
+    size, rows=rows, dtype=dtype.name, published=described
+  )
+  if not described:
+    written |= ids
+  if found.kind == 'ours':  # trained to end with its tokenizer's end token
+    written, generation = (_ending(x, words.eos) for x in (written, generation))
   tensors.write(out, found.written_as(formats.hf(size, rows), dtype))
-  records.write_json(out / weights.CONFIG, described)
-  records.write_json(out / 'generation_config.json', ids)
+  records.write_json(out / weights.CONFIG, written)
+  records.write_json(out / weights.GENERATION, generation)
+  for name, content in _tokenizer_files(tokenizer).items():
+    (out / name).write_bytes(content)
+
+
+def _ending(described: dict[str, Any], eos: int) -> dict[str, Any]:
+  """With this end token, maybe beside others."""
+  ends = described.get('eos_token_id')
+  ends = ends if isinstance(ends, list) else [ends] * (ends is not None)
+  if eos in ends:
+    return described
+  return described | {'eos_token_id': [*ends, eos] if ends else eos}
+
+
+def _tokenizer_files(tokenizer: epath.Path) -> dict[str, bytes]:
+  """Those that came with it; what Hugging Face needs and is not there is made
+  of the SentencePiece file, with the chat template if there is one."""
   beside = [tokenizer.parent / name for name in COMPANIONS]
-  if all(path.exists() for path in beside[:2]):
-    for path in beside:
-      if path.exists():
-        path.copy(out / path.name)
-  else:
-    for name, content in tokenizer_json.files(tokenizer.read_bytes()).items():
-      records.write_json(out / name, content)
+  came = {path.name: path.read_bytes() for path in beside if path.is_file()}
+  whole, config = COMPANIONS[:2]
+  if {whole, config} <= set(came):
+    return came
+  made = tokenizer_json.files(tokenizer.read_bytes())
+  try:
+    template = json.loads(came.pop(config, b'{}')).get('chat_template')
+  except (ValueError, AttributeError) as e:
+    raise errors.InputError(
+      f'{tokenizer.parent / config}: no whole JSON ({errors.reason(e)}); '
+      f'{errors.CUT}'
+    ) from e
+  if template:
+    made[config]['chat_template'] = template
+  came.pop(whole, None)
+  return came | {n: records.encoded(content) for n, content in made.items()}
 
 
 def _gemma(

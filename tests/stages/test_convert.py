@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 import resource
+import shutil
 import subprocess
 import sys
 
@@ -11,12 +12,12 @@ import jax
 import numpy as np
 import pytest
 
-from restpg_jax import assets, config, errors, main
-from restpg_jax.io import checkpoints, weights
-from restpg_jax.models import decoder
-from restpg_jax.stages import convert
+from restpg_jax import assets, config, errors, main, restpg
+from restpg_jax.io import artifacts, checkpoints, records, weights
+from restpg_jax.models import decoder, hf_config
+from restpg_jax.stages import base, convert
 from restpg_jax.text import tokenizer as tokenizers
-from tests import tiny
+from tests import pipeline, tiny
 from tests.models import families
 from tests.stages import runs
 
@@ -288,7 +289,6 @@ def test_the_command_and_its_card(workdir, tmp_path, capsys):
     (['--from=tiny_pt', '--to=x'], 'give --tokenizer=FILE'),
     (['--from=tiny_pt', '--to=x', '--format=onnx'], '--format=onnx: known are'),
     (['--from=tiny_pt', '--to=x', '--dtype=int8'], '--dtype=int8: known are'),
-    (['--from=tiny_pt', '--to=gs://x'], 'give a local folder'),
     (['--from=none', '--to=x'], 'none: no such file or folder'),
     (['--from=tiny_pt', '--to=full'], 'full is there already'),
   ],
@@ -337,3 +337,197 @@ def test_what_a_killed_export_left_is_replaced(tmp_path):
   export(source, tmp_path / 'out')
   assert not (tmp_path / 'out' / 'half.safetensors').exists()
   assert not (tmp_path / 'out.partial').exists()
+
+
+ODD_CONFIG = {
+  'max_position_embeddings': 2048,
+  'eos_token_id': [1, 5],
+  'initializer_range': 0.03,
+  'attention_dropout': 0.125,
+  'use_cache': False,
+}
+ODD_GENERATION = {
+  'bos_token_id': 2,
+  'eos_token_id': [1, 5],
+  'pad_token_id': 0,
+  'do_sample': True,
+  'top_k': 64,
+  'top_p': 0.95,
+}
+
+
+def read(path):
+  return json.loads(path.read_text())
+
+
+@pytest.mark.parametrize('name', families.ALL)
+def test_what_others_say_of_a_model_goes_out_as_it_came_in(name, tmp_path):
+  transformers = pytest.importorskip('transformers')
+  size = sizes()[name]
+  config = hf_config.write(size, rows=VOCABULARY, dtype='bfloat16')
+  config = transformers.AutoConfig.for_model(**config | ODD_CONFIG)
+  theirs = transformers.AutoModelForCausalLM.from_config(config)
+  theirs.generation_config = transformers.GenerationConfig(**ODD_GENERATION)
+  theirs.save_pretrained(tmp_path / 'in')
+  export(tmp_path / 'in', tmp_path / 'out')
+  before, after = (read(tmp_path / n / 'config.json') for n in ('in', 'out'))
+  assert before.items() >= ODD_CONFIG.items()
+  assert after == before | {'dtype': 'float32'}
+  generation = [
+    (tmp_path / n / 'generation_config.json').read_text() for n in ('in', 'out')
+  ]
+  assert json.loads(generation[1]) == json.loads(generation[0])
+  assert json.loads(generation[1]).items() >= ODD_GENERATION.items()
+
+
+def odd_base(path):
+  """The bundled base as a Hugging Face folder that says more of itself."""
+  export('tiny_pt', path)
+  for name, more in (
+    ('config.json', ODD_CONFIG),
+    ('generation_config.json', ODD_GENERATION),
+  ):
+    (path / name).write_text(json.dumps(read(path / name) | more))
+  return path
+
+
+def test_a_policy_goes_out_with_what_its_base_came_with(tmp_path):
+  came = odd_base(tmp_path / 'came')
+  cfg = pipeline.small(methods=('sft',))
+  cfg.policy.checkpoint = str(came)
+  with pytest.raises(artifacts.Until):
+    restpg.run(cfg, tmp_path / 'work', until='sft')
+  before = [read(came / n) for n in ('config.json', 'generation_config.json')]
+  shutil.rmtree(came)
+  for n, pattern in enumerate(('base-*', 'sft/train-*', 'sft/choose-*')):
+    (stage,) = (tmp_path / 'work').glob(pattern)
+    out = tmp_path / f'out{n}'
+    export(stage, out)
+    after = [read(out / n) for n in ('config.json', 'generation_config.json')]
+    assert after == before, pattern
+
+
+def test_an_older_run_takes_it_from_its_base_if_that_is_there(
+  workdir, tmp_path
+):
+  came = odd_base(tmp_path / 'came')
+  policy = workdir / 'sft' / 'choose-a'
+  params, size = weights.load(came)
+  checkpoints.save_model(policy / 'model', params, size)
+  done = records.read_json(policy / 'DONE.json')
+  done['cfg']['tokenizer']['checkpoint'] = str(came)
+  records.write_json(policy / 'DONE.json', done)
+  export(policy, tmp_path / 'with')
+  assert read(tmp_path / 'with/config.json') == read(came / 'config.json')
+  shutil.rmtree(came)
+  export(policy, tmp_path / 'without')
+  described = read(tmp_path / 'without/config.json')
+  assert described['max_position_embeddings'] == 8192
+  assert described['eos_token_id'] == 1
+
+
+def test_a_policy_ends_with_the_token_that_it_was_trained_to_end_with(tmp_path):
+  came = odd_base(tmp_path / 'came')
+  other = {'eos_token_id': 5}
+  for name in ('config.json', 'generation_config.json'):
+    (came / name).write_text(json.dumps(read(came / name) | other))
+  base.load_base(
+    out=tmp_path / 'base',
+    cfg=config.Model(str(came), 'tiny.spm.model'),
+    layout=None,
+  )
+  export(tmp_path / 'base' / 'model', tmp_path / 'policy')
+  for name in ('config.json', 'generation_config.json'):
+    assert read(tmp_path / 'policy' / name)['eos_token_id'] == [5, 1]
+  export(came, tmp_path / 'converted')
+  assert read(tmp_path / 'converted/config.json')['eos_token_id'] == 5
+
+
+def test_a_head_of_its_own_goes_out_as_one(tmp_path):
+  came = odd_base(tmp_path / 'came')
+  params, size = weights.load(came)
+  untied = dataclasses.replace(size, tied=False)
+  head = params['embedding'] + 1
+  checkpoints.save_model(tmp_path / 'm', params | {'head': head}, untied)
+  export(tmp_path / 'm', tmp_path / 'two')
+  described = read(tmp_path / 'two/config.json') | {'tie_word_embeddings': True}
+  (tmp_path / 'two/config.json').write_text(json.dumps(described))
+  export(tmp_path / 'two', tmp_path / 'out')
+  assert not read(tmp_path / 'out/config.json')['tie_word_embeddings']
+  np.testing.assert_array_equal(weights.load(tmp_path / 'out')[0]['head'], head)
+
+
+def test_a_chat_template_is_kept_where_the_rest_must_be_made(tmp_path):
+  folder = tmp_path / 'came'
+  folder.mkdir()
+  (folder / 'tokenizer.model').write_bytes(TOKENIZER.read_bytes())
+  slow = {'tokenizer_class': 'GemmaTokenizer', 'chat_template': '{{ bos }}'}
+  (folder / 'tokenizer_config.json').write_text(json.dumps(slow))
+  source = saved(tmp_path / 'm', sizes()['gemma'])
+  export(source, tmp_path / 'hf', tokenizer=str(folder))
+  made = read(tmp_path / 'hf/tokenizer_config.json')
+  assert made['chat_template'] == '{{ bos }}'
+  assert made['tokenizer_class'] == 'PreTrainedTokenizerFast'
+  assert (tmp_path / 'hf/tokenizer.json').exists()
+
+
+@pytest.mark.parametrize('format', ['hf', 'gemma'])
+def test_an_export_to_a_bucket_is_the_one_to_a_disk(
+  format, bucket, tmp_path, monkeypatch
+):
+  source = saved(tmp_path / 'm', sizes()['gemma'])
+  export(source, tmp_path / 'here', format=format)
+  copies, copy = [], bucket.copy
+
+  def noted(path, to, overwrite=False):
+    copies.append(str(to))
+    copy(path, to, overwrite)
+
+  monkeypatch.setattr(bucket, 'copy', noted)
+  export(source, 'gs://b/out/there', format=format)
+  there = pathlib.Path(bucket.local('gs://b/out/there'))
+  assert [p.name for p in there.parent.iterdir()] == ['there']
+  # Without this file nothing of it is read: it comes when all else is there.
+  last = {'hf': 'config.json', 'gemma': '_METADATA'}[format]
+  assert copies[-1] == f'gs://b/out/there/{last}'
+  params, size = weights.load('gs://b/out/there')
+  same(params, weights.load(tmp_path / 'here')[0])
+  with pytest.raises(errors.InputError, match='is there already'):
+    export(source, 'gs://b/out/there', format=format)
+
+
+def test_an_export_to_a_bucket_that_fails_leaves_nothing(
+  bucket, tmp_path, monkeypatch
+):
+  source = saved(tmp_path / 'm', sizes()['gemma'])
+  copy = bucket.copy
+
+  def full(path, to, overwrite=False):
+    if str(to).endswith('README.md'):
+      raise OSError('no space left')
+    copy(path, to, overwrite)
+
+  monkeypatch.setattr(bucket, 'copy', full)
+  with pytest.raises(OSError, match='no space left'):
+    export(source, 'gs://b/out')
+  assert not pathlib.Path(bucket.local('gs://b/out')).exists()
+
+
+def test_an_export_from_a_bucket_takes_its_tokenizer_along(bucket, tmp_path):
+  export(saved(tmp_path / 'm', sizes()['gemma']), 'gs://b/m')
+  export('gs://b/m', tmp_path / 'out', tokenizer='')
+  assert (tmp_path / 'out/tokenizer.model').read_bytes() == (
+    TOKENIZER.read_bytes()
+  )
+
+
+def test_a_tokenizer_json_of_other_pieces_is_not_taken_along(tmp_path):
+  source = saved(tmp_path / 'm', sizes()['gemma'])
+  export(source, tmp_path / 'hf')
+  path = tmp_path / 'hf' / 'tokenizer.json'
+  content = read(path)
+  vocab = content['model']['vocab']
+  vocab[600], vocab[601] = vocab[601], vocab[600]
+  path.write_text(json.dumps(content))
+  with pytest.raises(errors.InputError, match='tokenizer.json beside it disag'):
+    export(tmp_path / 'hf', tmp_path / 'out', tokenizer='')
