@@ -1,0 +1,63 @@
+"""Which tokenizer belongs to which weights."""
+
+import pytest
+from sentencepiece import sentencepiece_model_pb2
+
+from restpg_jax import assets, errors
+from restpg_jax.io import checkpoints
+from restpg_jax.stages import language
+from tests import tiny
+
+TOKENIZER = assets.HERE / 'tiny.spm.model'
+
+
+@pytest.fixture
+def folder(tmp_path):
+  """A model with a tokenizer of its own."""
+  size = tiny.size(vocabulary=1024)
+  checkpoints.save_model(tmp_path / 'm', tiny.parameters(size, 0.2), size)
+  (tmp_path / 'm' / 'tokenizer.model').write_bytes(TOKENIZER.read_bytes())
+  return tmp_path / 'm'
+
+
+def test_as_many_pieces_are_not_the_same_pieces(folder, tmp_path):
+  language.find(folder, str(TOKENIZER))
+  model = sentencepiece_model_pb2.ModelProto.FromString(TOKENIZER.read_bytes())
+  a, b = model.pieces[600], model.pieces[601]
+  a.piece, b.piece = b.piece, a.piece
+  other = tmp_path / 'other.model'
+  other.write_bytes(model.SerializeToString())
+  with pytest.raises(errors.InputError) as e:
+    language.find(folder, str(other))
+  assert f'{other} and the tokenizer that came with the weights' in str(e.value)
+  assert f'give {folder}/tokenizer.model as their tokenizer' in str(e.value)
+
+
+def test_a_folder_with_tokenizer_json_alone_is_told_what_is_read(folder):
+  (folder / 'tokenizer.model').unlink()
+  (folder / 'tokenizer.json').write_text('{}')
+  with pytest.raises(errors.InputError) as e:
+    language.read_tokenizer(folder)
+  assert str(e.value) == (
+    f'{folder}: it has no tokenizer.model but tokenizer.json; only '
+    "SentencePiece models are read, as Gemma's and Llama 2's tokenizer.model; "
+    'give a SentencePiece file'
+  )
+
+
+def test_the_tokenizer_of_llama_3_is_called_by_name(folder):
+  path = folder / 'tokenizer.model'
+  path.write_bytes(b'IQ== 0\nIg== 1\n')
+  with pytest.raises(errors.InputError) as e:
+    language.find(folder, str(folder))
+  assert str(e.value) == (
+    f"{path}: no usable SentencePiece model: a tiktoken file, as Llama 3's "
+    "tokenizer.model is; only SentencePiece models are read, as Gemma's and "
+    "Llama 2's tokenizer.model"
+  )
+
+
+def test_a_tokenizer_is_read_from_a_bucket(bucket):
+  with open(bucket.local('gs://x'), 'wb') as file:
+    file.write(TOKENIZER.read_bytes())
+  assert language.read_tokenizer('gs://x').vocab_size == 1024
