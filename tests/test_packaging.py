@@ -233,3 +233,13 @@ def test_the_licence_is_whole():
   text = (ROOT / 'LICENSE').read_text()
   assert 'Apache License\n                           Version 2.0' in text
   assert 'END OF TERMS AND CONDITIONS' in text
+
+
+def test_nothing_says_to_install_it_from_an_index():
+  for path in [
+    *(ROOT / 'README.md', ROOT / 'Makefile'),
+    *(p for d in ('docs', 'launch', 'configs') for p in (ROOT / d).rglob('*')),
+    *(ROOT / 'restpg_jax').rglob('*.py'),
+  ]:
+    if path.is_file() and path.suffix != '.pyc':
+      assert not re.search(r"pip install '?restpg", path.read_text()), path

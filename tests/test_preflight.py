@@ -83,8 +83,8 @@ def test_without_the_compiler_it_says_how_to_get_it():
   with pytest.raises(errors.InputError) as e:
     chips.described('v4:4x4x4')
   assert str(e.value).startswith(
-    '--topology=v4:4x4x4 needs the TPU compiler, libtpu: '
-    "pip install 'restpg_jax[tpu]' ("
+    '--topology=v4:4x4x4 needs the TPU compiler, libtpu; in a clone of '
+    "restpg_jax: pip install -e '.[tpu]' ("
   )
 
 

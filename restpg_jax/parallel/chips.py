@@ -61,8 +61,8 @@ def described(topology: str) -> list[jax.Device]:
     why = errors.reason(e)
     if 'not installed' in why:
       raise errors.InputError(
-        f'--topology={topology} needs the TPU compiler, libtpu: '
-        f"pip install 'restpg_jax[tpu]' ({why})"
+        f'--topology={topology} needs the TPU compiler, libtpu; in a clone of '
+        f"restpg_jax: pip install -e '.[tpu]' ({why})"
       ) from e
     raise errors.InputError(
       f'--topology={topology}: there is no such slice ({why})'

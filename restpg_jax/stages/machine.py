@@ -119,5 +119,5 @@ def installed() -> Iterator[Finding]:
     yield Finding('installed, libtpu', findings.OK, 'programs for TPUs compile')
   else:
     said = 'not here; needed on TPUs, and by preflight --topology'
-    remedy = "pip install 'restpg_jax[tpu]'"
+    remedy = "in a clone of restpg_jax: pip install -e '.[tpu]'"
     yield Finding('installed, libtpu', findings.NOTE, said, remedy)
