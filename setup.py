@@ -24,6 +24,7 @@ REQUIRES = [
   'protobuf',  # sentencepiece's own description of a model
   'pyarrow',
   'rank-bm25',
+  'regex',  # scripts, marks and characters as Unicode has them
   'rouge-score',
   'sacrebleu',
   'safetensors',

@@ -171,6 +171,7 @@ def fit(cfg, method, step, name, start, examples, targets, val):
     examples,
     targets,
     cfg=train.Settings(train=settings, **shared),
+    after=train.warn,
   )
   settings = choose.Settings(
     choose=cfg.choose, answer=cfg.answer, reward=cfg.reward, **shared
@@ -214,7 +215,14 @@ def e_step(cfg, method, step, t, policy, examples):
       cfg.reward, cfg.prompt, method.reasoning, m, select.least(cfg.select)
     )
     scored.append(
-      step(f'e_step{t}/score{end}', score.score, examples, drawn, cfg=settings)
+      step(
+        f'e_step{t}/score{end}',
+        score.score,
+        examples,
+        drawn,
+        cfg=settings,
+        after=score.warn,
+      )
     )
   settings = select.Settings(cfg.select, rounds)
   return step(f'e_step{t}/select', select.select, *scored, cfg=settings)
@@ -227,7 +235,14 @@ def evaluate(cfg, method, step, t, policy, test) -> Evaluated:
   settings = score.Settings(
     cfg.reward, cfg.prompt, method.reasoning, cfg.answer.m
   )
-  scores = step(f'eval{t}/score', score.score, test, answers, cfg=settings)
+  scores = step(
+    f'eval{t}/score',
+    score.score,
+    test,
+    answers,
+    cfg=settings,
+    after=score.warn,
+  )
   settings = measure.settings(cfg, reasoning=method.reasoning)
   measures = None
   if settings.metrics:

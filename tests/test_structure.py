@@ -15,10 +15,8 @@ LAYERS = (  # imports go down this list, never up or sideways
   ('restpg', 'settings'),
   ('stages',),
   ('io', 'data'),
-  (
-    *('text', 'retrieval', 'models', 'sampling'),
-    *('rewards', 'training', 'parallel'),
-  ),
+  ('retrieval', 'models', 'sampling', 'rewards', 'training', 'parallel'),
+  ('text',),
   ('config', 'assets'),
   ('types', 'errors', 'heap', 'storage'),
 )
@@ -34,6 +32,7 @@ DOORS = {  # package -> the only modules that may import it
   'safetensors': ('io.tensors',),
   'sentencepiece': ('text.tokenizer', 'text.tokenizer_json', 'assets.make'),
   'jinja2': ('text.templates', 'stages.page'),
+  'regex': ('text.words',),
   'rank_bm25': ('retrieval.bm25',),
   'nltk': ('rewards.meteor',),
   'rouge_score': ('rewards.rouge',),

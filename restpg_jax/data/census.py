@@ -14,6 +14,7 @@ from typing import Any
 
 from restpg_jax import types
 from restpg_jax.data import copies
+from restpg_jax.text import words
 
 DOCUMENTS = 2000  # of a task and split, in the sample
 EXAMPLES = 256
@@ -108,8 +109,8 @@ class Census:
     self.texts, self.examples = Sample(DOCUMENTS), Sample(EXAMPLES)
 
   def add(self, example: types.Example) -> None:
-    self.input_words.add(len(example.input.split()))
-    self.output_words.add(len(example.output.split()))
+    self.input_words.add(len(words.spaced(example.input).split()))
+    self.output_words.add(len(words.spaced(example.output).split()))
     if self._count_tokens:
       self.input_tokens.add(self._count_tokens(example.input))
       self.output_tokens.add(self._count_tokens(example.output))

@@ -5,11 +5,14 @@ from collections.abc import Iterable, Sequence
 
 from sacrebleu import metrics
 
+from restpg_jax.text import words
+
 
 def sentence(prediction: str, reference: str) -> float:
   """sacrebleu's sentence BLEU, over 100: in [0, 1].
 
-  It is smoothed, and counts the lengths of n-grams that the answer has.
+  It is smoothed, and counts the lengths of n-grams that the answer has. Words
+  are those of '13a'; characters of scripts without spaces are words.
   """
   return _of(prediction, reference).score / 100
 
@@ -32,7 +35,8 @@ def corpus(counted: Iterable[Sequence[int]]) -> float:
 
 @functools.lru_cache(1)  # `sentence` and `counts` ask for the same in turn
 def _of(prediction: str, reference: str) -> metrics.bleu.BLEUScore:
-  return _scorer().sentence_score(prediction, [reference])
+  texts = words.spaced(prediction), words.spaced(reference)
+  return _scorer().sentence_score(texts[0], [texts[1]])
 
 
 @functools.cache

@@ -9,6 +9,7 @@ from nltk.corpus import wordnet
 from nltk.translate import meteor_score
 
 from restpg_jax import errors
+from restpg_jax.text import words
 
 DATA = 'wordnet', 'punkt_tab'
 REMEDY = f'python -m nltk.downloader {" ".join(DATA)}'
@@ -30,8 +31,8 @@ def check() -> None:
 def score(prediction: str, reference: str) -> float:
   """In [0, 1]; nothing written is 0."""
   return meteor_score.single_meteor_score(
-    nltk.word_tokenize(reference),
-    nltk.word_tokenize(prediction),
+    nltk.word_tokenize(words.spaced(reference)),
+    nltk.word_tokenize(words.spaced(prediction)),
     wordnet=wordnet,
   )
 

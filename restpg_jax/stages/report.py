@@ -17,8 +17,14 @@ STAGE = ('name', 'seconds', 'rates', 'summary')
 OWN = ('methods', 'compute')
 # What must be known of text metrics, by how their names begin.
 METRICS = {
-  'rouge': 'ROUGE, F-measure without stemming, by rouge_score',
-  'bleu': "BLEU, sacrebleu's of each answer",
+  'rouge': (
+    'ROUGE, F-measure without stemming, by rouge_score with words as Unicode '
+    'has them, in any script (restpg_jax/text/words.py)'
+  ),
+  'bleu': (
+    "BLEU, sacrebleu's of each answer, tokenizer 13a, each character of a "
+    'script without spaces by itself'
+  ),
   'corpus_bleu': (
     'BLEU/corpus, of all answers to a task together, as LongLaMP gives it '
     '(there times 100)'

@@ -4,13 +4,14 @@ import collections
 import dataclasses
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 
 import jax
 from etils import epath
 
-from restpg_jax import config, types
-from restpg_jax.io import progress, records, shards
+from restpg_jax import config, errors, types
+from restpg_jax.io import artifacts, progress, records, shards
 from restpg_jax.stages import language, reward, samples
 from restpg_jax.text import templates
 
@@ -98,6 +99,29 @@ def score(examples, trajectories, *, out, cfg: Settings, layout) -> dict:
     if cfg.accept is None or not made
     else count['accepted'] / made,
   } | found.totals
+
+
+def warn(examples, trajectories, *, out, cfg: Settings) -> str:
+  """Warns where every reward is 0, when it is made and when it is kept: from
+  such rewards nothing can be learned."""
+  del examples, trajectories
+  summary = records.read_json(out / artifacts.DONE)['summary']
+  if summary['mean_reward'] != 0:
+    return ''
+  count, without = summary['made'], summary['without_answer']
+  remedy = (
+    'train longer before it is sampled, or raise prompt.max_output'
+    if without == count
+    else f'read some in {out / "scored.jsonl"} beside their gold texts, and '
+    'see whether reward.name fits them'
+  )
+  warnings.warn(
+    f'{out}: the reward ({cfg.reward.name}) of all {count:,} outputs is 0, '
+    f'{without:,} of them without an answer: {remedy}',
+    errors.DataWarning,
+    stacklevel=2,
+  )
+  return ''
 
 
 def asked(

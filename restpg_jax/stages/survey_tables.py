@@ -76,7 +76,10 @@ def _table_2(splits, synthetic) -> Table:
     if paper := workload.LONGLAMP.get(_title(of_task[0])):
       spreads = (paper.input, paper.output, paper.profile)
       rows.append(('', 'paper', '', '', *(_spread(*x) for x in spreads)))
-  said = 'Mean ± standard deviation over examples; words are parted by blanks.'
+  said = (
+    'Mean ± standard deviation over examples; words are parted by blanks, and '
+    'in scripts without them a character is a word.'
+  )
   if synthetic:
     said += ' These are synthetic users: the paper has others.'
   return Table(

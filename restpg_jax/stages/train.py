@@ -13,7 +13,7 @@ import numpy as np
 from etils import epath
 
 from restpg_jax import config, errors, types
-from restpg_jax.io import checkpoints, progress, records, weights
+from restpg_jax.io import artifacts, checkpoints, progress, records, weights
 from restpg_jax.models import decoder, packed, precision
 from restpg_jax.parallel import parted
 from restpg_jax.stages import draw, feed, language
@@ -122,6 +122,19 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
     | counts
     | shown.totals()
   )
+
+
+def warn(start, examples, trajectories, *, out, cfg: Settings) -> str:
+  """Warns where the loss was exactly 0, when it is made and when it is kept."""
+  del start, examples, cfg
+  if records.read_json(out / artifacts.DONE)['summary']['loss'] == 0:
+    warnings.warn(
+      f'{out}: the loss is exactly 0, so nothing was learned: the rewards in '
+      f'{trajectories} that weigh it may all be 0, or its targets empty',
+      errors.DataWarning,
+      stacklevel=2,
+    )
+  return ''
 
 
 def update_rule(settings: config.Train):

@@ -111,3 +111,11 @@ def test_texts_are_held_in_samples_only(monkeypatch):
     of.add(example(n, f'in {n}', f'out {n}', f'x {n}', f'y {n}'))
   assert (len(of.texts.items), len(of.examples.items)) == (7, 3)
   assert of.summary()['documents'] == 100
+
+
+def test_where_no_blanks_part_words_characters_are_counted():
+  of = census.Census()
+  of.add(types.Example('1', 'custom', '写一篇 review', '很好。', ()))
+  found = of.summary()
+  assert found['input_words']['mean'] == 4
+  assert found['output_words']['mean'] == 3  # the full stop is one by itself

@@ -1,12 +1,16 @@
 """Facts about restpg_jax/data/copies.py: what is a copy and what is not."""
 
+import json
 import pathlib
 import random
 
 import pytest
+from etils import epath
 
-from restpg_jax import types
+from restpg_jax import config, types
 from restpg_jax.data import copies, longlamp
+from restpg_jax.io import records
+from restpg_jax.stages import retrieve
 
 SAMPLE = pathlib.Path(__file__).parents[3] / 'shared/data/longlamp_sample'
 GOLD = (
@@ -145,3 +149,19 @@ def test_copies_planted_among_real_texts_are_found_and_nothing_else():
       wrong.append(example.id)
   assert len(seen) > 100
   assert wrong == []
+
+
+CASES = pathlib.Path(__file__).parents[3] / 'shared/cases'
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason='without shared/cases')
+@pytest.mark.parametrize('name', ['non_latin_en', 'non_latin_zh'])
+@pytest.mark.parametrize('split', ['train', 'val', 'test'])
+def test_a_run_on_another_script_is_like_that_on_english(tmp_path, name, split):
+  data = config.Data(path=str(CASES / name), drop_leaks=True)
+  how = retrieve.Settings(data, config.Retrieval(name='bm25', k=1), split, 0)
+  summary = retrieve.retrieve(out=epath.Path(tmp_path), cfg=how, layout=None)
+  [found] = records.read(tmp_path / 'examples.jsonl', types.Example)
+  [row] = (CASES / name / 'custom' / f'{split}.jsonl').read_text().splitlines()
+  assert list(found.context) == [json.loads(row)['profile'][3]]
+  assert summary['leaked_documents'] == 1

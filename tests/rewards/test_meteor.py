@@ -60,6 +60,12 @@ def test_every_score_is_nltks(dictionary):
       assert meteor.score(written, gold) == theirs
 
 
+def test_characters_are_words_where_no_blanks_part_them(dictionary):
+  # 3 of 4 characters, in one chunk: F = 0.75, less 0.5 * (1/3) ** 3 of it.
+  found = meteor.score('新茶壶好', '新茶壶坏')
+  assert found == pytest.approx(0.75 * (1 - 0.5 / 27))
+
+
 @pytest.mark.parametrize('written', ['', ' ', 'xyz'])
 def test_nothing_in_common_is_zero(dictionary, written):
   assert meteor.score(written, 'red boats') == 0.0

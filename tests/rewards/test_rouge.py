@@ -52,7 +52,7 @@ def text(rng, words: int) -> str:
   """Of a few words, so that many are in common; some have lines."""
   ends = [' '] if rng.random() < 0.5 else [' ', ' ', '. ', '\n', '\n\n']
   return ''.join(
-    f'{rng.choice(["A", "b", "cc", "d9", "é", "Ff"])}{rng.choice(ends)}'
+    f'{rng.choice(["A", "b", "cc", "d9", "_e", "Ff"])}{rng.choice(ends)}'
     for _ in range(words)
   )
 

@@ -4,10 +4,12 @@ import dataclasses
 import functools
 import itertools
 import json
+import warnings
 
 import jax
 import numpy as np
 import pytest
+from etils import epath
 
 from restpg_jax import config, errors, types
 from restpg_jax.data import corpus
@@ -347,3 +349,39 @@ def naive(judge, cfg, question):
 def forward(model, params, row):
   first = jax.tree.map(lambda x: x[0], params)  # of the only device
   return model.apply({'params': first}, row[None])[0]
+
+
+@pytest.mark.parametrize(
+  'text, remedy',
+  [
+    ('x\nAnswer:\nred boats', 'read some in'),
+    ('no marker', 'train longer'),
+    ('x\nAnswer:\nIt is bad.', None),
+  ],
+)
+def test_rewards_that_are_all_0_are_warned_of_also_when_they_are_kept(
+  tmp_path, text, remedy
+):
+  records.write(tmp_path / 'examples.jsonl', [EXAMPLE])
+  drawn = [types.Trajectory('e', j, text) for j in range(2)]
+  records.write(tmp_path / 'trajectories.jsonl', drawn)
+  given = artifacts.Artifact(epath.Path(tmp_path), 'given', {})
+  for _ in range(2):
+    store = artifacts.Store(tmp_path, layout=None)
+    with warnings.catch_warnings(record=True) as caught:
+      warnings.simplefilter('always')
+      store.step(
+        'e_step1/score',
+        score.score,
+        given,
+        given,
+        cfg=settings(True),
+        after=score.warn,
+      )
+    found = [str(w.message) for w in caught if w.category is errors.DataWarning]
+    if remedy:
+      [message] = found
+      assert 'the reward (rouge) of all 2 outputs is 0' in message
+      assert remedy in message and '\n' not in message
+    else:
+      assert found == []

@@ -245,3 +245,12 @@ def test_everything_is_compiled_in_the_first_steps(tmp_path, monkeypatch):
   # A shape is compiled for a step's first micro-batch, and for the others.
   assert accumulate._cache_size() <= 2 * packing.SHAPES
   assert update._cache_size() == 1
+
+
+@pytest.mark.parametrize('loss', [0.0, 1e-9, None])
+def test_a_loss_of_exactly_0_is_warned_of(tmp_path, loss):
+  records.write_json(tmp_path / 'DONE.json', {'summary': {'loss': loss}})
+  with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter('always')
+    train.warn('base', 'examples', 'm', out=epath.Path(tmp_path), cfg=None)
+  assert ['exactly 0' in str(w.message) for w in caught] == [True] * (loss == 0)

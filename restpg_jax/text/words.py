@@ -1,0 +1,95 @@
+"""The words of a text in any script: the only door to regex.
+
+BM25, ROUGE and the search for copies count these, so that a user's language
+decides nothing. Of an ASCII text they are its runs of letters, digits and
+underscores in lower case, as ever.
+"""
+
+import itertools
+import re
+import unicodedata
+
+import regex
+
+ASCII = re.compile(r'\w+')
+# Scripts that have no spaces between words: ideographs and kana, and those
+# whose lines Unicode has broken by a dictionary (Thai, Lao, Khmer, Myanmar ..).
+# Such dictionaries differ; here a character, with its vowel signs, is a word.
+ALPHABETIC = r'\p{Line_Break=SA}'
+UNSPACED = rf"""
+  [[{ALPHABETIC}\p{{Ideographic}}\p{{scx=Hiragana}}\p{{scx=Katakana}}]
+   &&[\p{{L}}\p{{N}}]--\p{{DI}}]"""
+LETTER = rf'[[\p{{L}}\p{{N}}_]--\p{{DI}}--{UNSPACED}]'
+IGNORED = r'[\p{DI}--\u200b]'  # joiners; a space of no width parts words
+SIGNS = rf'[\p{{M}}{IGNORED}]*'
+CHARACTER = rf'(?={UNSPACED})\X{SIGNS}'  # \X leaves out some signs of Myanmar
+SPACED = rf'(?:{LETTER}{SIGNS})+'
+
+
+def _compiled(pattern: str) -> regex.Pattern:
+  return regex.compile(pattern, regex.VERSION1 | regex.VERBOSE)
+
+
+# What is ASCII comes first for speed.
+_WORD = _compiled(rf'[a-z0-9_]++(?=[\x00-\x7f]|\Z)|{CHARACTER}|{SPACED}')
+_RUN = _compiled(rf'(?:{CHARACTER})+|{SPACED}')
+_CHARACTER = _compiled(CHARACTER)
+_ALPHABETIC = _compiled(ALPHABETIC)
+_IGNORED = _compiled(IGNORED)
+_HANGUL = _compiled(r'\p{Hangul}+')
+_EMOJI = _compiled(r'(?=[\p{Extended_Pictographic}\p{Regional_Indicator}])\X')
+
+
+def words(text: str) -> list[str]:
+  """In lower case, NFKC, with their vowel signs and accents.
+
+  "Don't!"  ->  don, t;  'Café'  ->  café;  '茶壶 Nr. 5'  ->  茶, 壶, nr, 5
+
+  Of a text without letters and digits its emoji are the words.
+  """
+  if text.isascii():
+    return ASCII.findall(text.lower())
+  found = _WORD.findall(text.lower())
+  folded = [word if word.isascii() else _folded(word) for word in found]
+  return folded or _EMOJI.findall(text)
+
+
+def terms(text: str) -> list[str]:
+  """The words, and the pairs of neighbours where characters are words.
+
+  '茶壶 Nr. 5'  ->  茶, 壶, 茶壶, nr, 5
+
+  One letter of Thai or kana tells nothing of a subject. Pairs of syllables in
+  Korean as well, which writes its particles to the noun: as Lucene's analyzer
+  of these languages has it.
+  """
+  if text.isascii():
+    return words(text)
+  found = []
+  for run in _RUN.findall(text):
+    of_run = words(run)
+    parts = of_run[0] if _HANGUL.fullmatch(of_run[0]) else of_run
+    pairs = map(''.join, itertools.pairwise(parts))
+    found += of_run
+    found += (pair for pair in pairs if pair != of_run[0])
+  return found or words(text)
+
+
+def spaced(text: str) -> str:
+  """With spaces around each character that is a word by itself.
+
+  '茶壶很好, OK'  ->  ' 茶  壶  很  好 , OK'
+  """
+  return text if text.isascii() else _CHARACTER.sub(r' \g<0> ', text)
+
+
+def eighths(word: str) -> int:
+  """How much of a word in a spaced script it is, about: 8, or less of a
+  character, as a word is written in 1.3 ideographs or 2.7 letters of Thai."""
+  if word.isascii() or not _CHARACTER.match(word):
+    return 8
+  return 3 if _ALPHABETIC.match(word) else 6
+
+
+def _folded(word: str) -> str:
+  return _IGNORED.sub('', unicodedata.normalize('NFKC', word).casefold())
