@@ -6,7 +6,7 @@ every message about it.
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from etils import epath
 
@@ -14,7 +14,9 @@ from restpg_jax import errors
 from restpg_jax.data import json_rows, parquet, rows
 
 NAMES = {'train': ('train',), 'val': ('val', 'dev'), 'test': ('test',)}
-PARQUET = '-*.parquet'  # the hub's shards: train-00000-of-00004.parquet
+PARQUET = '-*.parquet'
+# The hub's shards: train-00000-of-00004.parquet, once with a hash behind it.
+SHARD = re.compile(r'(.*-)(\d+)(-of-(\d+)[-.].*)', re.DOTALL)
 LINES = '.jsonl'
 LIST = '.json'
 PAIR = '_questions.json'  # the e-mail builder's, beside _outputs.json
@@ -141,15 +143,48 @@ def _no_split(folder: epath.Path, split: str) -> str:
 def _check_shards(
   folder: epath.Path, split: str, paths: list[epath.Path]
 ) -> None:
-  """A download that lacks a shard must not pass for the whole split."""
-  for path in paths:
-    match = re.search(r'-of-(\d+)\.parquet$', path.name)
-    if match and int(match[1]) != len(paths):
-      raise errors.InputError(
-        f'{folder}: split {split!r} has {len(paths)} Parquet files, but '
-        f'{path.name} says {int(match[1])}; add or remove files, or rename '
-        f'them ({split}-a.parquet) to read just these'
-      )
+  """A download that lacks a shard must not pass for the whole split.
+
+  train-00000-of-00004-3d4c.parquet: number 0 of the 4 of one download.
+  """
+  found = [SHARD.fullmatch(path.name) for path in paths]
+  if not any(found):
+    return
+  first = next(filter(None, found))
+  alien = [
+    path.name
+    for path, match in zip(paths, found, strict=True)
+    if not match or match[3] != first[3]
+  ]
+  rest = f'or rename what you have ({split}-a.parquet) to read just that'
+  if alien:
+    raise errors.InputError(
+      f'{folder}: split {split!r} has files of more than one download: '
+      f'{first[0]} and {named(alien)}; keep those of one, {rest}'
+    )
+  count, numbers = int(first[4]), [int(match[2]) for match in found]
+  start = int(0 not in numbers and count in numbers)  # some count from 1
+  missing = set(range(start, start + count)) - set(numbers)
+  if missing:
+    names = (
+      f'{first[1]}{n:0{len(first[2])}}{first[3]}' for n in sorted(missing)
+    )
+    raise errors.InputError(
+      f'{folder}: split {split!r} lacks {named(names)} of {count} Parquet '
+      f'files; download them, {rest}'
+    )
+  if len(numbers) > count:
+    raise errors.InputError(
+      f'{folder}: split {split!r} has {len(numbers)} Parquet files, but '
+      f'{first[0]} says {count}; remove those that are too many, {rest}'
+    )
+
+
+def named(names: Iterable[object], most: int = 8) -> str:
+  """The first names, for a message."""
+  names = list(map(str, names))
+  more = f' and {len(names) - most} more' * (len(names) > most)
+  return ', '.join(name[:80] for name in names[:most]) + more
 
 
 def _joined(paths: list[epath.Path], read) -> Iterator[tuple[rows.Place, dict]]:

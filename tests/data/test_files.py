@@ -113,14 +113,61 @@ def test_dev_beside_val_is_refused(tmp_path):
   given.assert_says(given.refusal(tmp_path), 'val.jsonl and dev.jsonl')
 
 
-def test_missing_shard_is_refused(tmp_path):
+HASH = '-3d4cd8309148a71f'
+
+
+def shards(tmp_path, *names):
+  """A split train of Parquet files of a row each."""
   task = given.folder(tmp_path, train=None)
-  given.write_parquet(task / 'train-00000-of-00002.parquet', [given.MAIL])
-  given.assert_says(
-    given.refusal(tmp_path),
-    '1 Parquet files',
-    'train-00000-of-00002.parquet says 2',
-  )
+  for name in names:
+    given.write_parquet(task / f'train-{name}.parquet', [given.MAIL])
+
+
+@pytest.mark.parametrize(
+  'names, parts',
+  [
+    (['00000-of-00002'], ['lacks train-00001-of-00002.parquet of 2']),
+    (
+      [f'0000{n}-of-00004{HASH}' for n in (0, 2)],
+      [
+        f'train-00001-of-00004{HASH}.parquet, '
+        f'train-00003-of-00004{HASH}.parquet of 4'
+      ],
+    ),
+    (['00001-of-00003', '00003-of-00003'], ['lacks train-00002-of-00003']),
+    (
+      [f'00000-of-00002{HASH}', '00001-of-00002-aaaa'],
+      [
+        'more than one download',
+        f'00000-of-00002{HASH}',
+        '00001-of-00002-aaaa',
+      ],
+    ),
+    (['0-of-2', '1-of-3'], ['more than one download', '1-of-3.parquet']),
+    (['0-of-2', 'a'], ['more than one download', 'train-a.parquet']),
+    (['0-of-2', '1-of-2', '01-of-2'], ['has 3 Parquet files', 'says 2']),
+    (['0-of-2', '5-of-2'], ['lacks train-1-of-2.parquet']),
+    (['0-of-40'], ['train-1-of-40.parquet', 'train-8-of-40', 'and 31 more']),
+  ],
+)
+def test_shards_that_are_not_all_of_one_download_are_refused(
+  tmp_path, names, parts
+):
+  shards(tmp_path, *names)
+  given.assert_says(given.refusal(tmp_path), "'train'", *parts)
+
+
+@pytest.mark.parametrize(
+  'names',
+  [
+    [f'0000{n}-of-00003{HASH}' for n in range(3)],
+    ['1-of-2', '2-of-2'],
+    ['a', 'b', '1-of-4seasons'],
+  ],
+)
+def test_shards_of_one_download_are_read(tmp_path, names):
+  shards(tmp_path, *names)
+  assert len(given.read(tmp_path)[0]) == len(names)
 
 
 BAD_FIELDS = [
