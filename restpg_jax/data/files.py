@@ -60,6 +60,7 @@ def read(
   *,
   fields: set[str],
   items: set[str],
+  text: set[str],
   max_text: int,
   counts: dict[str, int],
   unusable: rows.Unusable = rows.stop,
@@ -67,8 +68,9 @@ def read(
   """Each (place, row) of a split in file order.
 
   From Parquet only the columns `fields` and, of the items of a profile, only
-  `items` are read. A prepared split must have texts of up to max_text. Adds to
-  counts['unused_outputs'], or what was counted when a split was prepared.
+  `items` are read, or all where none of `text` is among them. A prepared split
+  must have texts of up to max_text. Adds to counts['unused_outputs'], or what
+  was counted when a split was prepared.
   """
   form, paths = find(folder, split)
   try:
@@ -76,7 +78,12 @@ def read(
       yield from _joined(
         paths,
         lambda path: parquet.read(
-          path, fields=fields, items=items, unusable=unusable
+          path,
+          fields=fields,
+          items=items,
+          text=text,
+          required=('input', 'output'),
+          unusable=unusable,
         ),
       )
     elif form == LINES:
@@ -116,8 +123,11 @@ def required(row: dict, field: str, place: object) -> str:
   """The text in a field that every row must fill."""
   value = row.get(field)
   if missing(value):
+    has = ''
+    if row and field not in row:
+      has = f' (the row has {named(sorted(row))})'
     raise errors.InputError(
-      f'{place}: {field} is missing; every row needs a text there'
+      f'{place}: {field} is missing; every row needs a text there{has}'
     )
   if not isinstance(value, str):
     raise errors.InputError(

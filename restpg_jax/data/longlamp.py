@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from etils import epath
 
 from restpg_jax import config, errors, types
-from restpg_jax.data import cleaning, files, rows
+from restpg_jax.data import cleaning, files, naming, rows
 
 SETTINGS = ('user', 'temporal')
 COUNTS = (
@@ -63,9 +63,9 @@ def read(
         max_text=max_text,
         counts=counts,
         unusable=unusable,
+        limit=limit,
       )
-      some = itertools.islice(found, limit or None)
-      yield from _examples(some, task, split, counts, str(of_task))
+      yield from _examples(found, task, split, counts, str(of_task))
 
   return examples(), counts
 
@@ -79,10 +79,11 @@ def parse(
   def examples():
     for task, of_task in of_tasks.items():
       placed = ((rows.Place(task, n), r) for n, r in enumerate(of_task, 1))
-      found = _cleaned(placed, task, cleaning.MAX_TEXT, counts, rows.stop)
-      some = itertools.islice(found, limit or None)
+      some = itertools.islice(placed, limit or None)
+      how = (counts, rows.stop, naming.Seen())
+      found = _cleaned(some, task, cleaning.MAX_TEXT, *how)
       if of_task:
-        yield from _examples(some, task, split, counts, 'world')
+        yield from _examples(found, task, split, counts, 'world')
 
   return examples(), counts
 
@@ -95,19 +96,27 @@ def cleaned(
   max_text: int,
   counts: dict[str, int],
   unusable: rows.Unusable,
+  limit: int = 0,
 ) -> Iterator[tuple[rows.Place, dict]]:
-  """The rows of a task as cleaning.clean gives them."""
-  fields = cleaning.FIELDS[task]
+  """The rows of a task as cleaning.clean gives them, the first `limit` of them.
+
+  Raises InputError behind the last of them where their fields have other names.
+  """
+  fields, seen = cleaning.FIELDS[task], naming.Seen()
+  unusable = seen.noting(unusable)
   found = files.read(
     folder,
     split,
     fields={'id', 'input', 'output', 'profile', 'truth', fields.user},
     items=set('|'.join(fields.key).split('|')),
+    text=set(fields.text.split('|')),
     max_text=max_text,
     counts=counts,
     unusable=unusable,
   )
-  return _cleaned(found, task, max_text, counts, unusable)
+  some = _cleaned(found, task, max_text, counts, unusable, seen)
+  yield from itertools.islice(some, limit or None)
+  seen.check(f'{folder}: split {split!r}')
 
 
 def tasks_found(path: epath.PathLike, *, setting: str) -> list[str]:
@@ -166,16 +175,20 @@ def _cleaned(
   max_text: int,
   counts: dict[str, int],
   unusable: rows.Unusable,
+  seen: naming.Seen,
 ) -> Iterator[tuple[rows.Place, dict]]:
   for place, row in found:
-    seen = collections.Counter()  # not of a row that turns out to be unusable
+    # Not of a row that turns out to be unusable.
+    new = collections.Counter()
     try:
-      clean = cleaning.clean(row, task, max_text, place=place, counts=seen)
+      clean = cleaning.clean(row, task, max_text, place=place, counts=new)
     except errors.InputError as error:
       unusable(place, error)
     else:
-      for name, number in seen.items():
+      for name, number in new.items():
         counts[name] += number
+      kept, skipped = len(clean['profile']), new['skipped_items']
+      seen.add(row, task, place=place, kept=kept, skipped=skipped)
       yield place, clean
 
 

@@ -2,7 +2,7 @@
 
 import codecs
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,18 +23,23 @@ def read(
   *,
   fields: set[str],
   items: set[str],
+  text: set[str],
+  required: Sequence[str] = (),
   unusable: rows.Unusable = rows.stop,
 ) -> rows.Rows:
   """Each (place, row) in file order, place being 'FILE: row N'.
 
-  Only the columns `fields` and, of the items of a profile, only `items`.
+  Only the columns `fields` and, of the items of a profile, only `items`, or all
+  of them where none of `text` is there. Raises InputError where a `required`
+  column is not there.
   """
   number = 0
   try:
     with storage.opened(path) as f:
       file = pq.ParquetFile(f, buffer_size=1 << 20, pre_buffer=False)
       total = max(file.metadata.num_rows, 1)
-      for batch in _batches(file, fields, items):
+      _check_columns(path, file, required)
+      for batch in _batches(file, fields, items, text):
         for i in range(batch.num_rows):
           place = rows.Place(str(path), number + 1, share=number / total)
           number += 1
@@ -61,10 +66,10 @@ def size(path: epath.Path) -> int:
 
 
 def _batches(
-  file: pq.ParquetFile, fields: set[str], items: set[str]
+  file: pq.ParquetFile, fields: set[str], items: set[str], text: set[str]
 ) -> Iterator[pa.RecordBatch]:
   leaves = [column.path for column in file.schema]
-  columns = _columns(leaves, fields, items)
+  columns = _columns(leaves, fields, items, text)
   for n in range(file.metadata.num_row_groups):
     group = file.metadata.row_group(n)
     mean = group.total_byte_size // max(group.num_rows, 1)
@@ -85,11 +90,32 @@ def _unreadable(
   )
 
 
-def _columns(leaves: list[str], fields: set[str], items: set[str]) -> list[str]:
+def _check_columns(
+  path: epath.Path, file: pq.ParquetFile, required: Sequence[str]
+) -> None:
+  schema = file.schema_arrow
+  lacking = [name for name in required if name not in schema.names]
+  if 'profile' not in schema.names and any(
+    (pa.types.is_list(field.type) or pa.types.is_large_list(field.type))
+    and field.name != 'truth'
+    for field in schema
+  ):
+    lacking.append('profile')  # its list has another name
+  if required and lacking:
+    raise errors.InputError(
+      f'{path}: row 1: {" is missing, ".join(lacking)} is missing: the file '
+      f'has the columns {", ".join(name[:80] for name in schema.names[:20])}; '
+      'rename them as LongLaMP does'
+    )
+
+
+def _columns(
+  leaves: list[str], fields: set[str], items: set[str], text: set[str]
+) -> list[str]:
   """The leaves to read; those of a profile end in the names of its items.
 
   input, profile.list.element.id, profile.list.element.text; items = {text}
-  ->  input, profile.list.element.text
+  = text  ->  input, profile.list.element.text
   """
   wanted = [leaf for leaf in leaves if leaf.split('.')[0] in fields]
   narrow = [
@@ -97,7 +123,7 @@ def _columns(leaves: list[str], fields: set[str], items: set[str]) -> list[str]:
     for leaf in wanted
     if not leaf.startswith('profile.') or items & set(leaf.split('.')[1:])
   ]
-  if any(leaf.split('.')[0] == 'profile' for leaf in narrow):
+  if any(text & set(leaf.split('.')[1:]) for leaf in narrow):
     return narrow
   return wanted  # items without text are still items, to be counted
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from etils import epath
 
 from restpg_jax import errors, types
-from restpg_jax.data import cleaning, files, json_rows, longlamp
+from restpg_jax.data import cleaning, files, json_rows, longlamp, naming
 
 COUNTS = ('rows', 'empty_profiles', 'skipped_items', 'cut_texts')
 
@@ -35,10 +35,20 @@ def read(
   if counts is None:
     counts = {}
   counts |= dict.fromkeys(longlamp.COUNTS, 0)
+  seen = naming.Seen()
   try:
     for place, row in json_rows.lines(path):
       counts['rows'] += 1
-      yield request(row, counts['rows'], task, place=place, counts=counts)
+      before = counts['skipped_items']
+      found = request(row, counts['rows'], task, place=place, counts=counts)
+      seen.add(
+        row,
+        found.example.task or types.CUSTOM,
+        place=place,
+        kept=len(found.example.profile),
+        skipped=counts['skipped_items'] - before,
+      )
+      yield found
   except OSError as error:
     raise errors.InputError(
       f'{path}: cannot be read ({errors.reason(error)}); give a file of JSON '
@@ -49,6 +59,7 @@ def read(
       f'{path}: it has no rows; write one a line, as {{"input": "..", '
       '"profile": [..]}'
     )
+  seen.check(str(path))
 
 
 def request(
@@ -91,8 +102,9 @@ def task_of(row: dict, items: list, task: str, place: str) -> str:
     return found[0]
   if objects:
     raise errors.InputError(
-      f'{place}: task is missing, and the fields of its profile do not tell '
-      f'it; add it or give --task, one of {", ".join(types.EVERY_TASK)}'
+      f'{place}: task is missing, and the fields of its profile '
+      f'({files.named(sorted(map(str, objects[0])))}) do not tell it; add it '
+      f'or give --task, one of {", ".join(types.EVERY_TASK)}'
     )
   return ''
 

@@ -272,7 +272,8 @@ def test_endless_document_is_cut_and_counted(tmp_path):
 def test_limit_takes_the_first_rows_of_each_task(tmp_path):
   rows = [given.MAIL | {'input': f'row {i}'} for i in range(5)]
   given.folder(tmp_path, train=given.lines(*rows))
-  given.folder(tmp_path, 'topic_writing_user', train=given.lines(*rows))
+  topics = [row | {'profile': [{'content': 'old'}]} for row in rows]
+  given.folder(tmp_path, 'topic_writing_user', train=given.lines(*topics))
   examples, counts = given.read(tmp_path, limit=2)
   assert [x.id for x in examples] == [
     'email_generation/train/0',

@@ -26,19 +26,6 @@ def test_profile_may_be_a_json_string_in_parquet(tmp_path):
   assert first.profile == (types.Document('old', 'old'),)
 
 
-def test_parquet_items_that_all_lack_text_are_counted(tmp_path):
-  task = given.folder(tmp_path, train=None)
-  row = given.MAIL | {'profile': [{'title': 'a'}, {'title': 'b'}]}
-  given.write_parquet(task / 'train-0.parquet', [row])
-  [first], counts = given.read(tmp_path)
-  assert first.profile == ()
-  assert counts == given.NO_COUNTS | {
-    'rows': 1,
-    'empty_profiles': 1,
-    'skipped_items': 2,
-  }
-
-
 def test_parquet_is_read_over_many_batches(tmp_path):
   task = given.folder(tmp_path, train=None)
   rows = [given.MAIL | {'input': f'row {i}'} for i in range(100)]
@@ -143,7 +130,9 @@ def test_of_a_giant_text_the_beginning_is_read(
   pq.write_table(pa.Table.from_pylist(some, schema), path)
 
   def read():
-    found = parquet.read(path, fields=set(schema.names), items={'text'})
+    found = parquet.read(
+      path, fields=set(schema.names), items={'text'}, text={'text'}
+    )
     return [row for _, row in found]
 
   whole = read()
