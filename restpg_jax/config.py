@@ -21,9 +21,13 @@ def section(cls):
   return dataclasses.field(default_factory=cls)
 
 
-def file(default: str = ''):
-  """A path, or the name of a bundled asset (restpg_jax/assets/NAME)."""
-  return dataclasses.field(default=default, metadata=FILE)
+def file(default: str = '', reads: str = ''):
+  """A path, or the name of a bundled asset (restpg_jax/assets/NAME).
+
+  Of a folder only what is read counts: `reads` is its kind, a key of
+  stages/reads.py; '' is for settings that name single files.
+  """
+  return dataclasses.field(default=default, metadata=FILE | {'reads': reads})
 
 
 def local(default):
@@ -56,7 +60,7 @@ class World:
 class Data:
   """Which examples."""
 
-  path: str = file()  # a folder in LongLaMP's schema; empty: data.world
+  path: str = file(reads='data')  # in LongLaMP's schema; empty: data.world
   setting: str = 'user'  # or 'temporal'; section 4.1 uses 'user'
   limit: int = 0  # at most so many rows of each task and split; 0 = all
   max_text: int = later(100_000)  # characters kept of a text; some have 2**28
@@ -74,7 +78,8 @@ class Retrieval:
 
   name: str = 'bm25'  # contriever, bm25, recency, random or none
   k: int = 5  # section 4.1
-  encoder: str = file()  # of contriever: a folder, Hugging Face's form
+  # Of contriever: a folder, Hugging Face's form.
+  encoder: str = file(reads='encoder')
   # Share of the test users who get the profile of another one; Figure 5.
   shuffle: float = 0.0
 
@@ -83,8 +88,8 @@ class Retrieval:
 class Model:
   """A checkpoint with its tokenizer."""
 
-  checkpoint: str = file('tiny_pt')
-  tokenizer: str = file('tiny.spm.model')
+  checkpoint: str = file('tiny_pt', reads='weights')
+  tokenizer: str = file('tiny.spm.model', reads='weights')  # or its folder
 
 
 @dataclasses.dataclass
@@ -157,7 +162,7 @@ class Evaluate:
     *('rouge1', 'rouge2', 'rougeL', 'rougeLsum'),
     *('bleu', 'corpus_bleu'),
   )
-  encoder: str = file()  # of cosine; empty: that of retrieval
+  encoder: str = file(reads='encoder')  # of cosine; empty: retrieval's
 
 
 @dataclasses.dataclass

@@ -17,6 +17,7 @@ from restpg_jax.stages import (
   draw,
   language,
   measure,
+  reads,
   reason,
   retrieve,
   score,
@@ -68,7 +69,7 @@ def run(
   checks.check_policy(cfg, layout)
   workdir = epath.Path(workdir)
   with lock.exclusive(workdir):
-    store = artifacts.Store(workdir, layout=layout)
+    store = artifacts.Store(workdir, layout=layout, reads=reads.READS)
     for name, steps in planned.items():
       print(f'method {name}', flush=True)
       began = time.monotonic()

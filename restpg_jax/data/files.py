@@ -54,6 +54,18 @@ def prepared_versions(folder: epath.Path) -> list[epath.Path]:
   return [path for path in found if 'incomplete' not in path.name]
 
 
+def files_of(folder: epath.Path) -> list[epath.Path]:
+  """What is read of a task's folder: the files of all splits, or the folder of
+  a version that was prepared."""
+  found = []
+  for split in NAMES:
+    form, paths = find(folder, split)
+    found += paths
+    if form == PAIR:
+      found += map(_outputs_of, paths)
+  return found
+
+
 def read(
   folder: epath.Path,
   split: str,

@@ -28,7 +28,8 @@ COUNTS = (
   'unused_outputs',  # outputs whose id no question has
 )
 
-
+# Beside what `prepare` makes: not read, but fingerprints have always held it.
+TFDS_NOTE = '.config/metadata.json'
 SEPARATORS = {'abstract_generation': 'items:', 'email_generation': ':'}
 
 
@@ -132,6 +133,17 @@ def tasks_found(path: epath.PathLike, *, setting: str) -> list[str]:
   for task, split in itertools.product(found, files.NAMES):
     files.find(places[task], split)
   return found
+
+
+def files_of(path: epath.PathLike, *, setting: str) -> list[epath.Path]:
+  """What is read of a folder, of all tasks and splits."""
+  found = [
+    file
+    for task in tasks_found(path, setting=setting)
+    for file in files.files_of(folder(path, task, setting))
+  ]
+  note = epath.Path(path) / TFDS_NOTE
+  return [*found, note] if note.exists() else found
 
 
 def folders(path: epath.PathLike, *, setting: str) -> dict[str, epath.Path]:

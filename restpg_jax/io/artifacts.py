@@ -10,21 +10,23 @@ the store reaches, and asking for more makes what is missing in that folder.
 Who reads such a store says how far (stages/samples.py), in its own settings.
 """
 
+import collections
 import dataclasses
 import functools
 import hashlib
 import json
 import os
 import platform
+import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
 from etils import epath
 
-from restpg_jax import assets, config, storage
+from restpg_jax import assets, config, errors, storage
 from restpg_jax.io import records
 
 DONE = 'DONE.json'
@@ -32,6 +34,16 @@ LIBRARIES = (
   *('jax', 'flax', 'optax', 'numpy', 'restpg_jax'),
   *('rouge_score', 'sacrebleu', 'nltk'),
 )
+# In a folder that is read whole: notes of people, of tools and of systems.
+# Zarr's own begin with a dot, too.
+UNREAD = re.compile(
+  r'\.(?!z(array|attrs|group)$).*|README.*|__pycache__|.*\.lock'
+)
+
+# Kind of a folder -> (settings that name it, its path) -> what is read of it:
+# files, and folders that are read whole.
+Reads = Mapping[str, Callable[[Any, epath.Path], Sequence[epath.Path]]]
+WHOLE: Reads = {}  # all folders are read whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,9 +66,12 @@ class Incomplete(RuntimeError):
 class Store:
   """Runs the stages of a workdir that are not yet there."""
 
-  def __init__(self, workdir: epath.PathLike, *, layout: Any):
+  def __init__(
+    self, workdir: epath.PathLike, *, layout: Any, reads: Reads = WHOLE
+  ):
     self.workdir = epath.Path(workdir)
     self._layout = layout
+    self._reads = reads
     self._told = set()  # (fingerprint, extent) that have had their line
 
   def step(
@@ -77,7 +92,7 @@ class Store:
     when DONE.json is written, and each time that the stage is found done, for
     a run may have been killed in between.
     """
-    mark = fingerprint(name, fn, inputs, cfg)
+    mark = fingerprint(name, fn, inputs, cfg, self._reads)
     folder = self.workdir / f'{name}-{mark[:12]}'
     done = _done(folder)
     if done and done.get('extent', 0) >= extent(cfg):
@@ -141,7 +156,11 @@ class Store:
 
 
 def fingerprint(
-  name: str, fn: Callable[..., Any], inputs: tuple[Artifact, ...], cfg: Any
+  name: str,
+  fn: Callable[..., Any],
+  inputs: tuple[Artifact, ...],
+  cfg: Any,
+  reads: Reads = WHOLE,
 ) -> str:
   """Of the stage, its VERSION, its inputs and what its settings mean."""
   return _digest(
@@ -150,7 +169,7 @@ def fingerprint(
       'function': f'{fn.__module__}.{fn.__qualname__}',
       'version': getattr(sys.modules[fn.__module__], 'VERSION', 1),
       'inputs': [artifact.fingerprint for artifact in inputs],
-      'cfg': meaning(cfg),
+      'cfg': meaning(cfg, reads),
     }
   )
 
@@ -169,23 +188,23 @@ def extent(cfg: Any) -> int:
   )
 
 
-def meaning(value: Any) -> Any:
+def meaning(value: Any, reads: Reads = WHOLE) -> Any:
   """What of a setting can change results, as JSON.
 
   Train(steps=10, clip=1.0)  ->  {'steps': 10, 'clip': 1, ...}
-  config.FILE  ->  the content of the file; LOCAL, EXTENT  ->  left out, as is
-  LATER at its default
+  config.FILE  ->  the content of the file, or what is read of the folder;
+  LOCAL, EXTENT  ->  left out, as is LATER at its default
   """
   if dataclasses.is_dataclass(value):
     return {
-      field.name: _field_meaning(field, getattr(value, field.name))
+      field.name: _field_meaning(field, value, reads)
       for field in dataclasses.fields(value)
       if _means(field, getattr(value, field.name))
     }
   if isinstance(value, dict):
-    return {str(key): meaning(v) for key, v in value.items()}
+    return {str(key): meaning(v, reads) for key, v in value.items()}
   if isinstance(value, tuple | list):
-    return [meaning(v) for v in value]
+    return [meaning(v, reads) for v in value]
   if isinstance(value, float) and value.is_integer():
     return int(value)  # 1 in a config file is the flag's 1.0
   return value
@@ -198,18 +217,56 @@ def _means(field: dataclasses.Field, value: Any) -> bool:
   return field.metadata not in (config.LOCAL, config.EXTENT)
 
 
-def _field_meaning(field: dataclasses.Field, value: Any) -> Any:
-  if field.metadata == config.FILE and value:
-    return {'content': content(assets.path(value))}
-  return meaning(value)
+def _field_meaning(field: dataclasses.Field, owner: Any, reads: Reads) -> Any:
+  value = getattr(owner, field.name)
+  if field.metadata.get('fingerprint') != 'content' or not value:
+    return meaning(value, reads)
+  path = assets.path(value)
+  read = reads.get(field.metadata.get('reads'))
+  parts = read(owner, path) if read and path.is_dir() else ()
+  return {'content': content(path, parts)}
 
 
-def content(path: epath.PathLike) -> str:
-  """sha256 of a file's bytes, or of a folder's relative names and bytes."""
+def content(path: epath.PathLike, parts: Sequence[epath.Path] = ()) -> str:
+  """sha256 of a file's bytes, or of a folder's relative names and bytes.
+
+  Of a folder only `parts` count, files and folders in it; (): all that is.
+  """
   path = epath.Path(path)
+  files = {file for part in parts or [path] for file in _files(part)}
+  if files == {path}:
+    try:
+      return _file_content(os.fspath(path), *_version(path))
+    except OSError as error:
+      raise errors.InputError(
+        f'{path}: it cannot be read ({errors.reason(error)})'
+      ) from error
+  return _folder_content(path, [file.relative_to(path).parts for file in files])
+
+
+def _folder_content(path: epath.Path, names: list[tuple[str, ...]]) -> str:
+  """Of these files: [('a',), ('b', 'c')]  ->  that of [[a, ..], [b, ..]]."""
+  inside = collections.defaultdict(list)
+  for first, *rest in names:
+    inside[first].append(tuple(rest))
+  found = []
+  for name, rest in sorted(inside.items()):
+    is_file = rest == [()]
+    inner = path / name
+    found.append(
+      [name, content(inner) if is_file else _folder_content(inner, rest)]
+    )
+  return _digest(found)
+
+
+def _files(path: epath.Path) -> Iterator[epath.Path]:
+  """The file itself, or all files in a folder that may matter."""
   if not path.is_dir():
-    return _file_content(os.fspath(path), *_version(path))
-  return _digest([[p.name, content(p)] for p in sorted(path.iterdir())])
+    yield path
+    return
+  for inner in path.iterdir():
+    if not UNREAD.fullmatch(inner.name) and inner.exists():
+      yield from _files(inner)
 
 
 @functools.cache

@@ -5,6 +5,7 @@ A model is a folder: `model.json` (its size and what made it) and `params`.
 
 import dataclasses
 import json
+import re
 from concurrent import futures
 
 import jax
@@ -15,6 +16,11 @@ from etils import epath
 from restpg_jax import errors, storage
 from restpg_jax.io import shapes
 from restpg_jax.models import decoder
+
+# Beside the folders of a tree: what Orbax notes there, at any version.
+NOTES = re.compile(
+  r'_[A-Za-z]\w+|checkpoint|manifest\.ocdbt|commit_success\.txt'
+)
 
 
 def save_model(path, params, size: decoder.Size, **made) -> None:
@@ -136,6 +142,16 @@ class Saver:
       self._pool.shutdown()
       self._params.close()
       self._rest.close()
+
+
+def files_of(path: epath.Path) -> list[epath.Path]:
+  """The files and folders in which Orbax keeps a tree."""
+  return [
+    inner
+    for inner in path.iterdir()
+    if NOTES.fullmatch(inner.name)
+    or (inner.is_dir() and inner.name[0] not in '._')
+  ]
 
 
 class Tree:

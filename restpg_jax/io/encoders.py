@@ -78,6 +78,19 @@ def load(path: epath.PathLike) -> Encoder:
   )
 
 
+def files_of(path: epath.PathLike) -> list[epath.Path]:
+  """What `load` reads of a folder."""
+  path = epath.Path(path)
+  pieces = 'tokenizer.json', 'vocab.txt'  # the first that is there
+  beside = (
+    *[name for name in pieces if (path / name).is_file()][:1],
+    *('config.json', 'tokenizer_config.json', 'sentence_bert_config.json'),
+    *('modules.json', '1_Pooling/config.json'),
+  )
+  there = [path / name for name in beside if (path / name).is_file()]
+  return there + tensors.files_of(path)
+
+
 def size(path: epath.PathLike) -> bert.Size:
   """As config.json says it; no weight is read."""
   path = epath.Path(path)
@@ -130,7 +143,7 @@ def parameters(
         f'{path}: {prefix}{name} is '
         f'{"missing" if found is None else list(found)}, {list(shape)} expected'
       )
-    return reader.read(prefix + name).astype(np.float32)
+    return reader.read(prefix + name).astype(np.float32, copy=False)
 
   def norm(name: str) -> dict:
     return {

@@ -153,6 +153,14 @@ def files(folder: epath.Path) -> list[epath.Path]:
   return [folder / n for n in sorted(names) if n.endswith('.safetensors')]
 
 
+def files_of(folder: epath.PathLike) -> list[epath.Path]:
+  """What a Reader reads of a folder: tensors and, if it goes by it, an index."""
+  folder = epath.Path(folder)
+  found = files(folder)
+  by_index = not any(p.name == WHOLE for p in found)
+  return [p for p in [folder / INDEX] if by_index and p.exists()] + found
+
+
 def _indexed(folder: epath.Path) -> list[epath.Path]:
   try:
     names = set(json.loads((folder / INDEX).read_text())['weight_map'].values())

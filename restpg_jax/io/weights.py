@@ -112,7 +112,23 @@ def find(path: epath.PathLike) -> Checkpoint:
   if not path.is_dir():
     raise errors.InputError(f'{path}: {foreign.no_folder(path)}')
   names = {inner.name for inner in path.iterdir()}
-  forms = [
+  forms = _forms(path, names)
+  if not forms:
+    raise errors.InputError(f'{path}: {foreign.why_not(path, names)}')
+  if len(forms) > 1:
+    raise errors.InputError(
+      f'{path}: it holds more than one model, by '
+      f'{" and ".join(name for name, *_ in forms)}; leave one of them there'
+    )
+  _, read, folder = forms[0]
+  return read(folder)
+
+
+def _forms(
+  path: epath.Path, names: set[str]
+) -> list[tuple[str, Callable[[epath.Path], Checkpoint], epath.Path]]:
+  """By which file a folder is a model, what reads it, and the model's folder."""
+  return [
     (name, read, folder)
     for name, read, folder in (
       (MODEL, _ours, path if {MODEL, 'params'} <= names else None),
@@ -126,15 +142,6 @@ def find(path: epath.PathLike) -> Checkpoint:
     )
     if folder
   ]
-  if not forms:
-    raise errors.InputError(f'{path}: {foreign.why_not(path, names)}')
-  if len(forms) > 1:
-    raise errors.InputError(
-      f'{path}: it holds more than one model, by '
-      f'{" and ".join(name for name, *_ in forms)}; leave one of them there'
-    )
-  _, read, folder = forms[0]
-  return read(folder)
 
 
 def _kauldron(path: epath.Path, names: set[str]) -> epath.Path | None:
@@ -142,6 +149,26 @@ def _kauldron(path: epath.Path, names: set[str]) -> epath.Path | None:
   below = path / 'default'
   there = 'default' in names and (below / METADATA).exists()
   return below if there else None
+
+
+def files_of(path: epath.PathLike) -> list[epath.Path]:
+  """What is read of a folder of weights or of a tokenizer.
+
+  Both together: as a rule one folder holds both. Where it is neither, all of
+  it: whoever reads it says what is wrong.
+  """
+  outer = epath.Path(path)
+  found = [outer / TOKENIZER]
+  names = {inner.name for inner in outer.iterdir()}
+  for _, read, folder in _forms(outer, names):
+    found.append(folder / TOKENIZER)
+    if read is _ours:
+      found += [folder / MODEL, *checkpoints.files_of(folder / 'params')]
+    elif read is _gemma:
+      found += [folder / MODEL, *checkpoints.files_of(folder)]
+    else:
+      found += [folder / CONFIG, *tensors.files_of(folder)]
+  return [p for p in dict.fromkeys(found) if p.exists()] or [outer]
 
 
 def tokenizer_of(path: epath.Path) -> epath.Path | None:

@@ -12,7 +12,7 @@ from restpg_jax import config, errors, types
 from restpg_jax.data import requests
 from restpg_jax.io import artifacts, growing, progress
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.stages import card, convert, draw, language, retrieve
+from restpg_jax.stages import card, convert, draw, language, reads, retrieve
 from restpg_jax.text import templates
 
 AHEAD = 64  # rows whose documents are ranked together
@@ -221,7 +221,9 @@ def check_rows(cfg: Settings) -> int:
 def fingerprint(origin: card.Origin, cfg: Settings) -> str:
   """Of all that decides the output."""
   policy = artifacts.Artifact(origin.weights, origin.stage['fingerprint'], {})
-  return artifacts.fingerprint('generate', generate, (policy,), cfg)
+  return artifacts.fingerprint(
+    'generate', generate, (policy,), cfg, reads.READS
+  )
 
 
 def check(writing: config.Writing) -> None:

@@ -27,7 +27,7 @@ class Settings:
   prompt: config.Prompt  # says where the answer begins
   reasoning: bool
   m: int = config.extent()  # answers to an example: j < m
-  encoder: str = config.file()  # of cosine
+  encoder: str = config.file(reads='encoder')  # of cosine
   judge: config.Reward | None = None
 
 

@@ -94,7 +94,8 @@ def one(name: str, source: str, to: epath.Path, data: config.Data) -> str:
   """Prepares a task and setting; what there is to say about it."""
   if source == HUB:
     source = hub.download(name, to / 'downloads').parent
-  content = artifacts.content(epath.Path(source) / name)
+  folder = epath.Path(source) / name
+  content = artifacts.content(folder, files.files_of(folder))
   made = builder.made(name, to)
   told = 'kept'
   if not made:

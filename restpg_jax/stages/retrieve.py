@@ -9,7 +9,7 @@ from etils import epath
 
 from restpg_jax import assets, config, errors, types
 from restpg_jax.data import copies, longlamp, rows, shuffling, world
-from restpg_jax.io import artifacts, records
+from restpg_jax.io import artifacts, encoders, records
 from restpg_jax.retrieval import bm25, chance, dense, question, recency
 from restpg_jax.stages import embed
 
@@ -185,7 +185,7 @@ def by_vectors(cfg: config.Retrieval, seed, layout, out) -> Retriever:
   """
   del seed
   checkpoint = assets.path(cfg.encoder)
-  content = artifacts.content(checkpoint)[:12]
+  content = artifacts.content(checkpoint, encoders.files_of(checkpoint))[:12]
   folder = f'vectors-{embed.VERSION}-{content}'
   embedder = embed.Embedder(checkpoint, layout, out.parent / folder)
   return functools.partial(dense.ranked, embed=embedder)

@@ -37,6 +37,7 @@ def test_tasks_side_by_side_and_what_is_there_is_kept(tmp_path, capsys):
     f'a run reads them by --config.data.path={tmp_path}/to/longlamp',
   ]
   before = {p: p.stat().st_mtime_ns for p in (tmp_path / 'to').rglob('*')}
+  (tmp_path / 'from' / 'custom' / 'README.md').write_text('nobody reads it')
   assert run(*asked) == main.DONE
   assert 'custom: kept, 1 train, 1 val, 1 test rows' in capsys.readouterr().out
   after = {p: p.stat().st_mtime_ns for p in (tmp_path / 'to').rglob('*')}

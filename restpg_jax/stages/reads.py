@@ -1,0 +1,14 @@
+"""What of a folder that a setting names is read, and so is in fingerprints.
+
+By the kinds of config.file: all else in a folder, what a download or a system
+leaves there, a sibling task, weights in another form, changes nothing.
+"""
+
+from restpg_jax.data import longlamp
+from restpg_jax.io import artifacts, encoders, weights
+
+READS: artifacts.Reads = {
+  'data': lambda cfg, path: longlamp.files_of(path, setting=cfg.setting),
+  'weights': lambda cfg, path: weights.files_of(path),
+  'encoder': lambda cfg, path: encoders.files_of(path),
+}
