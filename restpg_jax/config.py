@@ -2,15 +2,17 @@
 
 Sources are sections of arXiv 2501.04167 or, where the paper is silent, our
 reading (docs/reading_the_paper.md). A field's metadata says how it enters the
-fingerprint of a stage: FILE fields by the content of what they name, LOCAL
-fields (they cannot change results) and EXTENT fields (how far an extensible
-store reaches, see io/artifacts.py) not at all, LATER fields where they have
-another value than their default, all others by value.
+fingerprint of a stage: FILE fields by the content of what they name, CODE
+fields by value and, where that is a 'module:function', by the module's code
+(io/code.py), LOCAL fields (they cannot change results) and EXTENT fields (how
+far an extensible store reaches, see io/artifacts.py) not at all, LATER fields
+where they have another value than their default, all others by value.
 """
 
 import dataclasses
 
 FILE = {'fingerprint': 'content'}
+CODE = {'fingerprint': 'code'}
 LOCAL = {'fingerprint': 'none'}
 EXTENT = {'fingerprint': 'extent'}
 LATER = {'fingerprint': 'unless default'}
@@ -28,6 +30,11 @@ def file(default: str = '', reads: str = ''):
   stages/reads.py; '' is for settings that name single files.
   """
   return dataclasses.field(default=default, metadata=FILE | {'reads': reads})
+
+
+def code(default: str):
+  """The name of something built in, or 'package.module:function'."""
+  return dataclasses.field(default=default, metadata=CODE)
 
 
 def local(default):
@@ -141,7 +148,7 @@ class Draw(Sample):
 class Reward:
   """Section 2.5: R(x, y, y_hat)."""
 
-  name: str = 'judge'  # or 'rouge', or 'my_package.module:build'
+  name: str = code('judge')  # or 'rouge', or 'my_package.module:build'
   model: Model = section(lambda: Model(checkpoint='tiny_it'))
   template: str = file('prompts/judge.txt')
   max_input: int = 8192

@@ -20,6 +20,7 @@ from restpg_jax.stages import (
   reads,
   reason,
   retrieve,
+  reward,
   score,
   select,
   train,
@@ -64,6 +65,7 @@ def run(
   check(cfg)
   checks.check_data(cfg)
   measure.check_files(cfg.evaluate, cfg.retrieval)
+  reward.check(cfg.reward)
   planned = plan(cfg, until)
   layout = layouts.Layout.of_run(cfg)
   checks.check_policy(cfg, layout)

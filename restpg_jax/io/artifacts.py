@@ -27,7 +27,7 @@ from typing import Any
 from etils import epath
 
 from restpg_jax import assets, config, errors, storage
-from restpg_jax.io import records
+from restpg_jax.io import code, records
 
 DONE = 'DONE.json'
 LIBRARIES = (
@@ -193,6 +193,7 @@ def meaning(value: Any, reads: Reads = WHOLE) -> Any:
 
   Train(steps=10, clip=1.0)  ->  {'steps': 10, 'clip': 1, ...}
   config.FILE  ->  the content of the file, or what is read of the folder;
+  CODE  ->  its name and, if it is imported, its code
   LOCAL, EXTENT  ->  left out, as is LATER at its default
   """
   if dataclasses.is_dataclass(value):
@@ -219,6 +220,8 @@ def _means(field: dataclasses.Field, value: Any) -> bool:
 
 def _field_meaning(field: dataclasses.Field, owner: Any, reads: Reads) -> Any:
   value = getattr(owner, field.name)
+  if field.metadata == config.CODE and ':' in value:
+    return {'name': value} | code.content(value)
   if field.metadata.get('fingerprint') != 'content' or not value:
     return meaning(value, reads)
   path = assets.path(value)

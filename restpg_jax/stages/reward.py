@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from restpg_jax import config, errors
+from restpg_jax.io import code
 from restpg_jax.rewards import judge, rouge
 from restpg_jax.sampling import candidates
 from restpg_jax.stages import judging, language
@@ -63,16 +64,27 @@ def answered(
     )
 
 
-def build(cfg: config.Reward, layout) -> Reward:
-  """By name from REWARDS, or 'package.module:function' of somebody else."""
+def check(cfg: config.Reward) -> None:
+  """Raises InputError for a name that is not known or not installed."""
   if cfg.name in REWARDS:
-    return REWARDS[cfg.name](cfg, layout)
-  module, _, function = cfg.name.partition(':')
-  if not function:
+    return
+  if not cfg.name.partition(':')[2]:
     raise errors.InputError(
       f'reward.name is {cfg.name!r}; known are {", ".join(REWARDS)}, or '
       'package.module:function'
     )
+  try:
+    code.content(cfg.name)
+  except errors.InputError as error:
+    raise errors.InputError(f'reward.name={error}') from error
+
+
+def build(cfg: config.Reward, layout) -> Reward:
+  """By name from REWARDS, or 'package.module:function' of somebody else."""
+  check(cfg)
+  if cfg.name in REWARDS:
+    return REWARDS[cfg.name](cfg, layout)
+  module, _, function = cfg.name.partition(':')
   try:
     return getattr(importlib.import_module(module), function)(cfg, layout)
   except (ImportError, AttributeError) as e:
