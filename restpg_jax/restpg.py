@@ -24,6 +24,7 @@ from restpg_jax.stages import (
   score,
   select,
   train,
+  used,
 )
 from restpg_jax.text import templates
 
@@ -140,7 +141,7 @@ def restpg(cfg: config.Config, method: Method, step) -> Iterator[Evaluated]:
     for split in ('train', 'val', 'test')
   )
   if method.reasoning:  # line 3
-    settings = reason.Settings(cfg.reason, cfg.prompt, cfg.seed)
+    settings = reason.Settings(used.sampling(cfg.reason), cfg.prompt, cfg.seed)
     demos = step('reason', reason.reason, train_set, cfg=settings)
   else:
     demos = step('targets', reason.copy_targets, train_set)
@@ -158,9 +159,6 @@ def restpg(cfg: config.Config, method: Method, step) -> Iterator[Evaluated]:
 
 def fit(cfg, method, step, name, start, examples, targets, val):
   """Trains from `start` and chooses the checkpoint."""
-  settings = cfg.train
-  if not settings.lora.rank:  # what adapters there would be decides nothing
-    settings = dataclasses.replace(settings, lora=config.Lora())
   shared = dict(
     prompt=cfg.prompt,
     tokenizer=tokenizer_of(cfg),
@@ -173,11 +171,14 @@ def fit(cfg, method, step, name, start, examples, targets, val):
     start,
     examples,
     targets,
-    cfg=train.Settings(train=settings, **shared),
+    cfg=train.Settings(train=used.train(cfg.train), **shared),
     after=train.warn,
   )
   settings = choose.Settings(
-    choose=cfg.choose, answer=cfg.answer, reward=cfg.reward, **shared
+    choose=cfg.choose,
+    answer=used.sampling(cfg.answer),
+    reward=used.reward(cfg.reward),
+    **shared,
   )
   return step(
     f'{name}/choose',
@@ -203,7 +204,7 @@ def e_step(cfg, method, step, t, policy, examples):
       draw_settings(cfg, method, cfg.draw, 'draw', t),
       m=m,
       before=rounds[:n],
-      select=cfg.select if n else None,
+      select=used.select(cfg.select) if n else None,
       budget=cfg.draw.m,
     )
     drawn = step(
@@ -215,7 +216,11 @@ def e_step(cfg, method, step, t, policy, examples):
       cfg=settings,
     )
     settings = score.Settings(
-      cfg.reward, cfg.prompt, method.reasoning, m, select.least(cfg.select)
+      used.reward(cfg.reward),
+      cfg.prompt,
+      method.reasoning,
+      m,
+      select.least(cfg.select),
     )
     scored.append(
       step(
@@ -227,7 +232,7 @@ def e_step(cfg, method, step, t, policy, examples):
         after=score.warn,
       )
     )
-  settings = select.Settings(cfg.select, rounds)
+  settings = select.Settings(used.select(cfg.select), rounds)
   return step(f'e_step{t}/select', select.select, *scored, cfg=settings)
 
 
@@ -236,7 +241,7 @@ def evaluate(cfg, method, step, t, policy, test) -> Evaluated:
   settings = draw_settings(cfg, method, cfg.answer, 'test', t)
   answers = step(f'eval{t}/answer', draw.draw, policy, test, cfg=settings)
   settings = score.Settings(
-    cfg.reward, cfg.prompt, method.reasoning, cfg.answer.m
+    used.reward(cfg.reward), cfg.prompt, method.reasoning, cfg.answer.m
   )
   scores = step(
     f'eval{t}/score',
@@ -257,7 +262,7 @@ def evaluate(cfg, method, step, t, policy, test) -> Evaluated:
 
 def draw_settings(cfg, method, sample, purpose, t) -> draw.Settings:
   return draw.Settings.of(
-    sample,
+    used.sampling(sample),
     prompt=cfg.prompt,
     tokenizer=tokenizer_of(cfg),
     reasoning=method.reasoning,

@@ -12,7 +12,15 @@ from restpg_jax import config, errors, types
 from restpg_jax.data import requests
 from restpg_jax.io import artifacts, growing, progress
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.stages import card, convert, draw, language, reads, retrieve
+from restpg_jax.stages import (
+  card,
+  convert,
+  draw,
+  language,
+  reads,
+  retrieve,
+  used,
+)
 from restpg_jax.text import templates
 
 AHEAD = 64  # rows whose documents are ranked together
@@ -172,7 +180,7 @@ def settings(origin: card.Origin, writing: config.Writing) -> Settings:
   return Settings(
     input=writing.input,
     task=writing.task,
-    retrieval=retrieve.needed(config.Retrieval(**cfg['retrieval'])),
+    retrieval=used.retrieval(config.Retrieval(**cfg['retrieval'])),
     prompt=config.Prompt(**cfg['prompt']),
     sample=config.Sample(**cfg['answer']),
     tokenizer=config.Model(checkpoint='', tokenizer=origin.tokenizer),

@@ -11,7 +11,7 @@ from restpg_jax import assets, config, errors, types
 from restpg_jax.data import copies, longlamp, rows, shuffling, world
 from restpg_jax.io import artifacts, encoders, records
 from restpg_jax.retrieval import bm25, chance, dense, question, recency
-from restpg_jax.stages import embed
+from restpg_jax.stages import embed, used
 
 VERSION = 4  # 3: texts of retrievers by name; 4: equal vectors are a tie
 PIECE = 1024  # examples whose documents are ranked together
@@ -56,27 +56,10 @@ def retrieve(*, out, cfg: Settings, layout) -> dict:
 def settings(
   data: config.Data, retrieval: config.Retrieval, split: str, seed: int
 ) -> Settings:
-  """Those that decide something: only test users are ever given the documents
-  of another one, an encoder and a seed are not for every retriever."""
-  retrieval = needed(retrieval, split)
-  if not data.path:  # the world's rows are short and right
-    data = dataclasses.replace(
-      data,
-      setting=config.Data.setting,
-      max_text=config.Data.max_text,
-      on_error=config.Data.on_error,
-    )
+  """Those that decide something; a seed is not for every retriever."""
+  retrieval = used.retrieval(retrieval, split)
   by_chance = retrieval.name == 'random' or retrieval.shuffle
-  return Settings(data, retrieval, split, seed if by_chance else 0)
-
-
-def needed(retrieval: config.Retrieval, split: str = '') -> config.Retrieval:
-  """Without what decides nothing there; '' is for requests of no split."""
-  return dataclasses.replace(
-    retrieval,
-    shuffle=retrieval.shuffle if split == 'test' else 0.0,
-    encoder=retrieval.encoder if retrieval.name == 'contriever' else '',
-  )
+  return Settings(used.data(data), retrieval, split, seed if by_chance else 0)
 
 
 def read(

@@ -10,7 +10,7 @@ from typing import Any
 from restpg_jax import config, errors, types
 from restpg_jax.data import census, files, longlamp, rows
 from restpg_jax.io import progress
-from restpg_jax.stages import findings, language, retrieve
+from restpg_jax.stages import findings, language, retrieve, used
 from restpg_jax.text import prompts
 from restpg_jax.text import tokenizer as tokenizers
 
@@ -57,7 +57,7 @@ def prompt_tokens(
   examples: Iterable[types.Example], reader: Reader
 ) -> dict[str, Any] | None:
   """Of the policy's prompts; None where the settings allow none."""
-  retrieval = retrieve.needed(reader.retrieval)
+  retrieval = used.retrieval(reader.retrieval)
   if retrieval.name == 'contriever':
     retrieval = dataclasses.replace(retrieval, name=STAND_IN, encoder='')
   try:
