@@ -82,6 +82,7 @@ def choose(trained, examples, *, out, cfg: Settings, layout) -> dict:
   judged = judge(list(done.values()), examples, out, cfg, layout)
   records.write(out / 'validation.jsonl', judged)
   best = max(judged, key=lambda j: (j.reward, -j.step))
+  count = collections.Counter(step for step, _, _ in done)
   found = weights.find(folders[best.step] / 'model')
   checkpoints.save_model(
     out / 'model',
@@ -92,9 +93,9 @@ def choose(trained, examples, *, out, cfg: Settings, layout) -> dict:
   )
   return {
     'expected': len(candidates),
-    'made': len(judged),
+    'made': sum(n == expected // len(candidates) for n in count.values()),
     'validation_examples': len(examples),
-    'answers': expected,
+    'answers': len(done),
     'best_step': best.step,
     'reward': best.reward,
   } | shown.totals()

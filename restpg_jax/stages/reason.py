@@ -70,10 +70,15 @@ def reason(examples, *, out, cfg: Settings, layout) -> dict:
       ):
         drawn = harvest.trajectories()
         log.append(drawn)
+        tried |= {(t.example_id, t.j) for t in drawn}
         new = [t for t in drawn if usable(t.text, output)]
         good |= {t.example_id: t for t in new}
         shown.update(len(new), **harvest.counts)
   kept = [e for e in examples if e.id in good]
+  dropped = sum(  # not whoever was never drawn
+    e.id not in good and all((e.id, j) in tried for j in range(settings.tries))
+    for e in examples
+  )
   if not kept:
     raise errors.InputError(
       f'reason: none of {len(examples)} reasonings was usable after '
@@ -86,8 +91,8 @@ def reason(examples, *, out, cfg: Settings, layout) -> dict:
   )
   return {
     'expected': len(examples),
-    'made': made + len(examples) - len(kept),
-    'dropped': len(examples) - len(kept),
+    'made': made + dropped,
+    'dropped': dropped,
     'cut_prompts': extent.cut,
     'tokens': sum(t.tokens for t in good.values()),
   } | shown.totals()

@@ -18,6 +18,15 @@ def read(path: epath.PathLike, m: int) -> Iterator[types.Trajectory]:
   return (s for s in records.read(path, types.Trajectory) if s.j < m)
 
 
+def count(folders: Sequence[epath.Path], rounds: Sequence[int]) -> int:
+  """How many all rounds hold, of whatever example and in whatever order."""
+  return sum(
+    1
+    for folder, m in zip(folders, rounds, strict=True)
+    for _ in read(folder / 'scored.jsonl', m)
+  )
+
+
 def by_example(
   folders: Sequence[epath.Path], rounds: Sequence[int]
 ) -> Iterator[list[types.Trajectory]]:

@@ -88,8 +88,9 @@ def score(examples, trajectories, *, out, cfg: Settings, layout) -> dict:
       yield dataclasses.replace(sample, reward=value)
 
   made = records.write(out / 'scored.jsonl', scored())
+  held = samples.read(trajectories / 'trajectories.jsonl', cfg.m)
   return {
-    'expected': made,
+    'expected': sum(1 for _ in held),  # whatever became of them since
     'made': made,
     'distinct': found.distinct,
     'without_answer': count['without_answer'],

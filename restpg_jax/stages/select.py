@@ -53,8 +53,9 @@ def select(*scored, out, cfg: Settings, layout) -> dict:
       )
 
   made = records.write(out / 'trajectories.jsonl', good())
+  rejected = seen.samples - kept.samples
   return {
-    'expected': kept.samples,
+    'expected': samples.count(scored, cfg.rounds) - rejected,
     'made': made,
     'of_samples': seen.samples,
     'inputs_kept': kept.inputs,

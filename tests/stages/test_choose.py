@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import pytest
 from etils import epath
 
-from restpg_jax import config, errors, restpg
-from restpg_jax.io import artifacts, checkpoints
-from restpg_jax.stages import choose, train
+from restpg_jax import config, errors, restpg, types
+from restpg_jax.io import artifacts, checkpoints, records
+from restpg_jax.stages import choose, language, train
 from tests import pipeline, tiny
 
 SIZE = tiny.size()
+EXAMPLE = types.Example('e', 'topic_writing', 'Say it', 'It is good.')
 TREE = {'w': jnp.ones(1000)}
 
 
@@ -81,6 +82,41 @@ def test_another_choice_leaves_what_the_first_has_left(chosen):
   checkpoints.save_model(other / 'model', TREE, SIZE, step=3)
   assert choose.clear(trained, None, out=other, cfg=settings()) == ''
   assert left(trained) == ['step_2/model']
+
+
+def test_a_checkpoint_that_lacks_an_answer_is_missed(chosen, monkeypatch):
+  trained, out = chosen
+  records.write(out / 'examples.jsonl', [EXAMPLE])
+
+  def answers(model, examples, done, cfg, layout):
+    if model.parent.name != 'step_3':
+      drawn = [
+        language.Sampled('e', j, 'text', True, 1, -1.0)
+        for j in range(2 if model.parent.name == 'step_1' else 1)
+      ]
+      yield language.Harvest(drawn, busy=1, slots=1)
+
+  def judge(answered, *_):
+    return [choose.Judged(step, 0.5) for step in {a.step for a in answered}]
+
+  monkeypatch.setattr(choose, 'answers', answers)
+  monkeypatch.setattr(choose, 'judge', judge)
+  class Found:
+    size, load, origin = SIZE, lambda self: TREE, lambda self: {}
+
+  monkeypatch.setattr(choose.weights, 'find', lambda path: Found())
+  cfg = choose.Settings(
+    choose=config.Choose(),
+    answer=config.Sample(m=2),
+    reward=config.Reward(),
+    prompt=config.Prompt(),
+    tokenizer=config.Model(),
+    reasoning=False,
+    seed=0,
+  )
+  summary = choose.choose(trained, out, out=out, cfg=cfg, layout=None)
+  assert (summary['expected'], summary['made']) == (3, 1)
+  assert summary['answers'] == 3
 
 
 def test_a_run_frees_what_it_can_and_the_same_again_finds_all(tmp_path, capsys):

@@ -86,3 +86,19 @@ def test_targets_without_reasoning_are_the_gold_texts(tmp_path):
   )
   assert [t.text for t in found] == ['Gold 0.', 'Gold 1.', 'Gold 2.']
   assert [t.reward for t in found] == [1.0, 1.0, 1.0]
+
+
+def test_an_example_that_was_never_drawn_is_missed_and_not_dropped(
+  tmp_path, monkeypatch
+):
+  drawn = language.Harvest.trajectories
+  monkeypatch.setattr(
+    language.Harvest,
+    'trajectories',
+    lambda self: [t for t in drawn(self) if t.example_id != 'e2'],
+  )
+  texts = {(e.id, j): 'Short texts.' for e in EXAMPLES for j in range(2)}
+  _, summary, found = written(tmp_path, monkeypatch, texts)
+  assert list(found) == ['e0', 'e1']
+  assert summary['dropped'] == 0
+  assert (summary['expected'], summary['made']) == (3, 2)

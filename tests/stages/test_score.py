@@ -161,6 +161,14 @@ def test_samples_beyond_m_of_a_wider_store_are_not_scored(tmp_path):
   assert len(rewards) == summary['expected'] == 8
 
 
+def test_a_sample_that_gets_lost_is_missed(tmp_path, monkeypatch):
+  asked = score.asked
+  monkeypatch.setattr(score, 'asked', lambda *of: [*asked(*of)][:-1])
+  summary, rewards = scored(tmp_path, ['x\nAnswer:\ny'] * 3)
+  assert len(rewards) == 2
+  assert (summary['expected'], summary['made']) == (3, 2)
+
+
 def test_a_round_without_samples_has_no_mean(tmp_path):
   summary, rewards = scored(tmp_path, [])
   assert rewards == [] and summary['made'] == 0

@@ -212,3 +212,18 @@ def test_summary_counts_the_inputs_that_drop_out(tmp_path):
 def test_an_unknown_rule_names_the_known_ones():
   with pytest.raises(errors.InputError, match="'threshold' or 'best'"):
     select.check(config.Select(rule='bset'))
+
+
+def test_a_sample_that_is_read_past_is_missed(tmp_path):
+  first = samples([1.0, 0.3], 'a') + samples([0.3, 0.3], 'b')
+  records.write(tmp_path / '1' / 'scored.jsonl', first)
+  later = [types.Trajectory(e, 2, 'text', reward=1.0) for e in 'ba']
+  records.write(tmp_path / '2' / 'scored.jsonl', later)  # not as in the first
+  summary = select.select(
+    tmp_path / '1',
+    tmp_path / '2',
+    out=tmp_path / 'out',
+    cfg=select.Settings(config.Select(), (2, 3)),
+    layout=None,
+  )
+  assert (summary['expected'], summary['made']) == (3, 2)
