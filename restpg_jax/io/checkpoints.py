@@ -54,8 +54,20 @@ def save_tree(path, tree) -> None:
   """Atomic: Orbax renames a finished folder into place."""
   with ocp.StandardCheckpointer() as checkpointer:
     checkpointer.save(
-      storage.absolute(path), jax.tree.map(np.asarray, tree), force=True
+      storage.absolute(path),
+      jax.tree.map(lambda x: np.asarray(x).view(_Settled), tree),
+      force=True,
     )
+
+
+class _Settled(np.ndarray):
+  """An array that nobody changes while it is written.
+
+  Orbax copies what is on the host, for somebody might: all weights once more.
+  """
+
+  def __deepcopy__(self, memo):
+    return self
 
 
 def load_tree(path, like=None):
@@ -74,8 +86,13 @@ def load_tree(path, like=None):
           f'{shapes.listed(wrong)}'
         )
       found = like
-    zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), found)
+    zeros = jax.tree.map(_without_memory, found)
     return checkpointer.restore(path, zeros)
+
+
+def _without_memory(x) -> np.ndarray:
+  """An array of such a shape and dtype, to be restored as one of NumPy."""
+  return np.broadcast_to(np.zeros((), x.dtype), x.shape)
 
 
 def _metadata(checkpointer: ocp.StandardCheckpointer, path: epath.Path):

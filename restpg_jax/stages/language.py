@@ -87,7 +87,7 @@ def load(
   """
   found, words = find(checkpoint, tokenizer)
   kind = jnp.dtype(dtype)
-  params = jax.tree.map(lambda x: x.astype(kind), found.load())
+  params = found.load(kind)  # each leaf in it at once: no second copy of all
   model = decoder.Decoder(found.size, kind, stacked=False, block=layout.block)
   return Language(
     model, layout.on_each(decoder.unstacked(params)), words, layout

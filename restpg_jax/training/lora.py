@@ -79,7 +79,7 @@ def frozen(params: Tree, dtype: Any) -> Tree:
   with in float32, stay."""
 
   def cast(path, x):
-    return x if path[-1].key == 'scale' else x.astype(dtype)
+    return x if path[-1].key == 'scale' else x.astype(dtype, copy=False)
 
   return jax.tree_util.tree_map_with_path(cast, params)
 

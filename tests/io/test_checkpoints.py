@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 
 import jax
 import jax.numpy as jnp
@@ -60,6 +61,21 @@ def test_a_model_comes_back_bit_for_bit_and_may_be_written_again(tmp_path):
   assert size == SIZE
   assert params['w'].tolist() == [np.float32(0.2)]
   assert checkpoints.count(params) == 1
+
+
+def test_weights_are_not_held_twice_while_they_are_saved_or_loaded(tmp_path):
+  tree = {'a': np.ones(1 << 20, np.float32), 'b': np.ones(1 << 20, np.int8)}
+  tracemalloc.start()  # of what NumPy has, not of what TensorStore reads into
+  try:
+    checkpoints.save_tree(tmp_path / 'tree', tree)
+    found = checkpoints.load_tree(tmp_path / 'tree')
+    _, peak = tracemalloc.get_traced_memory()
+  finally:
+    tracemalloc.stop()
+  assert peak < 1 << 20
+  for name, x in tree.items():
+    assert type(found[name]) is np.ndarray
+    np.testing.assert_array_equal(found[name], x, strict=True)
 
 
 def test_a_folder_without_model_json_is_no_model(tmp_path):

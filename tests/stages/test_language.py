@@ -1,14 +1,53 @@
-"""Which tokenizer belongs to which weights."""
+"""Facts about restpg_jax/stages/language.py: weights and their tokenizers."""
 
+import types as python
+
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from sentencepiece import sentencepiece_model_pb2
 
 from restpg_jax import assets, errors
-from restpg_jax.io import checkpoints
+from restpg_jax.io import checkpoints, weights
+from restpg_jax.models import decoder
 from restpg_jax.stages import language
 from tests import tiny
 
 TOKENIZER = assets.HERE / 'tiny.spm.model'
+HOST = python.SimpleNamespace(block=32, on_each=lambda tree: tree)
+
+
+@pytest.fixture
+def read(monkeypatch):
+  """Every leaf that is made of a checkpoint."""
+  leaf, leaves = weights.Checkpoint.leaf, []
+
+  def noted(self, *args):
+    leaves.append(leaf(self, *args))
+    return leaves[-1]
+
+  monkeypatch.setattr(weights.Checkpoint, 'leaf', noted)
+  return leaves
+
+
+@pytest.mark.parametrize('dtype', language.DTYPES)
+def test_weights_are_made_once_in_the_type_that_is_wanted(read, dtype):
+  path = assets.path('tiny_pt')
+  found = language.load(path, 'tiny.spm.model', HOST, dtype=dtype).params
+  made = list(read)
+  size = sum(x.nbytes for x in jax.tree.leaves(found))
+  assert sum(x.nbytes for x in made) == size
+  for x in jax.tree.leaves(found):
+    assert any(np.shares_memory(x, y) for y in made)
+  params, _ = weights.load(path)
+  as_cast = jax.tree.map(lambda x: x.astype(jnp.dtype(dtype)), params)
+  as_cast = decoder.unstacked(as_cast)
+  assert jax.tree.structure(found) == jax.tree.structure(as_cast)
+  for x, y in zip(
+    jax.tree.leaves(found), jax.tree.leaves(as_cast), strict=True
+  ):
+    assert x.dtype == y.dtype and x.tobytes() == y.tobytes()
 
 
 @pytest.fixture

@@ -190,3 +190,12 @@ def test_settings_that_cannot_work_are_refused(changed, message):
 
 def test_the_largest_rank_is_allowed():
   lora.check(dataclasses.replace(ALL, rank=16), formats.shapes(SIZE))
+
+
+def test_frozen_weights_are_copied_only_where_their_type_changes():
+  params = {'w': np.ones((2, 3), np.float32), 'norm': {'scale': np.ones(3)}}
+  same = lora.frozen(params, np.float32)
+  assert np.shares_memory(same['w'], params['w'])
+  other = lora.frozen(params, jnp.bfloat16)
+  assert other['w'].dtype == jnp.bfloat16
+  assert np.shares_memory(other['norm']['scale'], params['norm']['scale'])
