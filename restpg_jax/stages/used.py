@@ -11,47 +11,67 @@ from restpg_jax import config
 
 def data(cfg: config.Data) -> config.Data:
   """Of a folder no synthetic users; the rows of these are short and right."""
-  idle = ('world',) if cfg.path else ('setting', 'max_text', 'on_error')
-  return _without(cfg, *idle)
+  return _without(cfg, idle(cfg))
 
 
 def retrieval(cfg: config.Retrieval, split: str = '') -> config.Retrieval:
   """Only test users are ever given the documents of another one, and an encoder
   is not for every retriever; '' is for requests of no split."""
-  idle = []
-  if split != 'test' or cfg.name == 'none':
-    idle += ['shuffle']
-  if cfg.name != 'contriever':
-    idle += ['encoder']
-  if cfg.name == 'none':
-    idle += ['k']
-  return _without(cfg, *idle)
+  return _without(cfg, (*idle(cfg), *['shuffle'] * (split != 'test')))
 
 
 def reward(cfg: config.Reward) -> config.Reward:
   """Somebody else's may ask the judge, ROUGE does not."""
-  return config.Reward(name=cfg.name) if cfg.name == 'rouge' else cfg
+  return _without(cfg, idle(cfg))
 
 
 def select(cfg: config.Select) -> config.Select:
   """Each rule has its own bar."""
-  return _without(cfg, 'threshold' if cfg.rule == 'best' else 'floor')
+  return _without(cfg, idle(cfg))
 
 
 def sampling(cfg: config.Sample | config.Reason):
   """At temperature 0 the likeliest token is taken, whatever the nucleus."""
-  return cfg if cfg.temperature else _without(cfg, 'top_p', 'top_k')
+  return _without(cfg, idle(cfg))
 
 
 def train(cfg: config.Train) -> config.Train:
   """Of rank 0 there are no adapters."""
-  return cfg if cfg.lora.rank else _without(cfg, 'lora')
+  lora = _without(cfg.lora, idle(cfg.lora))
+  return dataclasses.replace(cfg, lora=lora)
 
 
-def _without(cfg, *idle: str):
-  """The section with those of these fields that it has at their defaults."""
+def idle(cfg) -> tuple[str, ...]:
+  """The fields of such a section that decide nothing in any split."""
+  match cfg:
+    case config.Data(path=''):
+      return 'setting', 'max_text', 'on_error'
+    case config.Data():
+      return ('world',)
+    case config.Retrieval(name='none'):
+      return 'shuffle', 'encoder', 'k'
+    case config.Retrieval(name='contriever'):
+      return ()
+    case config.Retrieval():
+      return ('encoder',)
+    case config.Reward(name='rouge'):
+      return tuple(vars(cfg).keys() - {'name'})
+    case config.Select(rule='best'):
+      return ('threshold',)
+    case config.Select():
+      return ('floor',)
+    case config.Sample(temperature=0):
+      return 'top_p', 'top_k'
+    case config.Reason(temperature=0):
+      return ('top_p',)
+    case config.Lora(rank=0):
+      return 'alpha', 'targets'
+  return ()
+
+
+def _without(cfg, names: tuple[str, ...]):
+  """The section with these fields at their defaults."""
   default = type(cfg)()
-  fields = {field.name for field in dataclasses.fields(cfg)}
   return dataclasses.replace(
-    cfg, **{name: getattr(default, name) for name in idle if name in fields}
+    cfg, **{name: getattr(default, name) for name in names}
   )
