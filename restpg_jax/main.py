@@ -39,8 +39,10 @@ Flags:
 
 Flags of convert:
   --from=WHAT            a folder of weights, a stage's folder, or a workdir:
-                         what the last finished method (--method=NAME) chose
-                         in its last iteration
+                         what the last finished method chose in its last
+                         iteration
+  --method=NAME          instead of that one; where there are several of a name,
+                         NAME-DIGEST of WORKDIR/methods or its label in a report
   --to=DIR               a new folder; it appears when it is whole
   --format=hf|gemma      for transformers, or for DeepMind's gemma package
   --dtype=TYPE           float32 (default), bfloat16 or float16
@@ -51,7 +53,7 @@ Flags of generate, beside --workdir=DIR of a run with a finished method:
                          id and task; LongLaMP's rows, or texts as profile
   --output=FILE          a new file, a line a row: id, task, reasoning, answer,
                          ended; it appears when it is whole
-  --method=NAME          instead of the one that was finished last
+  --method=NAME          instead of the one that was finished last, as above
   --task=NAME            of rows that do not tell it
   --config=FILE          its section `compute` only: how this machine computes,
                          which may be another than the one that trained
@@ -124,7 +126,7 @@ def generate(command: settings.Command) -> None:
   _check_exists(command.workdir)
   compute = command.cfg.compute if command.cfg else config.Compute()
   done = generate_stage.generate(command.workdir, command.writing, compute)
-  by = f'{done.origin.method["method"]}, iteration {done.origin.t}'
+  by = f'{done.origin.method["label"]}, iteration {done.origin.t}'
   print(
     f'{command.writing.output}: {done.texts:,} texts by {by}; {done.made:,} '
     f'made now, of them {done.no_answer:,} without an answer, {done.cut:,} cut '

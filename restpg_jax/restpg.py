@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterator
 from etils import epath
 
 from restpg_jax import config, errors
-from restpg_jax.io import artifacts, lock, records
+from restpg_jax.io import artifacts, lock
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.stages import base as bases
 from restpg_jax.stages import (
   checks,
   choose,
+  differing,
   draw,
+  experiments,
   language,
   measure,
   reads,
@@ -54,6 +56,7 @@ class Evaluated:
   answers: artifacts.Artifact
   scores: artifacts.Artifact
   measures: artifacts.Artifact | None  # None: no metric was asked for
+  reward: config.Reward  # what gave the scores
 
 
 def run(
@@ -240,7 +243,7 @@ def evaluate(cfg, method, step, t, policy, test) -> Evaluated:
   """One answer to each test input, scored and measured."""
   settings = draw_settings(cfg, method, cfg.answer, 'test', t)
   answers = step(f'eval{t}/answer', draw.draw, policy, test, cfg=settings)
-  settings = score.Settings(
+  scored = score.Settings(
     used.reward(cfg.reward), cfg.prompt, method.reasoning, cfg.answer.m
   )
   scores = step(
@@ -248,7 +251,7 @@ def evaluate(cfg, method, step, t, policy, test) -> Evaluated:
     score.score,
     test,
     answers,
-    cfg=settings,
+    cfg=scored,
     after=score.warn,
   )
   settings = measure.settings(cfg, reasoning=method.reasoning)
@@ -257,7 +260,7 @@ def evaluate(cfg, method, step, t, policy, test) -> Evaluated:
     measures = step(
       f'eval{t}/measure', measure.measure, test, answers, cfg=settings
     )
-  return Evaluated(t, test, answers, scores, measures)
+  return Evaluated(t, test, answers, scores, measures, scored.reward)
 
 
 def draw_settings(cfg, method, sample, purpose, t) -> draw.Settings:
@@ -278,32 +281,32 @@ def tokenizer_of(cfg: config.Config) -> config.Model:
 
 
 def note_method(workdir, name, cfg, evaluations, seconds) -> None:
-  """methods/NAME.json, from which the report is made."""
+  """The record in WORKDIR/methods from which the report is made."""
   template = language.load_template(cfg.prompt.template)
   output = templates.Output.of(template)
 
   def folder(artifact):
     return str(artifact.path.relative_to(workdir))
 
-  records.write_json(
-    workdir / 'methods' / f'{name}.json',
-    {
-      'method': name,
-      'config': dataclasses.asdict(cfg),
-      'seconds': seconds,
-      'output': dataclasses.asdict(output) if METHODS[name].reasoning else None,
-      'iterations': [
-        {
-          't': e.t,
-          'examples': folder(e.test),
-          'answers': folder(e.answers),
-          'scores': folder(e.scores),
-          'measures': e.measures and folder(e.measures),
-        }
-        for e in evaluations
-      ],
-    },
-  )
+  record = {
+    'method': name,
+    'config': dataclasses.asdict(cfg),
+    'seconds': seconds,
+    'output': dataclasses.asdict(output) if METHODS[name].reasoning else None,
+    'reward': artifacts.meaning(evaluations[-1].reward, reads.READS),
+    'iterations': [
+      {
+        't': e.t,
+        'examples': folder(e.test),
+        'answers': folder(e.answers),
+        'scores': folder(e.scores),
+        'measures': e.measures and folder(e.measures),
+      }
+      for e in evaluations
+    ],
+  }
+  record['contents'] = differing.contents(cfg, record)
+  experiments.note(workdir, record)
 
 
 def check(cfg: config.Config) -> None:

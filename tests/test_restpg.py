@@ -2,11 +2,13 @@
 
 import math
 import re
+import shutil
 
 import pytest
 
-from restpg_jax import config, errors, restpg
+from restpg_jax import assets, config, errors, restpg
 from restpg_jax.io import artifacts, lock
+from restpg_jax.stages import differing, experiments
 
 START = ['base', 'retrieve/train', 'retrieve/val', 'retrieve/test']
 FIT = ['sft/train', 'sft/choose']
@@ -79,8 +81,8 @@ def test_until_takes_a_stage_or_the_first_part_of_its_name(
   with pytest.raises(artifacts.Until):
     run(tmp_path, 'rest_pg', until=until)
   assert made[-1] == last
-  whole = (tmp_path / 'methods' / 'rest_pg.json').exists()
-  assert whole == (until == 'eval1')
+  whole = list(tmp_path.glob('methods/rest_pg-*.json'))
+  assert len(whole) == (until == 'eval1')
 
 
 def test_a_round_of_the_e_step_is_two_stages_more(made, tmp_path):
@@ -96,6 +98,72 @@ def test_a_round_of_the_e_step_is_two_stages_more(made, tmp_path):
   with pytest.raises(artifacts.Until):
     restpg.run(cfg, tmp_path, until='e_step1/score')
   assert made[-1] == 'e_step1/score'
+
+
+@pytest.fixture
+def noted(monkeypatch, tmp_path):
+  """Runs a config without making anything; the labels of what is finished."""
+
+  def step(self, name, fn, *inputs, cfg=None, after=None):
+    mark = artifacts.fingerprint(name, fn, inputs, cfg)
+    return artifacts.Artifact(self.workdir / f'{name}-{mark[:12]}', mark, {})
+
+  def run(**settings):
+    cfg = config.Config(**{'methods': ('rest_em',), 'iterations': 1} | settings)
+    restpg.run(cfg, tmp_path)
+    return [r['label'] for r in experiments.read(tmp_path)]
+
+  monkeypatch.setattr(artifacts.Store, 'step', step)
+  return run
+
+
+def test_another_experiment_of_a_method_has_a_record_of_its_own(noted):
+  assert noted() == ['rest_em']
+  ends = ['rest_em (iterations 0)', 'rest_em (iterations 1)']
+  assert noted(iterations=0) == ends
+  assert noted() == noted(iterations=0) == ends  # the same ones again
+
+
+@pytest.mark.parametrize(
+  'settings, label',
+  [
+    ({'seed': 1}, 'seed 1'),
+    ({'iterations': 2}, 'iterations 2'),
+    ({'draw': config.Draw(m=16)}, 'm 16'),
+    ({'answer': config.Sample(m=2, temperature=0.1)}, 'answer.m 2'),
+    ({'retrieval': config.Retrieval(shuffle=0.5)}, 'shuffle 0.5'),
+    ({'fresh_start': False}, 'fresh_start False'),
+    ({'select': config.Select(threshold=0.7)}, 'threshold 0.7'),
+    ({'reward': config.Reward(rule='expected')}, 'reward.rule expected'),
+  ],
+)  # fmt: skip
+def test_what_makes_another_experiment(noted, settings, label):
+  noted()
+  assert f'rest_em ({label})' in noted(**settings)
+
+
+@pytest.mark.parametrize(
+  'settings',
+  [
+    {'compute': config.Compute(log_every=1)},
+    {'choose': config.Choose(keep_all=True)},
+    {'evaluate': config.Evaluate(metrics=())},
+    {'methods': ('rest_em', 'sft')},
+  ],
+)
+def test_what_does_not(noted, settings):
+  noted()
+  assert 'rest_em' in noted(**settings)
+
+
+def test_a_reward_elsewhere_is_the_same_experiment(noted, tmp_path):
+  noted()
+  judge = shutil.copytree(assets.path('tiny_it'), tmp_path / 'judge')
+  reward = config.Reward(model=config.Model(str(judge)))
+  assert noted(reward=reward) == ['rest_em']
+  assert noted(reward=reward, methods=('sft',)) == ['sft', 'rest_em']
+  sft, rest_em = experiments.read(tmp_path)
+  assert differing.same_reward(sft, rest_em)
 
 
 @pytest.mark.parametrize('rounds', [(16,), (16, 16, 32), (0, 32), (33, 32)])

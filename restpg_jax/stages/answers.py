@@ -30,7 +30,7 @@ class Answer:
 class Evaluation:
   """All answers of one method's policy after iteration t."""
 
-  method: str
+  method: str  # its label (stages/experiments.py)
   t: int
   answers: tuple[Answer, ...]
 
@@ -59,8 +59,19 @@ def read(workdir: epath.Path, methods: list[dict]) -> list[Evaluation]:
             output=output,
           )
         )
-      evaluations.append(Evaluation(method['method'], run['t'], seen[key]))
+      evaluations.append(Evaluation(method['label'], run['t'], seen[key]))
   return evaluations
+
+
+def missing(workdir: epath.Path, method: dict) -> str:
+  """The first folder of a method that was removed since; '' where all are."""
+  folders = (
+    run[kind]
+    for run in method['iterations']
+    for kind in ('examples', 'scores', 'measures')
+    if run.get(kind)
+  )
+  return next((f for f in folders if not (workdir / f).exists()), '')
 
 
 def last(evaluations: list[Evaluation]) -> dict[str, Evaluation]:

@@ -9,6 +9,7 @@ from etils import epath
 from restpg_jax import assets, config, errors
 from restpg_jax.io import artifacts, records
 from restpg_jax.models import decoder
+from restpg_jax.stages import differing
 
 HEAD = """\
 ---
@@ -45,14 +46,14 @@ class Origin:
   tokenizer: str = ''
   stage: dict[str, Any] | None = None  # DONE.json of the stage that made it
   workdir: epath.Path | None = None
-  method: dict[str, Any] | None = None  # methods/NAME.json
+  method: dict[str, Any] | None = None  # its record (stages/experiments.py)
   t: int = 0  # after which iteration
 
 
 def text(origin: Origin, size: decoder.Size, export: config.Export) -> str:
   """Markdown; no path of this machine but the last part of its names."""
   if origin.method:
-    title = f'{origin.method["method"]}, iteration {origin.t}'
+    title = f'{origin.method["label"]}, iteration {origin.t}'
   elif origin.stage:
     title = f'{origin.stage["name"]}, {origin.weights.parent.name}'
   else:
@@ -78,24 +79,23 @@ def text(origin: Origin, size: decoder.Size, export: config.Export) -> str:
 
 
 def _method(method: dict[str, Any]) -> Iterator[str]:
-  cfg = method['config']
-  data = cfg['data']
-  yield from _lines(
-    {
-      'method': method['method'],
-      'iterations': cfg['iterations'],
-      'starts at': _last(cfg['policy']['checkpoint']),
-      'reward': cfg['reward']['name'],
-      'judge': _last(cfg['reward']['model']['checkpoint']),
-      'data': (
-        f'{_last(data["path"])}, setting {data["setting"]}'
-        if data['path']
-        else 'synthetic users (restpg_jax/data/world.py), not LongLaMP'
-      ),
-      'documents a prompt': cfg['retrieval']['k'],
-      'seed': cfg['seed'],
-    }
-  )
+  cfg = differing.settings(method)
+  judge = cfg.get('reward.model.checkpoint')
+  facts = {
+    'method': method['method'],
+    'iterations': method['iterations'][-1]['t'],
+    'starts at': _last(cfg['policy.checkpoint']),
+    'reward': cfg['reward.name'],
+    'judge': judge and _last(judge),
+    'data': (
+      f'{_last(cfg["data.path"])}, setting {cfg["data.setting"]}'
+      if cfg['data.path']
+      else 'synthetic users (restpg_jax/data/world.py), not LongLaMP'
+    ),
+    'documents a prompt': cfg.get('retrieval.k'),
+    'seed': cfg['seed'],
+  }
+  yield from _lines({k: v for k, v in facts.items() if v is not None})
 
 
 def _metrics(origin: Origin) -> Iterator[str]:
@@ -103,8 +103,11 @@ def _metrics(origin: Origin) -> Iterator[str]:
   if not path.exists():
     yield 'None: the report of the run had not been built.\n'
     return
-  methods = records.read_json(path)['methods']
-  iterations = methods.get(origin.method['method'], {}).get('iterations', ())
+  results, key = records.read_json(path), origin.method['key']
+  known = results.get('experiments')  # older reports: one of each name
+  known = known or {origin.method['label']: key}
+  label = next((label for label in known if known[label] == key), '')
+  iterations = results['methods'].get(label, {}).get('iterations', ())
   found = next((i for i in iterations if i['t'] == origin.t), None)
   if found is None:
     yield 'None: the report of the run is older than this model.\n'

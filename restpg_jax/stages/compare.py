@@ -5,7 +5,7 @@ import itertools
 
 from restpg_jax import types
 from restpg_jax.rewards import bleu, significance
-from restpg_jax.stages import answers, measure
+from restpg_jax.stages import answers, differing, measure
 
 TESTED = ('reward', 'true_score')
 EMAIL, *PUBLIC = types.TASKS  # the mails of the first are under a licence
@@ -60,17 +60,17 @@ def summarize(evaluation: answers.Evaluation) -> dict:
 
 
 def between_methods(
-  last: dict[str, answers.Evaluation], rewards: dict[str, dict]
+  last: dict[str, answers.Evaluation], records: dict[str, dict]
 ) -> list[dict]:
   """Every pair of methods at their last iterations; a - b, the later first.
 
-  rewards: each method's reward settings. Rewards of different kinds are not
-  compared (None); neither are methods without a common example.
+  records: by label. Different rewards are not compared (None); neither are
+  methods without a common example.
   """
   found = []
   for b, a in itertools.combinations(last, 2):
     tested = compare(last[a], last[b])
-    if rewards[a] != rewards[b]:
+    if not differing.same_reward(records[a], records[b]):
       tested['reward'] = None
     found.append({'a': a, 'b': b, **tested})
   return found

@@ -16,7 +16,7 @@ from etils import epath
 from restpg_jax import assets, config, errors, storage
 from restpg_jax.io import artifacts, checkpoints, records, tensors, weights
 from restpg_jax.models import formats, hf_config
-from restpg_jax.stages import card, language, train
+from restpg_jax.stages import card, experiments, language, train
 from restpg_jax.text import tokenizer as tokenizers
 from restpg_jax.text import tokenizer_json
 
@@ -104,24 +104,20 @@ def _above(path: epath.Path) -> list[epath.Path]:
 class Policy:
   """What a method came to after iteration t."""
 
-  method: dict[str, Any]  # methods/NAME.json
+  method: dict[str, Any]  # its record (stages/experiments.py)
   t: int
   folder: epath.Path  # of the stage that chose it
 
 
 def of_workdir(workdir: epath.Path, method: str) -> card.Origin:
-  """The last iteration of the method that was finished last."""
-  policies = list(_policies(workdir))
-  names = list(dict.fromkeys(p.method['method'] for p in policies))
-  if method and method not in names:
+  """The last iteration of a method, or of the one that was finished last."""
+  picked = experiments.pick(workdir, method)
+  last = _policy(workdir, picked, picked['iterations'][-1])
+  if last is None:
     raise errors.InputError(
-      f'--method={method}: finished in {workdir} are '
-      f'{", ".join(names) or "none"}'
+      f'{workdir}: the stages of {picked["label"]} are not there any more; run '
+      'it again'
     )
-  if not policies:
-    raise errors.InputError(f'{workdir}: no method is finished there yet')
-  wanted = method or names[-1]
-  last = [p for p in policies if p.method['method'] == wanted][-1]
   done = records.read_json(last.folder / artifacts.DONE)
   return card.Origin(
     last.folder / 'model',
@@ -134,19 +130,24 @@ def of_workdir(workdir: epath.Path, method: str) -> card.Origin:
 
 
 def _policies(workdir: epath.Path) -> Iterator[Policy]:
-  """Of all finished methods, the last finished last."""
-  files = sorted((workdir / 'methods').glob('*.json'), key=_age)
-  for method in map(records.read_json, files):
+  """Of all finished methods that are still there, the last finished last."""
+  for method in experiments.by_age(workdir):
     for iteration in method['iterations']:
-      answers = workdir / iteration['answers'] / artifacts.DONE
-      policy = records.read_json(answers)['inputs'][0]
-      yield Policy(method, iteration['t'], workdir / policy['path'])
+      if policy := _policy(workdir, method, iteration):
+        yield policy
 
 
-def _age(path: epath.Path) -> tuple[int, str]:
-  if storage.remote(path):
-    return path.stat().mtime, path.name
-  return os.stat(path).st_mtime_ns, path.name
+def _policy(
+  workdir: epath.Path, method: dict[str, Any], iteration: dict[str, Any]
+) -> Policy | None:
+  """None where its stages were removed."""
+  answers = workdir / iteration['answers'] / artifacts.DONE
+  if not answers.exists():
+    return None
+  folder = workdir / records.read_json(answers)['inputs'][0]['path']
+  if not (folder / artifacts.DONE).exists():
+    return None
+  return Policy(method, iteration['t'], folder)
 
 
 def _tokenizer(done: dict[str, Any]) -> str:

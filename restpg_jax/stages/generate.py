@@ -175,7 +175,7 @@ def written(
 
 
 def settings(origin: card.Origin, writing: config.Writing) -> Settings:
-  """Those of the run, as methods/NAME.json has them."""
+  """Those of the run, as the method's record has them."""
   cfg = origin.method['config']
   return Settings(
     input=writing.input,
@@ -197,7 +197,7 @@ def output_side(origin: card.Origin, cfg: Settings) -> templates.Output | None:
   trained = templates.Output(**origin.method['output'])
   if found != trained:
     raise errors.InputError(
-      f'{cfg.prompt.template}: {origin.method["method"]} was trained with the '
+      f'{cfg.prompt.template}: {origin.method["label"]} was trained with the '
       f'marker line {trained.marker!r} and the opening {trained.opening!r}, '
       'which this template has not any more; put it back as it was'
     )

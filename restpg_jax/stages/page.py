@@ -111,9 +111,6 @@ def chart(results: dict, measure: str, title: str) -> dict | None:
   ticks = _ticks(min(ends), max(ends))
   digits = 2 if ticks[1] - ticks[0] > 0.009 else 3
 
-  def name(method: str) -> str:
-    return tables.TITLES.get(method, method)
-
   def x(t: float) -> float:
     return round(46 + 454 * t / end, 1)
 
@@ -121,14 +118,15 @@ def chart(results: dict, measure: str, title: str) -> dict | None:
     share = (value - ticks[0]) / (ticks[-1] - ticks[0])
     return round(206 - 190 * share, 1)
 
+  order = list(results['methods'])
   return {
     'title': title,
     'xs': [{'x': x(t), 'label': str(t)} for t in range(end + 1)],
     'ys': [{'y': y(v), 'label': tables.number(v, digits)} for v in ticks],
     'lines': [
       {
-        'title': name(m),
-        'kind': list(results['methods']).index(m) % 4,
+        'title': tables.title(m),
+        'kind': order.index(m) % 4,
         'level': len(points) == 1,
         'points': [
           {
@@ -136,7 +134,7 @@ def chart(results: dict, measure: str, title: str) -> dict | None:
             'y': y(v),
             'low': y(v - (error or 0)),
             'high': y(v + (error or 0)),
-            'label': f'{name(m)}, iteration {t}: {v:.4f}',
+            'label': f'{tables.title(m)}, iteration {t}: {v:.4f}',
           }
           for t, v, error in points
         ],
@@ -178,7 +176,7 @@ def samples(evaluations: list[answers.Evaluation]) -> dict:
     runs.append(
       {
         'method': evaluation.method,
-        'title': tables.TITLES.get(evaluation.method, evaluation.method),
+        'title': tables.title(evaluation.method),
         't': evaluation.t,
         'samples': rows,
       }
@@ -228,7 +226,10 @@ def _template(name: str, *, escape: bool) -> jinja2.Template:
     keep_trailing_newline=True,
   )
   environment.filters.update(
-    number=tables.number, seconds=tables.seconds, p_value=tables.p_value
+    number=tables.number,
+    seconds=tables.seconds,
+    p_value=tables.p_value,
+    method=tables.title,
   )
   return environment.get_template(name)
 

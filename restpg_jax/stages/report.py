@@ -1,20 +1,31 @@
 """WORKDIR/report, rebuilt from all methods that are finished in a workdir."""
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 
 from etils import epath
 
 from restpg_jax import errors
 from restpg_jax.io import records
 from restpg_jax.rewards import significance
-from restpg_jax.stages import answers, compare, page, tables, timing
+from restpg_jax.stages import (
+  answers,
+  compare,
+  differing,
+  experiments,
+  page,
+  tables,
+  timing,
+)
 
 # What a summary may count; its rate is the count by the stage's seconds.
 COUNTED = ('made', 'tokens', 'steps')
 # What is told of every stage.
 STAGE = ('name', 'seconds', 'rates', 'summary')
-# Settings that may differ between methods without a note.
-OWN = ('methods', 'compute')
+SYNTHETIC = (
+  'Data: synthetic users (restpg_jax/data/world.py), not LongLaMP: the numbers '
+  'say nothing about other data or models.'
+)
 # What must be known of text metrics, by how their names begin.
 METRICS = {
   'rouge': (
@@ -39,7 +50,8 @@ def build(workdir: epath.PathLike) -> dict:
   """Writes report.md, index.html, scores.jsonl, results.json; the last's dict.
 
   `methods` in it holds only numbers that a second run with the same seed
-  gives again; whatever else is known stands beside it.
+  gives again, by the labels of stages/experiments.py; whatever else is known
+  stands beside it.
   """
   workdir = epath.Path(workdir)
   methods = _finished(workdir)
@@ -60,23 +72,24 @@ def table(results: dict) -> str:
 
 
 def _finished(workdir: epath.Path) -> list[dict]:
-  """methods/*.json in the order of Table 1."""
-  found = [
-    records.read_json(path) for path in (workdir / 'methods').glob('*.json')
-  ]
+  """The records of all methods whose answers are still there."""
+  found = []
+  for method in experiments.read(workdir):
+    if gone := answers.missing(workdir, method):
+      warnings.warn(
+        f'{method["label"]} is left out: {gone} is not there any more; run it '
+        f'again, or remove methods/{method["key"]}.json',
+        errors.DataWarning,
+        stacklevel=2,
+      )
+    else:
+      found.append(method)
   if not found:
     raise errors.InputError(
       f'{workdir}: no finished method to report (methods/*.json). '
       'Finish a run with this workdir first.'
     )
-  order = [*tables.TITLES]
-  return sorted(
-    found,
-    key=lambda m: (
-      order.index(m['method']) if m['method'] in order else len(order),
-      m['method'],
-    ),
-  )
+  return found
 
 
 def _results(
@@ -84,9 +97,9 @@ def _results(
   evaluations: list[answers.Evaluation],
   stages: list[dict],
 ) -> dict:
-  rewards = {m['method']: m['config']['reward'] for m in methods}
-  pairs = compare.between_methods(answers.last(evaluations), rewards)
-  numbers = {m['method']: _method(m['method'], evaluations) for m in methods}
+  by_label = {m['label']: m for m in methods}
+  pairs = compare.between_methods(answers.last(evaluations), by_label)
+  numbers = {label: _method(label, evaluations) for label in by_label}
   return {
     'about': _about(methods, {'methods': numbers}),
     'notes': _notes(methods, numbers, pairs),
@@ -98,11 +111,12 @@ def _results(
       'iterations': compare.between_iterations(evaluations),
     },
     'paper': compare.PAPER,
-    'seconds': {m['method']: m['seconds'] for m in methods},
+    'seconds': {label: m['seconds'] for label, m in by_label.items()},
     'stages': [{k: s[k] for k in STAGE} for s in stages],
     'speed': timing.speeds(methods, stages),
     'versions': _versions(stages),
-    'config': {m['method']: m['config'] for m in methods},
+    'experiments': {label: m['key'] for label, m in by_label.items()},
+    'config': {label: m['config'] for label, m in by_label.items()},
   }
 
 
@@ -136,23 +150,15 @@ def _scores(evaluations: list[answers.Evaluation]) -> Iterator[dict]:
 
 
 def _about(methods: list[dict], results: dict) -> list[str]:
-  """What is measured, on what, of which model: sentences to print."""
-  config = methods[-1]['config']
-  reward = config['reward']
-  kind = {
-    'judge': (
-      f"the judge's score (model {reward['model']['checkpoint']}; labels "
-      '1, 3, 5, 7, 10 divided by 10)'
-    ),
-    'rouge': 'the mean of ROUGE-1 and ROUGE-L F',
-  }.get(reward['name'], f'the score of {reward["name"]}')
-  macro = results['methods'][methods[-1]['method']]['macro']
+  """What is measured, on what, of which models: sentences to print."""
+  configs = [m['config'] for m in methods]
+  policies = _either(c['policy']['checkpoint'] for c in configs)
   about = [
-    f'Task columns and macro: {kind}, on test examples, after the last '
-    f'iteration; policy {config["policy"]["checkpoint"]}.',
+    f'Task columns and macro: {_either(map(_reward, configs))}, on test '
+    f'examples, after the last iteration; policy {policies}.',
     _macros(results),
   ]
-  if macro['true_score'] is not None:
+  if tables.has_truth(results):
     about.append(
       "true: the share of what the user's traits ask for that an answer "
       'says; known because the users are synthetic. A reward that rises '
@@ -174,13 +180,29 @@ def _about(methods: list[dict], results: dict) -> list[str]:
       "Letters beside a number: it is higher than that method's, p < "
       f'{significance.ALPHA} in a two-tailed paired t-test.'
     )
-  about.append(
-    f'Data: {config["data"]["path"]}.'
-    if config['data']['path']
-    else 'Data: synthetic users (restpg_jax/data/world.py), not LongLaMP: the '
-    'numbers say nothing about other data or models.'
+  about += dict.fromkeys(
+    f'Data: {c["data"]["path"]}.' if c['data']['path'] else SYNTHETIC
+    for c in configs
   )
   return about
+
+
+def _either(texts: Iterable[str]) -> str:
+  """Each text once: 'a or b'."""
+  return ' or '.join(dict.fromkeys(texts))
+
+
+def _reward(config: dict) -> str:
+  """What the reward of a run is."""
+  reward = config['reward']
+  if reward['name'] == 'judge':
+    return (
+      f"the judge's score (model {reward['model']['checkpoint']}; labels "
+      '1, 3, 5, 7, 10 divided by 10)'
+    )
+  if reward['name'] == 'rouge':
+    return 'the mean of ROUGE-1 and ROUGE-L F'
+  return f'the score of {reward["name"]}'
 
 
 def _macros(results: dict) -> str:
@@ -213,10 +235,10 @@ def _notes(methods: list[dict], numbers: dict, pairs: list[dict]) -> list[str]:
         'macros are over these.'
       )
   found += _unmeasured(methods)
-  differing = sorted(_differing([m['config'] for m in methods]))
-  if differing:
+  different = sorted(differing.names(methods))
+  if different:
     found.append(
-      f'The methods were run with different settings: {", ".join(differing)}.'
+      f'The methods were run with different settings: {", ".join(different)}.'
     )
   for pair in pairs:
     if pair['left_out']:
@@ -231,7 +253,7 @@ def _notes(methods: list[dict], numbers: dict, pairs: list[dict]) -> list[str]:
 def _unmeasured(methods: list[dict]) -> Iterator[str]:
   """Text metrics that are not there, and how to have them."""
   older = [
-    method['method']
+    method['label']
     for method in methods
     if not all('measures' in run for run in method['iterations'])
   ]
@@ -249,18 +271,6 @@ def _unmeasured(methods: list[dict]) -> Iterator[str]:
     yield (
       "METEOR was not measured: it needs NLTK's data (README.md, Metrics)."
     )
-
-
-def _differing(configs: list[dict], name: str = '') -> Iterator[str]:
-  """Dotted names of the settings that are not the same in all configs."""
-  for key in configs[0]:
-    values = [config.get(key) for config in configs]
-    if not name and key in OWN:
-      continue
-    if all(isinstance(value, dict) for value in values):
-      yield from _differing(values, f'{name}{key}.')
-    elif any(value != values[0] for value in values):
-      yield f'{name}{key}'
 
 
 def _stages(workdir: epath.Path) -> list[dict]:

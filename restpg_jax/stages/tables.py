@@ -29,6 +29,12 @@ METRIC_TITLES = {
 }
 
 
+def title(label: str) -> str:
+  """'rest_pg (seed 1)' -> 'REST-PG (seed 1)'."""
+  name, space, own = label.partition(' ')
+  return f'{TITLES.get(name, name)}{space}{own}'
+
+
 def text(results: dict) -> str:
   """The tables as lines of plain text, with what they measure."""
   lines = _grid(
@@ -60,15 +66,14 @@ def rows(results: dict) -> list[dict]:
 
   marks: the letters of the methods that this one beats with p < 0.05.
   """
-  letters = _letters(results)
   found = []
   for method, numbers in results['methods'].items():
     cells = [
       _cell(numbers, place, 'reward')
-      | {'marks': _beaten(results, method, place, letters)}
+      | {'marks': _beaten(results, method, place)}
       for place in places(results)
     ]
-    if _has_truth(results):
+    if has_truth(results):
       cells.append(_cell(numbers, 'macro', 'true_score'))
     found.append(_row(results, method) | {'cells': cells})
   return found
@@ -76,7 +81,7 @@ def rows(results: dict) -> list[dict]:
 
 def columns(results: dict) -> list[str]:
   """Headings of the cells in `rows`."""
-  return [*places(results).values(), *['true'] * _has_truth(results)]
+  return [*places(results).values(), *['true'] * has_truth(results)]
 
 
 def places(results: dict) -> dict[str, str]:
@@ -117,7 +122,7 @@ def metrics(results: dict, over: dict[str, str]) -> dict:
 
 def iterations(results: dict) -> dict:
   """The macros of every iteration, with reward and true score."""
-  names = ['reward', *['true_score'] * _has_truth(results)]
+  names = ['reward', *['true_score'] * has_truth(results)]
   names += metrics_of(results)
   titles = {'reward': 'reward', 'true_score': 'true', **METRIC_TITLES}
   rows = [
@@ -137,9 +142,9 @@ def iterations(results: dict) -> dict:
 def _row(results: dict, method: str) -> dict:
   """How a method's row begins."""
   return {
-    'letter': _letters(results)[method],
+    'letter': letters(results)[method],
     'method': method,
-    'title': TITLES.get(method, method),
+    'title': title(method),
     't': results['methods'][method]['iterations'][-1]['t'],
   }
 
@@ -179,7 +184,7 @@ def speeds(results: dict) -> dict:
     last = row['method']
     rows.append(
       {
-        'method': TITLES.get(method, method),
+        'method': title(method),
         'stage': row['stage'],
         'cells': [column[n] for column in cells.values()],
       }
@@ -254,19 +259,19 @@ def metrics_of(results: dict) -> list[str]:
   ]
 
 
-def _has_truth(results: dict) -> bool:
+def has_truth(results: dict) -> bool:
   return any(
     numbers['macro']['true_score'] is not None
     for numbers in results['methods'].values()
   )
 
 
-def _letters(results: dict) -> dict[str, str]:
+def letters(results: dict) -> dict[str, str]:
   return {m: chr(ord('a') + i) for i, m in enumerate(results['methods'])}
 
 
-def _beaten(results: dict, method: str, column: str, letters: dict) -> str:
-  marks = ''
+def _beaten(results: dict, method: str, column: str) -> str:
+  beaten = set()
   for pair in results['significance']['methods']:
     test = (pair['reward'] or {}).get(column)
     if not test or test['p'] is None or test['p'] >= significance.ALPHA:
@@ -275,8 +280,8 @@ def _beaten(results: dict, method: str, column: str, letters: dict) -> str:
     if test['difference'] < 0:
       better, worse = worse, better
     if better == method:
-      marks += letters[worse]
-  return ''.join(sorted(marks))
+      beaten.add(worse)
+  return ''.join(c for m, c in letters(results).items() if m in beaten)
 
 
 def _grid(head: list[str], rows: list[list[str]]) -> list[str]:

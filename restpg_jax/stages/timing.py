@@ -17,9 +17,9 @@ TAKEN = ('tokens_per_s', 'occupancy', 'accepted', 'saved')
 def speeds(methods: list[dict], stages: list[dict]) -> list[dict]:
   """A row for each stage that draws, scores, measures or trains.
 
-  methods: methods/*.json; stages: DONE.json of all, each after its inputs and
-  with its `folder`. A stage that several methods share stands with the first
-  of them.
+  methods: of experiments.read; stages: DONE.json of all, each after its inputs
+  and with its `folder`. A stage that several methods share stands with the
+  first of them.
   """
   rows, seen = [], set()
   for method in methods:
@@ -27,7 +27,7 @@ def speeds(methods: list[dict], stages: list[dict]) -> list[dict]:
     for stage in stages:
       mark = stage['fingerprint']
       if mark in needed - seen and _kind(stage):
-        rows.append({'method': method['method'], **_row(stage)})
+        rows.append({'method': method['label'], **_row(stage)})
     seen |= needed
   return rows
 

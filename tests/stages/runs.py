@@ -1,11 +1,10 @@
 """Finished runs for tests: a workdir as they leave it."""
 
 import dataclasses
-import os
 
 from restpg_jax import config, types
 from restpg_jax.io import checkpoints, records
-from restpg_jax.stages import measure, report
+from restpg_jax.stages import experiments, measure, report
 from tests import tiny
 
 OUTPUT = {'opening': 'Summary:', 'marker': 'Answer:'}
@@ -77,22 +76,32 @@ def numbers(scored):
 
 
 def finish(
-  workdir, method: str, runs: list, *, output=OUTPUT, measured=True, **changes
+  workdir,
+  method: str,
+  runs: list,
+  *,
+  output=OUTPUT,
+  measured=True,
+  stem='',
+  **changes,
 ):
-  """A finished method; runs: (examples, scored) of iterations 0, 1, .."""
+  """A finished method; runs: (examples, scored) of iterations 0, 1, ..
+
+  `stem` is of its files, for several of one name; its record is an old one.
+  """
+  stem = stem or method
   settings = dataclasses.asdict(config.Config())
   drawn = [a.j for _, scored in runs for a in scored]
   settings['answer']['m'] = 1 + max(drawn, default=0)
   records.write_json(
-    workdir / 'methods' / f'{method}.json',
+    workdir / 'methods' / f'{stem}.json',
     {
       'method': method,
       'config': {**settings, **changes},
       'seconds': 9.5,
       'output': output,
       'iterations': [
-        evaluate(workdir, method, t, *run, measured)
-        for t, run in enumerate(runs)
+        evaluate(workdir, stem, t, *run, measured) for t, run in enumerate(runs)
       ],
     },
   )
@@ -152,20 +161,17 @@ def chosen(work, scale: float = 0.1):
     records.write_json(
       work / f'eval{n}' / 'DONE.json', {'inputs': [{'path': name}]}
     )
-  for age, (method, evals, output) in enumerate(
-    [('rest_pg', (0, 1), OUTPUT), ('sft', (0,), None)]
+  for method, evals, output in (
+    ('rest_pg', (0, 1), OUTPUT),
+    ('sft', (0,), None),
   ):
-    path = work / 'methods' / f'{method}.json'
-    records.write_json(
-      path,
-      {
-        'method': method,
-        'config': dataclasses.asdict(cfg),
-        'output': output,
-        'iterations': [{'t': t, 'answers': f'eval{t}'} for t in evals],
-      },
-    )
-    os.utime(path, (1000 + age, 1000 + age))
+    record = {
+      'method': method,
+      'config': dataclasses.asdict(cfg),
+      'output': output,
+      'iterations': [{'t': t, 'answers': f'eval{t}'} for t in evals],
+    }
+    experiments.note(work, record)
   means = {
     'reward': 0.5,
     'reward_stderr': 0.125,

@@ -15,7 +15,7 @@ import pytest
 from restpg_jax import assets, config, errors, main, restpg
 from restpg_jax.io import artifacts, checkpoints, records, weights
 from restpg_jax.models import decoder, hf_config
-from restpg_jax.stages import base, convert
+from restpg_jax.stages import base, card, convert, experiments
 from restpg_jax.text import tokenizer as tokenizers
 from tests import pipeline, tiny
 from tests.models import families
@@ -265,7 +265,7 @@ def test_the_command_and_its_card(workdir, tmp_path, capsys):
     'tokenizer.model',
     'tokenizer_config.json',
   ]
-  card = (to / 'README.md').read_text()
+  text = (to / 'README.md').read_text()
   for line in (
     'library_name: transformers',
     '# rest_pg, iteration 1',
@@ -277,8 +277,49 @@ def test_the_command_and_its_card(workdir, tmp_path, capsys):
     '* jax: 0.0.1',
     '## Prompt',
   ):
-    assert line in card.splitlines()
-  assert str(tmp_path) not in card
+    assert line in text.splitlines()
+  assert str(tmp_path) not in text
+
+
+def test_the_card_has_the_numbers_of_its_own_experiment(workdir):
+  first = experiments.pick(workdir, 'rest_pg')
+  settings = first['config'] | {'answer': first['config']['answer'] | {'m': 2}}
+  experiments.note(workdir, first | {'config': settings})
+  last = experiments.pick(workdir)
+  path = workdir / 'report' / 'results.json'
+  (numbers,) = records.read_json(path)['methods'].values()
+
+  def written(label, **known):
+    """The card of the first; the report has numbers of what `label` was."""
+    results = {'methods': {label: numbers}} | known
+    records.write_json(path, results)
+    origin = convert.find(str(workdir), first['key'])
+    return card.text(origin, tiny.size(), config.Export())
+
+  # Built when there was one experiment of this name: this one, or another.
+  text = written('rest_pg', experiments={'rest_pg': first['key']})
+  assert '# rest_pg (answer.m 1), iteration 1' in text
+  assert '| reward | 0.5000' in text and '* judge: tiny_it' in text
+  text = written('rest_pg', experiments={'rest_pg': last['key']})
+  assert 'the run is older than this model' in text
+  assert 'older than this model' in written('rest_pg')  # which, nobody knows
+
+
+def test_the_card_names_no_judge_that_was_not_asked(workdir):
+  record = experiments.pick(workdir, 'rest_pg')
+  record['config']['reward']['name'] = 'rouge'
+  origin = card.Origin(workdir, workdir=workdir, method=record, t=1)
+  text = card.text(origin, tiny.size(), config.Export())
+  assert '* reward: rouge' in text and 'judge' not in text
+
+
+def test_a_run_whose_stages_were_removed_is_a_line(workdir):
+  shutil.rmtree(workdir / 'm_step1')
+  with pytest.raises(errors.InputError, match='of rest_pg are not there any'):
+    convert.find(str(workdir), 'rest_pg')
+  (workdir / 'eval1' / 'DONE.json').unlink()
+  origin = convert.find(str(workdir / 'sft' / 'choose-a'))
+  assert (origin.method['method'], origin.t) == ('rest_pg', 0)
 
 
 @pytest.mark.parametrize(

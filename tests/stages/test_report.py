@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import pathlib
+import shutil
 import warnings
 
 import pytest
@@ -326,6 +327,89 @@ def test_different_rewards_are_not_compared_and_settings_are_named(tmp_path):
   assert pair['reward'] is None
   assert pair['true_score']['macro']['difference'] == 0.0
   assert 'different settings: reward.name.' in ' '.join(results['notes'])
+
+
+def test_rewards_and_settings_that_were_not_used_differ_in_nothing(tmp_path):
+  one = runs.example(runs.EMAIL, 0)
+  reward = {**dataclasses.asdict(config.Reward()), 'name': 'rouge'}
+  other = reward | {'dtype': 'bfloat16', 'max_input': 9}
+  runs.finish(
+    tmp_path, 'sft', [([one], [runs.answer(one, 0.7)])], reward=reward
+  )
+  draw = {'m': 8, 'rounds': (4, 8)}  # there is no E-step
+  runs.finish(
+    tmp_path, 'rest_pg', [([one], [runs.answer(one, 0.9)])],
+    reward=other, draw=draw,
+  )  # fmt: skip
+  results = report.build(tmp_path)
+  (pair,) = results['significance']['methods']
+  assert pair['reward']['macro']['difference'] == pytest.approx(0.2)
+  assert 'different settings' not in ' '.join(results['notes'])
+
+
+def variants(workdir) -> dict:
+  """SFT, and REST-PG with two seeds."""
+  one = runs.example(runs.TOPIC, 0)
+  runs.finish(workdir, 'sft', [([one], [runs.answer(one, 0.2)])])
+  for seed, end in ((0, 0.4), (1, 0.6)):
+    scored = [([one], [runs.answer(one, r)]) for r in (0.1, end)]
+    runs.finish(workdir, 'rest_pg', scored, stem=f'seed{seed}', seed=seed)
+  return report.build(workdir)
+
+
+def test_every_variant_of_a_method_is_in_every_file(tmp_path):
+  results = variants(tmp_path)
+  names = ['sft', 'rest_pg (seed 0)', 'rest_pg (seed 1)']
+  rewards = [m['macro']['reward'] for m in results['methods'].values()]
+  assert list(results['methods']) == names and rewards == [0.2, 0.4, 0.6]
+  for kind in ('seconds', 'config', 'experiments'):
+    assert list(results[kind]) == names
+  lines = (tmp_path / 'report' / 'scores.jsonl').read_text().splitlines()
+  assert list(dict.fromkeys(json.loads(x)['method'] for x in lines)) == names
+  pairs = [(p['a'], p['b']) for p in results['significance']['methods']]
+  assert pairs == [(names[1], 'sft'), (names[2], 'sft'), (names[2], names[1])]
+  gains = [gain['method'] for gain in results['significance']['iterations']]
+  assert gains == names[1:]
+  said = 'The methods were run with different settings: seed.'
+  assert said in results['notes']
+  text = (tmp_path / 'report' / 'report.md').read_text()
+  assert '| c | REST-PG (seed 1) | 1 | 0.6000' in text
+  assert '| REST-PG (seed 1) - REST-PG (seed 0) | 1 |' in text
+  assert '| REST-PG (seed 0) | 1 | macro 1 | 0.4000' in text
+  page = (tmp_path / 'report' / 'index.html').read_text()
+  assert '<td class="name">REST-PG (seed 0)</td>' in page
+  assert '"method": "rest_pg (seed 1)"' in page
+  assert 'c rest_pg (seed 1)' in report.table(results)
+
+
+def test_a_method_whose_stages_were_removed_is_left_out(tmp_path):
+  variants(tmp_path)
+  shutil.rmtree(tmp_path / 'seed1')
+  with pytest.warns(errors.DataWarning, match=r'\(seed 1\) is left out'):
+    results = report.build(tmp_path)
+  assert list(results['methods']) == ['sft', 'rest_pg (seed 0)']
+
+
+def test_a_torn_record_is_no_crash(tmp_path):
+  runs.two_methods(tmp_path)
+  (tmp_path / 'methods' / 'rest_em.json').write_text('{"method": "rest_em"')
+  with pytest.warns(errors.DataWarning, match='rest_em.json is no whole'):
+    results = report.build(tmp_path)
+  assert list(results['methods']) == ['sft', 'rest_pg']
+
+
+def test_what_is_said_of_all_holds_of_all(tmp_path):
+  one = runs.example(runs.TOPIC, 0)
+  rouge = {**dataclasses.asdict(config.Reward()), 'name': 'rouge'}
+  for method, changes in (
+    ('sft', {'data': {'path': 'mine'}}),
+    ('rest_pg', {'reward': rouge, 'policy': {'checkpoint': 'b'}}),
+  ):
+    runs.finish(tmp_path, method, [([one], [runs.answer(one, 0.7)])], **changes)
+  about = ' '.join(report.build(tmp_path)['about'])
+  assert 'divided by 10) or the mean of ROUGE-1 and ROUGE-L F, on' in about
+  assert 'policy tiny_pt or b.' in about
+  assert 'Data: mine. Data: synthetic users' in about
 
 
 def test_table_marks_only_what_is_significant(tmp_path):

@@ -23,7 +23,7 @@ def stage(name, *inputs, seconds=8.0, cfg=None, **summary):
 
 
 def method(name, *scores):
-  return {'method': name, 'iterations': [{'scores': s} for s in scores]}
+  return {'label': name, 'iterations': [{'scores': s} for s in scores]}
 
 
 DRAWN = dict(items_per_s=16.0, tokens_per_s=1234.5, occupancy=0.875)
