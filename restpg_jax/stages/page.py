@@ -127,6 +127,7 @@ def chart(results: dict, measure: str, title: str) -> dict | None:
       {
         'title': tables.title(m),
         'kind': order.index(m) % 4,
+        'dash': 3 * (order.index(m) // 4),  # kinds come again, dashed
         'level': len(points) == 1,
         'points': [
           {

@@ -1,5 +1,6 @@
 """The numbers of results.json as rows and lines, for text, md and html."""
 
+import string
 import textwrap
 
 from restpg_jax import types
@@ -16,6 +17,7 @@ TITLES = {
 TASK_TITLES = dict(
   zip(types.TASKS, ('email', 'abstract', 'review', 'topic'), strict=True)
 )
+LETTERS = string.ascii_letters  # of the methods
 METRIC_TITLES = {
   'rouge1': 'ROUGE-1',
   'rouge2': 'ROUGE-2',
@@ -267,7 +269,11 @@ def has_truth(results: dict) -> bool:
 
 
 def letters(results: dict) -> dict[str, str]:
-  return {m: chr(ord('a') + i) for i, m in enumerate(results['methods'])}
+  """a to z, A to Z, and numbers in brackets for more methods than that."""
+  return {
+    m: LETTERS[i] if i < len(LETTERS) else f'({i + 1})'
+    for i, m in enumerate(results['methods'])
+  }
 
 
 def _beaten(results: dict, method: str, column: str) -> str:

@@ -115,6 +115,20 @@ def test_chart_places_points_between_round_ticks(tmp_path):
   assert sft['points'][0]['y'] == pytest.approx(206 - 190 / 3, abs=0.1)
 
 
+def test_no_two_lines_of_a_chart_look_alike(tmp_path):
+  one = runs.example(runs.EMAIL, 0)
+  for seed in range(6):
+    scored = [([one], [runs.answer(one, r)]) for r in (0.1, 0.2 + seed / 10)]
+    runs.finish(tmp_path, 'rest_pg', scored, stem=f'seed{seed}', seed=seed)
+  chart = page.chart(report.build(tmp_path), 'reward', 'Reward')
+  assert [(line['kind'], line['dash']) for line in chart['lines']] == [
+    *((0, 0), (1, 0), (2, 0), (3, 0), (0, 3), (1, 3))
+  ]
+  assert chart['lines'][4]['title'] == 'REST-PG (seed 4)'
+  text = (tmp_path / 'report' / 'index.html').read_text()
+  assert text.count('stroke-dasharray="3"') == 2 * 2 + 2  # charts and legend
+
+
 def test_no_iterations_no_chart(tmp_path):
   one = runs.example(runs.EMAIL, 0)
   runs.finish(tmp_path, 'sft', [([one], [runs.answer(one, 0.7)])])

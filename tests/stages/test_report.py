@@ -10,7 +10,7 @@ import warnings
 import pytest
 
 from restpg_jax import config, errors, types
-from restpg_jax.stages import report
+from restpg_jax.stages import report, tables
 from tests.stages import runs
 
 
@@ -410,6 +410,13 @@ def test_what_is_said_of_all_holds_of_all(tmp_path):
   assert 'divided by 10) or the mean of ROUGE-1 and ROUGE-L F, on' in about
   assert 'policy tiny_pt or b.' in about
   assert 'Data: mine. Data: synthetic users' in about
+
+
+def test_letters_go_on_behind_z():
+  methods = {f'm{n}': {} for n in range(54)}
+  letters = [*tables.letters({'methods': methods}).values()]
+  assert letters[:2] == ['a', 'b'] and letters[25:27] == ['z', 'A']
+  assert letters[51:] == ['Z', '(53)', '(54)']
 
 
 def test_table_marks_only_what_is_significant(tmp_path):
