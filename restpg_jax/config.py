@@ -120,6 +120,8 @@ class Reason:
   max_output: int = 512
   dtype: str = 'float32'  # or 'bfloat16'
   tries: int = 3  # draws before an example is dropped and counted
+  # Reasoning that reached max_output: half a summary is no target; or 'keep'.
+  cut_off: str = later('drop')
 
 
 @dataclasses.dataclass

@@ -144,8 +144,19 @@ def restpg(cfg: config.Config, method: Method, step) -> Iterator[Evaluated]:
     for split in ('train', 'val', 'test')
   )
   if method.reasoning:  # line 3
-    settings = reason.Settings(used.sampling(cfg.reason), cfg.prompt, cfg.seed)
-    demos = step('reason', reason.reason, train_set, cfg=settings)
+    settings = reason.Settings.of(
+      used.sampling(cfg.reason),
+      prompt=cfg.prompt,
+      seed=cfg.seed,
+      tokenizer=tokenizer_of(cfg),
+    )
+    demos = step(
+      'reason',
+      reason.reason,
+      train_set,
+      cfg=settings,
+      after=reason.warn_if_older,
+    )
   else:
     demos = step('targets', reason.copy_targets, train_set)
   policy = fit(cfg, method, step, 'sft', base, train_set, demos, val)  # line 5

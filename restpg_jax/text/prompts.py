@@ -14,6 +14,7 @@ class Prompt:
 
   ids: list[int]
   cut: tuple[str, ...] = ()  # 'instruction', 'document 4' ..
+  context: tuple[str, ...] = ()  # documents, as they stand in it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +142,8 @@ def fit(
       f'{name}: the template alone has {len(ids)} tokens; the limit of its '
       f'prompt is {limit}'
     )
-  return Prompt(ids, tuple(n for n in texts if now[n] != texts[n]))
+  cut = tuple(n for n in texts if now[n] != texts[n])
+  return Prompt(ids, cut, tuple(_context(now)))
 
 
 def shorten(text: str, drop: int, tokenizer: tokenizers.Tokenizer) -> str:
