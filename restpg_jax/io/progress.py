@@ -4,6 +4,7 @@ import abc
 import contextlib
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -13,6 +14,7 @@ from etils import epath
 from restpg_jax.io import records, speed
 
 PERIOD = 10.0  # seconds between two lines, at least
+COMPILING = 'compiling'  # until the first result
 
 
 class Shown(abc.ABC):
@@ -28,8 +30,10 @@ class Shown(abc.ABC):
     *,
     accept: float | None = None,
     log: epath.Path | None = None,
+    compiles: bool = True,
   ):
     self._unit, self._name = unit, name
+    self._waits = COMPILING if compiles and done < total else ''
     self._log = records.Appender(log, speed.Pace) if log else None
     self._lines = list(self._log.done) if self._log else []
     sitting = self._lines[-1].sitting + 1 if self._lines else 0
@@ -91,6 +95,7 @@ def bar(
   *,
   accept: float | None = None,
   log: epath.Path | None = None,
+  compiles: bool = True,
 ) -> Iterator[Shown]:
   """Shows progress on stderr; `done` of `total` were there before.
 
@@ -99,9 +104,12 @@ def bar(
   accept: the reward from which an answer counts as accepted
   log:    a metrics.jsonl of speed.Pace, to which a line goes every PERIOD
           seconds and one at the end
+  compiles: whether the first result waits for a program to be compiled
   """
   kind = Terminal if _has_terminal() else Heartbeat
-  shown = kind(total, unit, name, done, accept=accept, log=log)
+  shown = kind(
+    total, unit, name, done, accept=accept, log=log, compiles=compiles
+  )
   try:
     yield shown
   finally:
@@ -118,8 +126,9 @@ class Terminal(Shown):
       initial=pace.done,
       leave=False,
       dynamic_ncols=True,
-      bar_format='{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}'
-      '{postfix}]',
+      postfix=self._waits,
+      # Not tqdm's own {remaining}: it counts compiling.
+      bar_format='{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]',
     )
 
   def end(self) -> None:
@@ -127,26 +136,43 @@ class Terminal(Shown):
     super().end()
 
   def _show(self, n: int, pace: speed.Pace) -> None:
-    self._bar.set_postfix_str(_rates(pace, self._unit), refresh=False)
+    left = f'{_clock_face(pace.left)} left, ' if pace.left is not None else ''
+    rates = left + _rates(pace, self._unit)
+    self._bar.set_postfix_str(rates, refresh=False)
     self._bar.update(n)
 
 
 class Heartbeat(Shown):
   """Prints a line at most every PERIOD seconds, none for what is quick.
 
+  draw/1: 0 of 1,000 samples, compiling
   draw/1: 120 of 1,000 samples, 3.4 samples/s, 210 tokens/s, 0:04:19 left
   """
 
   def _begin(self, pace: speed.Pace) -> None:
     self._told = pace.seconds  # at the last line
+    # Nobody calls while a program is compiled.
+    self._timer = threading.Timer(PERIOD, self._tell, [pace, self._waits])
+    self._timer.daemon = True
+    if self._waits:
+      self._timer.start()
+
+  def end(self) -> None:
+    self._timer.cancel()
+    super().end()
 
   def _show(self, n: int, pace: speed.Pace) -> None:
-    if not pace.made or pace.seconds - self._told < PERIOD:
+    if n or pace.tokens:
+      self._timer.cancel()
+    if not pace.items_per_s or pace.seconds - self._told < PERIOD:
       return
     self._told = pace.seconds
+    left = f'{_clock_face(pace.left or 0.0)} left'
+    self._tell(pace, f'{_rates(pace, self._unit)}, {left}')
+
+  def _tell(self, pace: speed.Pace, text: str) -> None:
     print(
-      f'{self._name}: {pace.done:,} of {pace.total:,} {self._unit}, '
-      f'{_rates(pace, self._unit)}, {_clock_face(pace.left or 0.0)} left',
+      f'{self._name}: {pace.done:,} of {pace.total:,} {self._unit}, {text}',
       file=sys.stderr,
       flush=True,
     )
@@ -160,8 +186,9 @@ def _has_terminal() -> bool:
 
 
 def _rates(pace: speed.Pace, unit: str) -> str:
-  rate = f'{speed.short(pace.items_per_s or 0.0)} {unit}/s'
-  return ', '.join([rate, *speed.rates(pace)])
+  rate = pace.items_per_s
+  known = [f'{speed.short(rate)} {unit}/s'] if rate else []
+  return ', '.join([*known, *speed.rates(pace)])
 
 
 def _clock_face(seconds: float) -> str:

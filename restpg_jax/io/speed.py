@@ -1,4 +1,8 @@
-"""How fast a piece of work goes: counts and a clock in, rates out."""
+"""How fast a piece of work goes: counts and a clock in, rates out.
+
+Rates of a `Pace`, and the time left, begin with the first result: until then
+programs are compiled. Those of a summary (`overall`) hold all seconds.
+"""
 
 import dataclasses
 import time
@@ -18,8 +22,8 @@ class Pace:
   # Slot-steps in use: slots times decoding steps; of training: tokens.
   busy: int | None
   slots: int | None  # slot-steps in all; of training: places for tokens
-  items_per_s: float | None
-  tokens_per_s: float | None
+  items_per_s: float | None  # since the first result; None: no other yet
+  tokens_per_s: float | None  # as above
   occupancy: float | None  # busy / slots
   mean_reward: float | None  # of all answers that are scored
   accepted: float | None  # share of these that reach the bar of acceptance
@@ -44,6 +48,7 @@ class Meter:
     self._total, self._before, self._accept = total, done, accept
     self._sitting = sitting
     self._made, self._counts = 0, {}
+    self._first = None  # seconds, items and tokens of the first result
     self._rewards, self._reward, self._accepted = 0, 0.0, 0
     self._clock = clock
     self._start = clock()
@@ -66,12 +71,17 @@ class Meter:
     self._reward += sum(rewards)
     if self._accept is not None:
       self._accepted += sum(r >= self._accept for r in rewards)
+    if (n or tokens) and not self._first:
+      so_far = self._made, self._counts.get('tokens', 0)
+      self._first = self._clock() - self._start, *so_far
 
   def now(self) -> Pace:
     seconds = self._clock() - self._start
     done = self._before + self._made
     tokens, busy, slots = map(self._counts.get, ('tokens', 'busy', 'slots'))
-    rate = ratio(self._made, seconds)
+    begun, items_before, tokens_before = self._first or (seconds, 0, 0)
+    rate = ratio(self._made - items_before, seconds - begun)
+    since = None if tokens is None else tokens - tokens_before
     known = self._rewards if self._accept is not None else 0
     return Pace(
       sitting=self._sitting,
@@ -83,7 +93,7 @@ class Meter:
       busy=busy,
       slots=slots,
       items_per_s=rate,
-      tokens_per_s=ratio(tokens, seconds),
+      tokens_per_s=ratio(since, seconds - begun),
       occupancy=ratio(busy, slots),
       mean_reward=ratio(self._reward, self._rewards),
       accepted=ratio(self._accepted, known),
@@ -94,6 +104,7 @@ class Meter:
 def overall(lines: Sequence[Pace]) -> dict[str, float]:
   """Rates over all sittings, from the last line of each; only what is known.
 
+  Compiling is in them: they are what a stage took, not what it would keep up.
   100 samples in 10 s, killed; then 20 in 2 s  ->  {'items_per_s': 10.0}
   """
   last = {pace.sitting: pace for pace in lines if pace.made}.values()

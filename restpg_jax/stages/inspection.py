@@ -235,7 +235,9 @@ def _read_whole(checkpoint: str) -> str:
   """Every tensor, one at a time."""
   found = weights.find(assets.path(checkpoint))
   numbers = 0
-  with progress.bar(len(found.tensors), 'tensors', str(found.path)) as shown:
+  with progress.bar(
+    len(found.tensors), 'tensors', str(found.path), compiles=False
+  ) as shown:
     for tensor in found.tensors:
       x = found.read(tensor.name)
       if not np.isfinite(x).all():

@@ -60,6 +60,7 @@ def measure(examples, answers, *, out, cfg: Settings, layout) -> dict:
       'measure',
       len(drawn) - len(new),
       log=out / 'metrics.jsonl',
+      compiles=False,
     ) as shown,
   ):
     measured = numbers(new, by_id, cfg, build(cfg, layout, out))

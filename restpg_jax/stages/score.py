@@ -200,6 +200,7 @@ def rewards_of(
       len(old),
       accept=accept,
       log=out / 'metrics.jsonl',
+      compiles=cfg.name == 'judge',
     ) as shown,
   ):
     shown.update(0, rewards=rewards(old))

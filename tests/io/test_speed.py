@@ -16,22 +16,24 @@ class Clock:
 
 def test_a_drawing_stage():
   clock = Clock()
-  meter = speed.Meter(100, done=20, clock=clock)
+  meter = speed.Meter(100, done=18, clock=clock)
+  clock.now += 96
+  meter.add(2, tokens=50, busy=100, slots=200)  # waited for the compiler
   clock.now += 4
   meter.add(6, tokens=300, busy=320, slots=400)
   meter.add(2, tokens=100, busy=80, slots=100)
   assert dataclasses.asdict(meter.now()) == {
     'sitting': 0,
-    'seconds': 4.0,
+    'seconds': 100.0,
     'done': 28,
     'total': 100,
-    'made': 8,
-    'tokens': 400,
-    'busy': 400,
-    'slots': 500,
+    'made': 10,
+    'tokens': 450,
+    'busy': 500,
+    'slots': 700,
     'items_per_s': 2.0,
     'tokens_per_s': 100.0,
-    'occupancy': 0.8,
+    'occupancy': 5 / 7,
     'mean_reward': None,
     'accepted': None,
     'left': 36.0,
@@ -53,8 +55,13 @@ def test_without_a_bar_nothing_is_accepted_or_refused():
   assert (meter.now().mean_reward, meter.now().accepted) == (0.75, None)
 
 
-def test_before_the_first_second_no_rate_is_known():
-  pace = speed.Meter(10, clock=Clock()).now()
+def test_until_something_follows_the_first_result_no_rate_is_known():
+  clock = Clock()
+  meter = speed.Meter(10, clock=clock)
+  clock.now += 90
+  meter.add(2)
+  pace = meter.now()
+  assert pace.seconds == 90
   assert (pace.items_per_s, pace.tokens_per_s, pace.left) == (None, None, None)
   assert speed.rates(pace) == []
 
