@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from etils import epath
 
+from restpg_jax import errors
 from restpg_jax.io import encoders, progress, vectors
 from restpg_jax.models import bert, precision
 
@@ -17,12 +18,14 @@ STEP = 32  # tokens: the closest two lengths that are compiled
 # That a device reads at once; a CPU's cache holds what a layer makes of them.
 TOKENS, ON_CPU = 8192, 512
 KEPT = 16_384  # texts that are put on disk together
+TINY = 1e-12  # a vector of zeros stays one, as in torch's normalize
 
 
 class Embedder:
   """texts -> vectors; what it has made stands in a folder."""
 
   def __init__(self, checkpoint: epath.PathLike, layout, folder: epath.Path):
+    self._path = checkpoint
     self._encoder = encoders.load(checkpoint)
     self._layout = layout
     self._store = vectors.Vectors(folder)
@@ -48,8 +51,21 @@ class Embedder:
           found[places] = vectors_ND
           shown.update(len(places), tokens=tokens)
         if self._encoder.normalized:
-          found /= np.linalg.norm(found, axis=1, keepdims=True)
+          norm_N1 = np.linalg.norm(found, axis=1, keepdims=True)
+          found /= np.maximum(norm_N1, TINY)
+        self._check(texts, found)
         self._store.add(keys, found)
+
+  def _check(self, texts: Sequence[str], vectors_ND: np.ndarray) -> None:
+    """Raises InputError before a vector of NaN is stored and ranked by."""
+    whole_N = np.isfinite(vectors_ND).all(axis=1)
+    if not whole_N.all():
+      text = texts[int(np.argmin(whole_N))]
+      raise errors.InputError(
+        f'{self._path}: {np.sum(~whole_N)} of {len(texts)} vectors hold NaN, '
+        f'the first that of {text[:40]!r}; its weights hold NaN or numbers '
+        'too large: take others. What is on disk is whole'
+      )
 
   def _encoded(
     self, texts: Sequence[str]

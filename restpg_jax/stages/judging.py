@@ -45,10 +45,10 @@ def label_logp(
       logp = score(language.params, *map(np.stack, zip(*arrays, strict=True)))
       places = [[piece[n][0] for n in part] for part in parts]
       if ahead:  # is fetched while the devices are busy with the next
-        yield _fetched(*ahead)
+        yield _fetched(language, *ahead)
       ahead = places, logp
   if ahead:
-    yield _fetched(*ahead)
+    yield _fetched(language, *ahead)
 
 
 def room_of(
@@ -74,10 +74,19 @@ def label_program(model, layout, labels, not_after):
   return layout.each_device(precision.exact(score, model.dtype))
 
 
-def _fetched(places, logp) -> list[tuple[int, np.ndarray]]:
+def _fetched(
+  language: languages.Language, places, logp
+) -> list[tuple[int, np.ndarray]]:
+  """Raises InputError where a label's is NaN: its arg-max would be a label."""
   logp = jax.device_get(logp)
-  return [
+  found = [
     (place, logp[device, n])
     for device, part in enumerate(places)
     for n, place in enumerate(part)
   ]
+  for place, logp_L in found:
+    if not np.isfinite(logp_L.max()):
+      where = f'judge, answer {place}'
+      what = 'log-probability of a label'
+      raise languages.no_numbers(language, where, what, 'reward')
+  return found

@@ -33,6 +33,7 @@ class Language:
   params: dict
   tokenizer: tokenizers.Tokenizer
   layout: layouts.Layout
+  path: str = ''  # of the weights, for messages
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,9 +90,8 @@ def load(
   kind = jnp.dtype(dtype)
   params = found.load(kind)  # each leaf in it at once: no second copy of all
   model = decoder.Decoder(found.size, kind, stacked=False, block=layout.block)
-  return Language(
-    model, layout.on_each(decoder.unstacked(params)), words, layout
-  )
+  params = layout.on_each(decoder.unstacked(params))
+  return Language(model, params, words, layout, str(found.path))
 
 
 def load_named(
@@ -231,6 +231,10 @@ def sample(
 
   def sampled(drawn: engine.Drawn) -> Sampled:
     w, left = asked.pop(drawn.request)
+    if not math.isfinite(drawn.logp):
+      section = purpose if purpose in ('draw', 'reason') else 'answer'
+      stage = f'{purpose}{iteration}, {w.example_id}'
+      raise no_numbers(language, stage, 'log-probability of a sample', section)
     if left > 1:
       asked[drawn.request] = w, left - 1
     return Sampled(
@@ -246,6 +250,20 @@ def sample(
     programs, language.params, requests(), shape, language.layout.copies
   ):
     yield Harvest([sampled(d) for d in harvest.drawn], *harvest[1:])
+
+
+def no_numbers(
+  language: Language, where: str, what: str, section: str
+) -> errors.InputError:
+  """What to raise before a NaN is stored; `section` has the dtype's setting."""
+  dtype = np.dtype(language.model.dtype).name
+  remedy = 'its weights hold NaN or numbers too large: take others'
+  if dtype != 'float32':
+    remedy = f'set {section}.dtype=float32; if that is no help, {remedy}'
+  return errors.InputError(
+    f'{where}: the {what} by {language.path} in {dtype} is no number (NaN); '
+    f'{remedy}. What is on disk is whole'
+  )
 
 
 def shape_of(
