@@ -27,7 +27,8 @@ def get_config() -> config.Config:
     retrieval=config.Retrieval('contriever', k=5, encoder='contriever'),
     policy=config.Model(checkpoint='gemma_2b', tokenizer='gemma.model'),
     prompt=config.Prompt(max_input=5120, max_output=1536),
-    reason=config.Reason(model=judge, dtype='bfloat16'),
+    # 7,680 + 512, and 8,190 + two digits of a label: Gemma's context is 8,192.
+    reason=config.Reason(model=judge, dtype='bfloat16', max_input=7680),
     draw=config.Draw(m=32, temperature=0.7, dtype='bfloat16'),
     # Evaluation in full precision.
     answer=config.Sample(m=1, temperature=0.1, dtype='float32'),

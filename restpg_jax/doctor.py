@@ -12,6 +12,7 @@ from etils import epath
 from restpg_jax import config, errors, restpg
 from restpg_jax.io import artifacts, records
 from restpg_jax.stages import (
+  cautions,
   checks,
   findings,
   inspection,
@@ -64,14 +65,17 @@ def run(cfg: config.Config, workdir: str) -> None:
 def looked(cfg: config.Config, workdir: epath.Path) -> Iterator[Finding | dict]:
   """All findings, and then a summary of each task and split."""
   methods = [restpg.METHODS[m] for m in cfg.methods if m in restpg.METHODS]
-  reasoning = any(m.reasoning for m in methods)
+  reasoning = restpg.kinds(cfg)['reasoning']
   roles = inspection.roles(cfg, reasoning=reasoning)
   fits = sum(1 + cfg.iterations * m.em for m in methods)
-  yield from inspection.settings(cfg, (restpg.check_methods, *checks.PARTS))
+  parts = restpg.check_methods, *checks.PARTS, restpg.check_splits
+  yield from inspection.settings(cfg, parts)
   # Before any checkpoint is looked at: that begins with JAX.
   yield from machine.devices(cfg)
   yield from inspection.data(cfg.data)
   yield from inspection.models(roles)
+  for caution in cautions.of(cfg, **restpg.kinds(cfg)):
+    yield Finding(caution.about, findings.NOTE, caution.said, caution.remedy)
   yield from map(inspection.template, roles)
   yield from inspection.vectors(cfg)
   yield from inspection.reward(cfg.reward)

@@ -14,7 +14,7 @@ from restpg_jax import config, errors, restpg
 from restpg_jax.io import records
 from restpg_jax.parallel import chips
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.stages import checks, fit, hours, programs
+from restpg_jax.stages import cautions, checks, fit, hours, programs
 from restpg_jax.stages import workload as work
 
 GIB = 2**30
@@ -40,9 +40,11 @@ def run(cfg: config.Config, flight: config.Flight, workdir: str) -> None:
   if efficiency > 1:
     raise errors.InputError(f'--efficiency={efficiency:g}: at most 1')
   restpg.check(cfg)
+  restpg.check_splits(cfg)
   devices = chips.described(flight.topology) if flight.topology else ()
   layout = layouts.Layout.of_run(cfg, devices)
   checks.check_policy(cfg, layout)
+  cautions.warn(cfg, **restpg.kinds(cfg))
   chip = chips.CHIPS.get(layout.kind)
   usable = layout.usable / GIB
   print(f'{layout.devices} x {layout.kind}, {usable:.2f} GiB usable each')

@@ -12,6 +12,7 @@ from restpg_jax.io import artifacts, lock
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.stages import base as bases
 from restpg_jax.stages import (
+  cautions,
   checks,
   choose,
   differing,
@@ -68,11 +69,13 @@ def run(
   """
   check(cfg)
   checks.check_data(cfg)
+  check_splits(cfg, until)
   measure.check_files(cfg.evaluate, cfg.retrieval)
   reward.check(cfg.reward)
   planned = plan(cfg, until)
   layout = layouts.Layout.of_run(cfg)
   checks.check_policy(cfg, layout)
+  cautions.warn(cfg, **kinds(cfg))
   workdir = epath.Path(workdir)
   with lock.exclusive(workdir):
     store = artifacts.Store(workdir, layout=layout, reads=reads.READS)
@@ -290,6 +293,15 @@ def tokenizer_of(cfg: config.Config) -> config.Model:
   """The policy's tokenizer alone: the weights reach a stage as its input."""
   return dataclasses.replace(cfg.policy, checkpoint='')
 
+def kinds(cfg: config.Config) -> dict[str, bool]:
+  """What at least one of the run's methods does."""
+  methods = [METHODS[name] for name in cfg.methods if name in METHODS]
+  return {
+    'reasoning': any(m.reasoning for m in methods),
+    'em': cfg.iterations > 0 and any(m.em for m in methods),
+  }
+
+
 
 def note_method(workdir, name, cfg, evaluations, seconds) -> None:
   """The record in WORKDIR/methods from which the report is made."""
@@ -330,6 +342,22 @@ def check_methods(cfg: config.Config) -> None:
   for name in cfg.methods:
     if name not in METHODS:
       raise errors.InputError(
+def check_splits(cfg: config.Config, until: str = '') -> None:
+  """Raises InputError where a split that the steps read has no example."""
+  check_methods(cfg)
+  names = [
+    name
+    for method, steps in plan(cfg, until).items()
+    for name in step_names(cfg, METHODS[method])[:steps]
+  ]
+  reads = {
+    'train': any(name in ('reason', 'targets') for name in names),
+    'val': any(name.endswith('/choose') for name in names),
+    'test': any(name.startswith('eval') for name in names),
+  }
+  checks.check_splits(cfg.data, [split for split in reads if reads[split]])
+
+
         f'methods: {name!r} is not one of {", ".join(METHODS)}'
       )
   if not cfg.methods:

@@ -19,7 +19,7 @@ from etils import epath
 
 from restpg_jax import errors
 from restpg_jax.io import checkpoints, foreign, shapes, tensors
-from restpg_jax.models import decoder, formats, hf_config
+from restpg_jax.models import catalog, decoder, formats, hf_config
 from restpg_jax.training import lora
 
 TOKENIZER = 'tokenizer.model'
@@ -169,6 +169,15 @@ def files_of(path: epath.PathLike) -> list[epath.Path]:
     else:
       found += [folder / CONFIG, *tensors.files_of(folder)]
   return [p for p in dict.fromkeys(found) if p.exists()] or [outer]
+
+
+def context(path: epath.PathLike) -> int | None:
+  """Tokens that the model of a folder was made for: as its config.json says,
+  or as a published model of its size; None where neither tells."""
+  found = find(path)
+  if found.kind == 'hf':
+    return hf_config.context(_json(found.path / CONFIG))
+  return catalog.context(found.size)
 
 
 def tokenizer_of(path: epath.Path) -> epath.Path | None:

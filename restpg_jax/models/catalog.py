@@ -4,6 +4,7 @@ Vocabularies count the rows of the embedding as DeepMind publishes it; Hugging
 Face cuts Gemma 1 and 2 to 256,000 and pads the larger Gemma 3 to 262,208.
 """
 
+import dataclasses
 import difflib
 import functools
 
@@ -58,6 +59,23 @@ CATALOG = {  # layers, width, hidden, heads, kv_heads, head_size
     16, 2048, 8192, 32, 8, 64, rope_scale=32.0, rope_context=8192
   ),
 }
+
+CONTEXTS = {  # tokens that each was trained on; max_position_embeddings
+  **dict.fromkeys(['gemma_2b', 'gemma_7b'], 8192),
+  **dict.fromkeys(['gemma2_2b', 'gemma2_9b', 'gemma2_27b'], 8192),
+  **dict.fromkeys(['gemma3_270m', 'gemma3_1b'], 32_768),
+  **dict.fromkeys(['gemma3_4b', 'gemma3_12b', 'gemma3_27b'], 131_072),
+  'llama32_1b': 131_072,
+}
+
+
+def context(size: decoder.Size) -> int | None:
+  """Of a published model, whatever rows its embedding is padded to."""
+  any_rows = dataclasses.replace(size, vocabulary=0)
+  for name, known in CATALOG.items():
+    if dataclasses.replace(known, vocabulary=0) == any_rows:
+      return CONTEXTS[name]
+  return None
 
 
 def size(name: str) -> decoder.Size:

@@ -167,8 +167,18 @@ def text(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def rows(config: Mapping[str, Any]) -> int:
   """Of the embedding in the folder's files."""
+  return _count(_with_defaults(config), 'vocab_size')
+
+
+def context(config: Mapping[str, Any]) -> int:
+  """Tokens that the model was made for."""
+  return _count(_with_defaults(config), 'max_position_embeddings')
+
+
+def _with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
+  """The fields of the text model, those that are left out too."""
   config = text(config)
-  return _count(DEFAULTS[config['model_type']] | config, 'vocab_size')
+  return DEFAULTS[config['model_type']] | config
 
 
 def write(

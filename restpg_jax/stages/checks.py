@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Sequence
 
 from restpg_jax import config, errors
 from restpg_jax.data import longlamp
@@ -64,6 +65,10 @@ def check_numbers(cfg: config.Config) -> None:
 
 def check_drawing(cfg: config.Config) -> None:
   """Of every section that draws or reads what is drawn."""
+  if cfg.data.limit < 0:
+    raise errors.InputError(
+      f'data.limit is {cfg.data.limit}; 0 takes every row'
+    )
   for name in ('draw', 'answer', 'reason'):
     check_sampling(name, getattr(cfg, name))
   for name in ('draw', 'answer', 'reason', 'reward'):
@@ -103,6 +108,19 @@ def check_sampling(name: str, how: config.Sample | config.Reason) -> None:
   elif top_k < 0:
     fault = f'top_k is {top_k}; it must be 0 (all tokens) or more'
   else:
+def check_splits(data: config.Data, splits: Sequence[str]) -> None:
+  """Raises InputError for a split that is needed and has no example.
+
+  Those of data.path are known when they are read, also before any training.
+  """
+  for split in splits:
+    count = getattr(data.world, split)
+    if not data.path and count < 1:
+      raise errors.InputError(
+        f'data.world.{split} is {count}; this run needs at least 1 example'
+      )
+
+
     return
   raise errors.InputError(f'{name}.{fault}')
 

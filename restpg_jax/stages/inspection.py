@@ -90,7 +90,9 @@ def settings(
     for found in (findings.look('settings', check, cfg) for check in checks)
     if found.state != findings.OK
   ]
-  yield from wrong or [Finding('settings', findings.OK, 'a run can have them')]
+  yield from dict.fromkeys(wrong) or [
+    Finding('settings', findings.OK, 'a run can have them')
+  ]
 
 
 def data(cfg: config.Data) -> Iterator[Finding]:

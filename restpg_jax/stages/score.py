@@ -76,6 +76,8 @@ def score(examples, trajectories, *, out, cfg: Settings, layout) -> dict:
     accept=cfg.accept,
   )
   count = collections.Counter()
+  if cfg.accept is not None:
+    warn_if_all_equal(found, cfg.reward)
   total = 0.0
 
   def scored():
@@ -123,6 +125,20 @@ def warn(examples, trajectories, *, out, cfg: Settings) -> str:
     stacklevel=2,
   )
   return ''
+
+
+def warn_if_all_equal(found: Rewards, cfg: config.Reward) -> None:
+  """Warns of a reward that tells no output from another: nothing is learnt."""
+  values = set(found.known.values())
+  if found.distinct < 2 or len(values) > 1:
+    return
+  warnings.warn(
+    f'reward.name={cfg.name}: all {found.distinct:,} distinct outputs have the '
+    f'same reward, {values.pop():g}, so none is told from another; look at '
+    'reward.model and reward.template',
+    errors.DataWarning,
+    stacklevel=3,
+  )
 
 
 def asked(

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import math
 import warnings
 from collections.abc import Sequence
 
@@ -169,3 +170,9 @@ def check(cfg: config.Select) -> None:
     raise errors.InputError(
       f"select.rule is {cfg.rule!r}; it must be 'threshold' or 'best'"
     )
+  if cfg.rule == 'threshold' and not cfg.threshold <= HIGHEST:
+    raise errors.InputError(
+      f'select.threshold is {cfg.threshold:g}; no reward is above {HIGHEST:g}'
+    )
+  if math.isnan(cfg.floor):
+    raise errors.InputError('select.floor is nan; it must be a number')

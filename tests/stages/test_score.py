@@ -80,6 +80,26 @@ def test_no_answer_is_reward_0_and_counted_and_equal_answers_asked_once(
   assert summary['distinct'] == 1
 
 
+EQUAL = ['x\nAnswer:\nboats', 'y\nAnswer:\nstars', 'no marker']
+
+
+def test_a_reward_that_tells_nothing_apart_warns_after_an_e_step(tmp_path):
+  with pytest.warns(errors.DataWarning) as found:
+    scored(tmp_path, EQUAL, accept=1.0)
+  assert (
+    'reward.name=rouge: all 2 distinct outputs have the same reward, 0, so '
+    'none is told from another; look at reward.model and reward.template'
+  ) in [str(w.message) for w in found]
+
+
+def test_of_a_test_set_or_of_rewards_that_differ_it_says_nothing(tmp_path):
+  different = [*EQUAL, 'z\nAnswer:\nIt is good.']
+  with warnings.catch_warnings():
+    warnings.simplefilter('error')
+    scored(tmp_path / 'differ', different, accept=1.0)
+    scored(tmp_path / 'test', EQUAL)
+
+
 def test_rewards_of_a_killed_run_are_not_asked_again(tmp_path):
   texts = ['x\nAnswer:\nIt is good.', 'y\nAnswer:\nelse']
   out = tmp_path / 'out'
