@@ -30,9 +30,11 @@ def get_config() -> config.Config:
     # 7,680 + 512, and 8,190 + two digits of a label: Gemma's context is 8,192.
     reason=config.Reason(model=judge, dtype='bfloat16', max_input=7680),
     draw=config.Draw(m=32, temperature=0.7, dtype='bfloat16'),
-    # Evaluation in full precision.
+    reward=config.Reward(model=judge, dtype='bfloat16', max_input=8190),
+    # Evaluation in full precision: 7B in float32 are 31.8 GiB, more than a v4
+    # chip has.
     answer=config.Sample(m=1, temperature=0.1, dtype='float32'),
-    reward=config.Reward(model=judge, dtype='bfloat16'),
+    evaluate=config.Evaluate(dtype='float32', shards=4),
     # The paper does not say that it drops copies.
     select=config.Select(threshold=1.0, limit=10, distinct=False),
     train=config.Train(

@@ -172,6 +172,9 @@ class Evaluate:
     *('bleu', 'corpus_bleu'),
   )
   encoder: str = file(reads='encoder')  # of cosine; empty: retrieval's
+  # The judge of the test set, "full precision" in appendix B.
+  dtype: str = later('')  # or 'float32', 'bfloat16'; empty: reward.dtype
+  shards: int = local(0)  # devices that share it, at most; 0: compute.shards
 
 
 @dataclasses.dataclass

@@ -85,10 +85,25 @@ def stages(cfg: config.Config) -> list[str]:
   has = {
     'reason': any(m.reasoning for m in methods),
     'draw': any(m.em for m in methods) and cfg.iterations > 0,
-    'judge': 'judge' in (cfg.reward.name, *cfg.evaluate.metrics),
+    'judge': cfg.reward.name == 'judge',
+    'test_judge': has_test_judge(cfg),
     'embed': bool(programs.encoders_of(cfg)),
   }
   return [n for n in (*fit.DRAWINGS, *fit.OTHERS) if has.get(n, True)]
+
+
+def has_test_judge(cfg: config.Config) -> bool:
+  """Whether the test set is judged by a program of its own."""
+  if cfg.reward.name != 'judge':
+    return 'judge' in cfg.evaluate.metrics
+  test = cfg.evaluate
+  return (
+    test.dtype or cfg.reward.dtype,
+    test.shards or cfg.compute.shards,
+  ) != (
+    cfg.reward.dtype,
+    cfg.compute.shards,
+  )
 
 
 def planned(cfg: config.Config, layout, chip: chips.Chip) -> list[Stage]:

@@ -258,7 +258,11 @@ def evaluate(cfg, method, step, t, policy, test) -> Evaluated:
   settings = draw_settings(cfg, method, cfg.answer, 'test', t)
   answers = step(f'eval{t}/answer', draw.draw, policy, test, cfg=settings)
   scored = score.Settings(
-    used.reward(cfg.reward), cfg.prompt, method.reasoning, cfg.answer.m
+    used.reward(measure.reward_of(cfg)),
+    cfg.prompt,
+    method.reasoning,
+    cfg.answer.m,
+    shards=cfg.evaluate.shards,
   )
   scores = step(
     f'eval{t}/score',
@@ -289,10 +293,6 @@ def draw_settings(cfg, method, sample, purpose, t) -> draw.Settings:
   )
 
 
-def tokenizer_of(cfg: config.Config) -> config.Model:
-  """The policy's tokenizer alone: the weights reach a stage as its input."""
-  return dataclasses.replace(cfg.policy, checkpoint='')
-
 def kinds(cfg: config.Config) -> dict[str, bool]:
   """What at least one of the run's methods does."""
   methods = [METHODS[name] for name in cfg.methods if name in METHODS]
@@ -301,6 +301,10 @@ def kinds(cfg: config.Config) -> dict[str, bool]:
     'em': cfg.iterations > 0 and any(m.em for m in methods),
   }
 
+
+def tokenizer_of(cfg: config.Config) -> config.Model:
+  """The policy's tokenizer alone: the weights reach a stage as its input."""
+  return dataclasses.replace(cfg.policy, checkpoint='')
 
 
 def note_method(workdir, name, cfg, evaluations, seconds) -> None:
@@ -338,10 +342,6 @@ def check(cfg: config.Config) -> None:
   checks.check(cfg)
 
 
-def check_methods(cfg: config.Config) -> None:
-  for name in cfg.methods:
-    if name not in METHODS:
-      raise errors.InputError(
 def check_splits(cfg: config.Config, until: str = '') -> None:
   """Raises InputError where a split that the steps read has no example."""
   check_methods(cfg)
@@ -358,6 +358,10 @@ def check_splits(cfg: config.Config, until: str = '') -> None:
   checks.check_splits(cfg.data, [split for split in reads if reads[split]])
 
 
+def check_methods(cfg: config.Config) -> None:
+  for name in cfg.methods:
+    if name not in METHODS:
+      raise errors.InputError(
         f'methods: {name!r} is not one of {", ".join(METHODS)}'
       )
   if not cfg.methods:

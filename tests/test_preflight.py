@@ -14,6 +14,7 @@ import pytest
 from restpg_jax import config, errors, main, preflight, settings
 from restpg_jax.parallel import chips
 from restpg_jax.parallel import layout as layouts
+from restpg_jax.sampling import budget
 from restpg_jax.stages import fit, hours, programs, train
 from restpg_jax.stages import workload as work
 
@@ -169,6 +170,55 @@ def test_stages_that_methods_share_are_counted_once():
   assert all(stage.hours > 0 for stage in stages)
   by_name = {stage.name: stage.hours for stage in stages}
   assert by_name['m_step1/train'] == by_name['m_step3/train']
+
+
+def test_the_judge_of_the_test_set_is_counted_in_its_own_precision():
+  layout = layouts.Layout.of(config.Compute(memory=27.0))
+
+  def hours_of(cfg):
+    stages = preflight.planned(cfg, layout, chips.CHIPS['TPU v4'])
+    return {stage.name: stage.hours for stage in stages}
+
+  half = paper()
+  half.methods, half.evaluate.dtype = ('sft',), ''
+  full = paper()
+  full.methods = half.methods
+  assert 'test_judge' in preflight.stages(full)
+  half.evaluate.shards = 0
+  assert 'test_judge' not in preflight.stages(half)
+  # These devices multiply float32 as fast; a TPU takes six passes.
+  assert hours_of(full)['eval0/score'] == hours_of(half)['eval0/score']
+  full.reward.name, full.evaluate.metrics = 'rouge', ('judge',)
+  assert preflight.stages(full)[-3:-1] == ['test_judge', 'train']
+  found = hours_of(full)
+  assert 'eval0/score' not in found
+  assert found['eval0/measure'] == hours_of(half)['eval0/score']
+
+
+def test_a_judge_that_no_chip_holds_alone_is_shared(monkeypatch):
+  """7B in float32 has 31.8 GiB of weights; a v4 chip has 30.75."""
+  monkeypatch.setattr(layouts.Layout, 'usable', int(30.75 * 2**30))
+  monkeypatch.setattr(layouts.Layout, 'on_cpu', False)
+  monkeypatch.setattr(layouts.Layout, 'sharing_copies', alone)
+  cfg = paper()
+  found, fault = fit.made_or_not(cfg, 'test_judge', layouts.Layout.of_run(cfg))
+  assert found == []
+  assert fault.startswith('judging needs ')
+  assert 'evaluate.shards' in fault
+  needed = budget.Judging.of(
+    programs.size_of('gemma_7b'),
+    weights=34_152_296_448 // cfg.evaluate.shards,
+    itemsize=4,
+    places=7,
+  )
+  room = needed.room((7168, 1536), memory=int(0.9 * 30.75 * 2**30), most=64)
+  assert (room.prefixes, room.candidates) == (2, 64)
+
+
+def alone(layout, most):
+  """As on a machine of one device."""
+  del most
+  return layout
 
 
 def test_lengths_have_the_papers_means():

@@ -196,6 +196,13 @@ def test_the_prompt_and_output_of_an_example_fit_its_row():
     ({'compute': config.Compute(prompts=-1)}, 'compute.prompts is -1; it must'),
     ({'compute': config.Compute(memory=-0.5)}, 'compute.memory is -0.5; it m'),
     ({'compute': config.Compute(log_every=0)}, 'compute.log_every is 0; it mu'),
+    ({'evaluate': config.Evaluate(dtype='f32')}, "evaluate.dtype is 'f32'; it"),
+    ({'evaluate': config.Evaluate(shards=-1)}, 'evaluate.shards is -1; it mu'),
+    ({'data': config.Data(limit=-1)}, 'data.limit is -1; 0 takes every row'),
+    ({'reason': config.Reason(cut_off='x')}, "reason.cut_off is 'x'; it must"),
+    ({'select': config.Select(threshold=1.1)}, 'select.threshold is 1.1; no'),
+    ({'select': config.Select(threshold=math.nan)}, 'select.threshold is nan'),
+    ({'select': config.Select(floor=math.nan)}, 'select.floor is nan; it mus'),
     ({'compute': config.Compute(rows=-1)}, 'compute.rows is -1; it must be 0'),
     ({'compute': config.Compute(remat='all')}, 'known are none, dots, full'),
     ({'compute': config.Compute(attention='x')}, 'known are naive, blocks, s'),
@@ -208,6 +215,71 @@ def test_the_prompt_and_output_of_an_example_fit_its_row():
 def test_a_section_that_no_run_can_have_is_refused(section, said):
   with pytest.raises(errors.InputError, match=re.escape(said)):
     restpg.check(config.Config(**section))
+
+
+def empty(tmp_path, until='', **world):
+  cfg = config.Config(methods=('sft',), data=config.Data())
+  cfg.data.world = config.World(**world)
+  restpg.run(cfg, tmp_path, until=until)
+
+
+@pytest.mark.parametrize('split', ['train', 'val', 'test'])
+def test_an_empty_split_is_told_before_anything_runs(made, tmp_path, split):
+  with pytest.raises(errors.InputError) as e:
+    empty(tmp_path, **{split: 0})
+  assert str(e.value) == (
+    f'data.world.{split} is 0; this run needs at least 1 example'
+  )
+  assert made == []
+
+
+def test_a_split_may_be_empty_that_no_stage_of_the_run_reads(made, tmp_path):
+  for until, split in (
+    ('retrieve', 'train'),
+    ('sft/train', 'val'),
+    ('sft', 'test'),
+  ):
+    with pytest.raises(artifacts.Until):
+      empty(tmp_path, until, **{split: 0})
+
+
+def settings_of(monkeypatch, tmp_path, **changed):
+  """Stage -> its settings, of a run that makes none."""
+  found = {}
+
+  def step(self, name, fn, *inputs, cfg=None, after=None):
+    found[name] = cfg
+    return artifacts.Artifact(self.workdir / name, name, {})
+
+  monkeypatch.setattr(artifacts.Store, 'step', step)
+  restpg.run(config.Config(iterations=1, **changed), tmp_path)
+  return found
+
+
+def test_only_test_answers_are_judged_in_the_precision_of_evaluation(
+  monkeypatch, tmp_path
+):
+  def dtypes(**changed):
+    reward = config.Reward(dtype='bfloat16')
+    found = settings_of(monkeypatch, tmp_path, reward=reward, **changed)
+    stages = 'e_step1/score', 'sft/choose', 'eval0/score', 'eval1/score'
+    return [found[name].reward.dtype for name in stages], found
+
+  plain, before = dtypes()
+  assert plain == ['bfloat16'] * 4
+  full = config.Evaluate(dtype='float32', shards=4)
+  in_full, after = dtypes(evaluate=full)
+  assert in_full == ['bfloat16', 'bfloat16', 'float32', 'float32']
+  assert after['eval0/score'].shards == 4
+  for name, cfg in before.items():
+    same = artifacts.meaning(cfg) == artifacts.meaning(after[name])
+    assert same == (name not in ('eval0/score', 'eval1/score')), name
+
+
+def test_a_caution_is_a_warning_of_the_run(made, tmp_path):
+  cfg = config.Config(reward=config.Reward(rule='expected'))
+  with pytest.warns(errors.DataWarning, match='hardly any output can reach'):
+    restpg.run(cfg, tmp_path)
 
 
 @pytest.mark.parametrize('until', ['sf', 'sft/tr', 'sft/train/x', 'e_step2'])

@@ -67,6 +67,11 @@ class Layout:
     """As the compute and the training of a run want it."""
     return cls.of(cfg.compute, devices, cfg.train.batch_size)
 
+  def sharing_copies(self, most: int) -> 'Layout':
+    """With copies of the weights that so many devices share, or as many as
+    divide those there are."""
+    return dataclasses.replace(self, shards=math.gcd(most, self.devices))
+
   @property
   def devices(self) -> int:
     return self.mesh.size

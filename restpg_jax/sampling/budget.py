@@ -149,6 +149,6 @@ class Judging:
           f'judging needs {self.total(room, lengths) / 2**30:.2f} GiB on a '
           f'device for one text of {sum(lengths)} tokens; there are '
           f'{memory / 2**30:.2f} GiB. Lower reward.max_input, or raise '
-          'compute.shards or compute.memory'
+          'compute.shards (evaluate.shards for the test set) or compute.memory'
         )
     return room

@@ -59,16 +59,20 @@ def check_numbers(cfg: config.Config) -> None:
       raise errors.InputError(
         f'compute.{name} is {value:g}; it must be 0 or more'
       )
+  if cfg.evaluate.shards < 0:
+    raise errors.InputError(
+      f'evaluate.shards is {cfg.evaluate.shards}; it must be 0 or more'
+    )
   if cfg.iterations < 0:
     raise errors.InputError(f'iterations is {cfg.iterations}; 0 or more')
-
-
-def check_drawing(cfg: config.Config) -> None:
-  """Of every section that draws or reads what is drawn."""
   if cfg.data.limit < 0:
     raise errors.InputError(
       f'data.limit is {cfg.data.limit}; 0 takes every row'
     )
+
+
+def check_drawing(cfg: config.Config) -> None:
+  """Of every section that draws or reads what is drawn."""
   for name in ('draw', 'answer', 'reason'):
     check_sampling(name, getattr(cfg, name))
   for name in ('draw', 'answer', 'reason', 'reward'):
@@ -77,6 +81,12 @@ def check_drawing(cfg: config.Config) -> None:
       raise errors.InputError(
         f'{name}.dtype is {dtype!r}; it must be {" or ".join(language.DTYPES)}'
       )
+  dtype = cfg.evaluate.dtype
+  if dtype and dtype not in language.DTYPES:
+    raise errors.InputError(
+      f'evaluate.dtype is {dtype!r}; it must be '
+      f'{" or ".join(language.DTYPES)}, or empty for reward.dtype'
+    )
   check_rounds(cfg.draw)
 
 
@@ -98,16 +108,6 @@ def check_data(cfg: config.Config) -> None:
     longlamp.tasks_found(cfg.data.path, setting=cfg.data.setting)
 
 
-def check_sampling(name: str, how: config.Sample | config.Reason) -> None:
-  """Temperature, nucleus and top-k of a section that draws."""
-  top_k = getattr(how, 'top_k', 0)
-  if not 0 <= how.temperature < math.inf:
-    fault = f'temperature is {how.temperature:g}; it must be 0 or more'
-  elif not 0 < how.top_p <= 1:
-    fault = f'top_p is {how.top_p:g}; it must be above 0 and at most 1'
-  elif top_k < 0:
-    fault = f'top_k is {top_k}; it must be 0 (all tokens) or more'
-  else:
 def check_splits(data: config.Data, splits: Sequence[str]) -> None:
   """Raises InputError for a split that is needed and has no example.
 
@@ -121,6 +121,16 @@ def check_splits(data: config.Data, splits: Sequence[str]) -> None:
       )
 
 
+def check_sampling(name: str, how: config.Sample | config.Reason) -> None:
+  """Temperature, nucleus and top-k of a section that draws."""
+  top_k = getattr(how, 'top_k', 0)
+  if not 0 <= how.temperature < math.inf:
+    fault = f'temperature is {how.temperature:g}; it must be 0 or more'
+  elif not 0 < how.top_p <= 1:
+    fault = f'top_p is {how.top_p:g}; it must be above 0 and at most 1'
+  elif top_k < 0:
+    fault = f'top_k is {top_k}; it must be 0 (all tokens) or more'
+  else:
     return
   raise errors.InputError(f'{name}.{fault}')
 

@@ -43,6 +43,7 @@ DRAWINGS = {
 }
 OTHERS = {
   'judge': programs.of_judge,
+  'test_judge': programs.of_test_judge,
   'train': programs.of_training,
   'embed': programs.of_encoder,
 }
@@ -140,14 +141,15 @@ def nearest(cfg: config.Config, stage: str, devices) -> str:
   """The first change of `changes` with which all programs of a stage fit."""
   for name, value in changes(cfg, stage, devices):
     other = copy.deepcopy(cfg)
-    setattr(other.compute, name, value)
+    section, setting = name.split('.')
+    setattr(getattr(other, section), setting, value)
     try:
       layout = layouts.Layout.of_run(other, devices)
       found = made(other, stage, layout)
     except errors.InputError:
       continue
     if not any(measured(program, layout).fault for program in found):
-      return f'compute.{name}={value}'
+      return f'{name}={value}'
   return 'nothing that was tried; take more or larger chips'
 
 
@@ -160,18 +162,19 @@ def changes(
     return
   if stage == 'train':
     if train.remat_of(layout) != 'full':
-      yield 'remat', 'full'
+      yield 'compute.remat', 'full'
     if compute.rows > 1:
-      yield 'rows', 1
+      yield 'compute.rows', 1
     for name in ('fsdp', 'model'):
       now = layout.mesh.shape[name]
-      yield from ((name, now * n) for n in (2, 4) if now * n <= layout.devices)
+      more = (now * n for n in (2, 4) if now * n <= layout.devices)
+      yield from ((f'compute.{name}', n) for n in more)
     return
-  if stage == 'judge':
-    halves = (('judged', compute.judged // n) for n in (2, 4, 8, 16))
+  if stage in ('judge', 'test_judge'):
+    halves = (('compute.judged', compute.judged // n) for n in (2, 4, 8, 16))
     yield from ((name, n) for name, n in halves if n)
   elif compute.prompts:
-    halves = (('prompts', compute.prompts // n) for n in (2, 4, 8))
+    halves = (('compute.prompts', compute.prompts // n) for n in (2, 4, 8))
     yield from ((name, n) for name, n in halves if n)
   else:
     # As sampling takes by itself, or less.
@@ -179,8 +182,13 @@ def changes(
     most = layouts.Layout.of(most, devices).memory
     shares = (most, most * 0.9, most * 0.75)
     yield from (
-      ('memory', float(f'{share / GIB:.3g}'))
+      ('compute.memory', float(f'{share / GIB:.3g}'))
       for share in shares
       if share != layout.memory
     )
-  yield from (('shards', compute.shards * n) for n in (2, 4, 8))
+  if stage == 'test_judge':  # nothing else need be shared
+    now = cfg.evaluate.shards or compute.shards
+    more = (now * n for n in (2, 4, 8) if now * n <= layout.devices)
+    yield from (('evaluate.shards', n) for n in more)
+  else:
+    yield from (('compute.shards', compute.shards * n) for n in (2, 4, 8))

@@ -17,6 +17,7 @@ from restpg_jax.stages import (
   cost,
   draw,
   feed,
+  measure,
   programs,
   reason,
   retrieve,
@@ -91,7 +92,16 @@ def _draw(run: Run, settings: draw.Settings, split: str) -> float:
 
 
 def _score(run: Run, settings: score.Settings, split: str) -> float:
-  return judging(run, work.examples(run.cfg, split), settings.m)
+  return judging(
+    run, settings.reward, work.examples(run.cfg, split), settings.m
+  )
+
+
+def _measure(run: Run, settings: measure.Settings, split: str) -> float:
+  """The judge, where it is not the reward; the host does the rest."""
+  if not settings.judge:
+    return 0.0
+  return judging(run, settings.judge, work.examples(run.cfg, split), settings.m)
 
 
 def _choose(run: Run, settings: choose.Settings, split: str) -> float:
@@ -105,7 +115,7 @@ def _choose(run: Run, settings: choose.Settings, split: str) -> float:
     prompt=run.texts.prompt,
     output=run.texts.written(settings.reasoning, run.cfg.prompt.max_output),
   )
-  judged = judging(run, asked, settings.answer.m)
+  judged = judging(run, settings.reward, asked, settings.answer.m)
   return checkpoints * (answers + judged)
 
 
@@ -170,11 +180,13 @@ def drawing(
   return inputs * (once + steps * step) / layout.devices
 
 
-def judging(run: Run, inputs: int, answers: int) -> float:
+def judging(
+  run: Run, reward: config.Reward, inputs: int, answers: int
+) -> float:
   """Instruction and reference once, then each answer behind them."""
-  if run.cfg.reward.name != 'judge':
+  if reward.name != 'judge':
     return 0.0
-  size = programs.size_of(run.cfg.reward.model.checkpoint)
+  size = programs.size_of(reward.model.checkpoint)
   texts = run.texts
   shared, own = 2 * work.TEMPLATE + texts.input + texts.gold, texts.gold
   read = shared + answers * own
@@ -183,9 +195,7 @@ def judging(run: Run, inputs: int, answers: int) -> float:
   )
   arithmetic = read * flops.layers(size) + pairs
   arithmetic += answers * flops.logits(size)
-  return (
-    inputs * run.seconds(run.cfg.reward.dtype, arithmetic) / run.layout.devices
-  )
+  return inputs * run.seconds(reward.dtype, arithmetic) / run.layout.devices
 
 
 SECONDS = {
@@ -193,6 +203,7 @@ SECONDS = {
   reason.reason: _reason,
   draw.draw: _draw,
   score.score: _score,
+  measure.measure: _measure,
   choose.choose: _choose,
   train.train: _train,
 }

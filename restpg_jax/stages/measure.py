@@ -29,6 +29,7 @@ class Settings:
   m: int = config.extent()  # answers to an example: j < m
   encoder: str = config.file(reads='encoder')  # of cosine
   judge: config.Reward | None = None
+  shards: int = config.local(0)  # devices that share it; 0: as all do
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,12 +90,23 @@ def settings(cfg: config.Config, *, reasoning: bool) -> Settings:
     m=cfg.answer.m,
     encoder=encoder if 'cosine' in asked else '',
     judge=judge_of(cfg) if 'judge' in asked else None,
+    shards=cfg.evaluate.shards if 'judge' in asked else 0,
   )
 
 
+def reward_of(cfg: config.Config) -> config.Reward:
+  """Of test answers: `reward`, in the precision of evaluation.
+
+  Checkpoints are chosen by `reward` itself: appendix B has full precision for
+  the test set, and says of validation only that it reads fewer examples.
+  """
+  dtype = cfg.evaluate.dtype or cfg.reward.dtype
+  return dataclasses.replace(cfg.reward, dtype=dtype)
+
+
 def judge_of(cfg: config.Config) -> config.Reward:
-  """The judge of `reward`, whatever the reward itself is."""
-  return dataclasses.replace(cfg.reward, name='judge')
+  """The judge of test answers, whatever their reward is."""
+  return dataclasses.replace(reward_of(cfg), name='judge')
 
 
 def check(evaluate: config.Evaluate, retrieval: config.Retrieval) -> None:
@@ -181,7 +193,10 @@ def by_judge(cfg: Settings, layout, out) -> Metric:
   def judged(asked: Sequence[reward.Question]) -> list[float]:
     answers = [question if question.answer else None for question in asked]
     found = score.rewards_of(
-      lambda: answers, out=out / JUDGED, cfg=cfg.judge, layout=layout
+      lambda: answers,
+      out=out / JUDGED,
+      cfg=cfg.judge,
+      layout=layout.sharing_copies(cfg.shards or layout.shards),
     )
     return list(map(found.of, answers))
 

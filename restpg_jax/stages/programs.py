@@ -18,7 +18,7 @@ from restpg_jax.models import bert, catalog, decoder, precision, splash
 from restpg_jax.parallel import rules
 from restpg_jax.rewards import judge
 from restpg_jax.sampling import candidates, slots
-from restpg_jax.stages import cost, embed, judging, language, train
+from restpg_jax.stages import cost, embed, judging, language, measure, train
 from restpg_jax.training import batches, lora, packing
 from restpg_jax.training import step as steps
 
@@ -167,9 +167,20 @@ def of_drawing(drawing: Drawing, layout) -> list[Program]:
 
 
 def of_judge(cfg: config.Config, layout) -> list[Program]:
-  """The judge, reading answers as long as they may be."""
+  """That of the E-step, and of validation."""
+  return [_judge('judge', cfg, cfg.reward.dtype, layout)]
+
+
+def of_test_judge(cfg: config.Config, layout) -> list[Program]:
+  """That of the test set, in its own precision."""
+  shared = layout.sharing_copies(cfg.evaluate.shards or layout.shards)
+  return [_judge('test_judge', cfg, measure.reward_of(cfg).dtype, shared)]
+
+
+def _judge(name: str, cfg: config.Config, dtype: str, layout) -> Program:
+  """Reads answers as long as they may be."""
   size = size_of(cfg.reward.model.checkpoint)
-  reader = abstract(size, layout, cfg.reward.dtype)
+  reader = abstract(size, layout, dtype)
   rest = min(cfg.prompt.max_output, cfg.reward.max_input // 2)
   R = candidates.rounded(rest, candidates.REST_STEPS)
   S = candidates.rounded(cfg.reward.max_input - rest, candidates.PREFIX_STEPS)
@@ -180,18 +191,16 @@ def of_judge(cfg: config.Config, layout) -> list[Program]:
   P, C = room.prefixes, room.candidates
   score = judging.label_program(reader.model, layout, labels, tuple(DIGITS))
   one = layout.for_each
-  return [
-    Program(
-      'judge',
-      f'{C} answers of {R} behind {P} x {S}',
-      lambda: score.lower(
-        reader.params, one(P, S), one(P), one(C, R), one(C), one(C)
-      ),
-      held(reader.params),
-      cost.judge(size, cfg.reward.dtype, P=P, S=S, C=C, R=R),
-      precision.passes(layout.platform, cfg.reward.dtype),
-    )
-  ]
+  return Program(
+    name,
+    f'{C} answers of {R} behind {P} x {S}',
+    lambda: score.lower(
+      reader.params, one(P, S), one(P), one(C, R), one(C), one(C)
+    ),
+    held(reader.params),
+    cost.judge(size, dtype, P=P, S=S, C=C, R=R),
+    precision.passes(layout.platform, dtype),
+  )
 
 
 def of_training(cfg: config.Config, layout) -> list[Program]:

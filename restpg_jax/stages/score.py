@@ -28,6 +28,7 @@ class Settings:
   reasoning: bool
   m: int = config.extent()  # samples of an example: j < m
   accept: float | None = config.local(None)  # shown: who reaches this reward
+  shards: int = config.local(0)  # devices that share a judge; 0: as all do
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,12 +73,12 @@ def score(examples, trajectories, *, out, cfg: Settings, layout) -> dict:
     lambda: (question for _, question in drawn()),
     out=out,
     cfg=cfg.reward,
-    layout=layout,
+    layout=layout.sharing_copies(cfg.shards) if cfg.shards else layout,
     accept=cfg.accept,
   )
-  count = collections.Counter()
   if cfg.accept is not None:
     warn_if_all_equal(found, cfg.reward)
+  count = collections.Counter()
   total = 0.0
 
   def scored():
