@@ -4,7 +4,7 @@
 
 The bundled tiny model draws 32 samples an input of the synthetic users, some
 10,000 in all, once for each of SHAPES: groups on a device, slots of a group,
-devices. The promise (DESIGN: randomness) is at most one sample in 10,000 that
+devices. The promise is at most one sample in 10,000 that
 differs, and log-probabilities within 1e-5: a matrix product of another shape
 rounds its last bit otherwise. Printed are the largest differences, of whole
 samples and a token of theirs.

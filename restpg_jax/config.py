@@ -1,5 +1,7 @@
-"""Every setting, a dataclass a section; the defaults are the paper's.
+"""Every setting, a dataclass a section.
 
+The defaults are the paper's but for `retrieval.name` (BM25 needs no weights),
+`select.distinct` (on) and the bundled models; configs/paper.py has its own.
 Sources are sections of arXiv 2501.04167 or, where the paper is silent, our
 reading (docs/reading_the_paper.md). A field's metadata says how it enters the
 fingerprint of a stage: FILE fields by the content of what they name, CODE
@@ -68,7 +70,7 @@ class Data:
   """Which examples."""
 
   path: str = file(reads='data')  # in LongLaMP's schema; empty: data.world
-  setting: str = 'user'  # or 'temporal'; section 4.1 uses 'user'
+  setting: str = 'user'  # or 'temporal'; appendix B uses 'user'
   limit: int = 0  # at most so many rows of each task and split; 0 = all
   max_text: int = later(100_000)  # characters kept of a text; some have 2**28
   # At a row that cannot be used; 'skip': list it, go on.
@@ -81,7 +83,7 @@ class Data:
 
 @dataclasses.dataclass
 class Retrieval:
-  """Section 3.1: the documents a prompt may show."""
+  """Section 4.1: the documents a prompt may show."""
 
   name: str = 'bm25'  # contriever, bm25, recency, random or none
   k: int = 5  # section 4.1
@@ -110,7 +112,7 @@ class Prompt:
 
 @dataclasses.dataclass
 class Reason:
-  """Section 3.2, reasoning data: a larger model explains the gold output."""
+  """Section 3.1, reasoning data: a larger model explains the gold output."""
 
   model: Model = section(lambda: Model(checkpoint='tiny_it'))
   template: str = file('prompts/reasoner.txt')
@@ -148,7 +150,7 @@ class Draw(Sample):
 
 @dataclasses.dataclass
 class Reward:
-  """Section 2.5: R(x, y, y_hat)."""
+  """Section 2 and appendix A: R(x, y, y_hat)."""
 
   name: str = code('judge')  # or 'rouge', or 'my_package.module:build'
   model: Model = section(lambda: Model(checkpoint='tiny_it'))
@@ -218,7 +220,7 @@ class Train:
 class Choose:
   """The checkpoint that is best on validation."""
 
-  examples: int = 1024  # at most, of each task; appendix B
+  examples: int = 1024  # at most, of each task; appendices B and D
   # False: when the choice is on disk, the other checkpoints and all states of
   # the optimizer are removed.
   keep_all: bool = local(False)

@@ -160,3 +160,13 @@ def test_there_are_configs():
 def test_the_rows_of_table_1():
   assert list(restpg.METHODS) == ['sft', 'sft_reasoning', 'rest_em', 'rest_pg']
   restpg.check(config.Config(methods=tuple(restpg.METHODS)))
+
+
+def test_what_is_cited_is_in_the_repository():
+  folders = 'restpg_jax', 'configs', 'docs', 'tests', 'benchmarks', 'launch'
+  files = [p for folder in folders for p in (ROOT / folder).rglob('*')]
+  texts = [
+    p for p in [*files, *ROOT.glob('*.md')] if p.suffix in ('.py', '.md')
+  ]
+  cited = 'DESIGN' + ' section'
+  assert [str(p) for p in texts if cited in p.read_text()] == []

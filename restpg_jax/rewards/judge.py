@@ -1,10 +1,10 @@
-"""The LLM judge of section 2.5: which of five scores it would write."""
+"""The LLM judge of appendix A: which of five scores it would write."""
 
 import numpy as np
 
 from restpg_jax import errors
 
-LABELS = (1, 3, 5, 7, 10)  # the criteria of figure 9; the reward is label / 10
+LABELS = (1, 3, 5, 7, 10)  # the criteria of figure 6; the reward is label / 10
 
 
 def rewards(logp_NL: np.ndarray, rule: str = 'argmax') -> list[float]:

@@ -1,7 +1,7 @@
 """A random key for each sample, from what the sample means.
 
 Never from its place in a batch: a sample is the same whatever is drawn beside
-it, in any order, after any restart (DESIGN section 4).
+it, in any order, after any restart.
 """
 
 import hashlib

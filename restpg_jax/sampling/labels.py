@@ -46,9 +46,9 @@ def build(model, labels: Sequence[Sequence[int]], not_after: np.ndarray):
   length 0 pads the batch. log P(label) = sum over its tokens + log P(the next
   token is none of `not_after`), over the whole vocabulary. Gemma writes "10"
   as "1", "0": without the second term "1" would collect the probability of
-  "10" too (DESIGN section 5). A prefix is read once for all its candidates, a
-  rest once for all labels: their tree follows it in the same row. `model` has
-  the methods prefill, extend and logits of models.decoder.Decoder.
+  "10" too (docs/reading_the_paper.md). A prefix is read once for all its
+  candidates, a rest once for all labels: their tree follows it in the same row.
+  `model` has the methods prefill, extend and logits of models.decoder.Decoder.
   """
   tree = Tree.of(labels)
 

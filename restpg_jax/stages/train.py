@@ -179,7 +179,7 @@ def read_outputs(
   """What there is to learn from, and counts of what had to be cut.
 
   A target that is longer than max_output is cut, and, like a sample that
-  never ended, gets no end token (DESIGN section 5).
+  never ended, gets no end token (docs/reading_the_paper.md).
   """
   tokenizer = language.load_tokenizer(cfg.tokenizer.tokenizer, size)
   read = records.read(examples / 'examples.jsonl', types.Example)

@@ -61,7 +61,7 @@ def streamed_losses(
 def weighted(
   hidden_BTD, batch: batches.Batch, head_VD, logits: Callable, *, most: int
 ) -> jax.Array:
-  """sum(r * nll) over the targets of a batch (section 3.2, Eq. 5).
+  """sum(r * nll) over the targets of a batch (Algorithm 1, line 11).
 
   hidden: before each target; `most` logits are there at once. To be divided by
   the number of target tokens with r > 0 of the whole step; dividing by the sum

@@ -1,9 +1,9 @@
 """Adafactor as the paper's recipe needs it, and the learning rate's schedule.
 
-Two traps of the stock one (DESIGN section 6): its weight decay is not scaled by
-the learning rate, and its clipping looks at a tensor as a whole, so layers that
-are stacked for `scan` would share one statistic. Here decay is decoupled
-(w -= lr * decay * w) and stacked layers are updated one by one.
+Two traps of the stock one (docs/reading_the_paper.md): its weight decay is not
+scaled by the learning rate, and its clipping looks at a tensor as a whole, so
+layers that are stacked for `scan` would share one statistic. Here decay is
+decoupled (w -= lr * decay * w) and stacked layers are updated one by one.
 """
 
 import jax
