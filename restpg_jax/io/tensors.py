@@ -154,7 +154,7 @@ def files(folder: epath.Path) -> list[epath.Path]:
 
 
 def files_of(folder: epath.PathLike) -> list[epath.Path]:
-  """What a Reader reads of a folder: tensors and, if it goes by it, an index."""
+  """What a Reader reads of a folder: tensors and the index it goes by."""
   folder = epath.Path(folder)
   found = files(folder)
   by_index = not any(p.name == WHOLE for p in found)

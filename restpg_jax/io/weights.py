@@ -127,7 +127,7 @@ def find(path: epath.PathLike) -> Checkpoint:
 def _forms(
   path: epath.Path, names: set[str]
 ) -> list[tuple[str, Callable[[epath.Path], Checkpoint], epath.Path]]:
-  """By which file a folder is a model, what reads it, and the model's folder."""
+  """By which file a folder is a model, what reads it, and where it lies."""
   return [
     (name, read, folder)
     for name, read, folder in (
