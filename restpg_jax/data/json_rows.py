@@ -14,7 +14,7 @@ from typing import BinaryIO
 from etils import epath
 
 from restpg_jax import errors, storage
-from restpg_jax.data import rows
+from restpg_jax.data import remedies, rows
 
 PIECE = 1 << 20  # bytes read at once
 SPACE = re.compile(r'[ \t\n\r]*')
@@ -34,7 +34,7 @@ def lines(path: epath.Path, unusable: rows.Unusable = rows.stop) -> rows.Rows:
         text = decoded(data, place).strip()
         if not text:
           continue
-        row = as_object(parse(text, place), place)
+        row = as_object(parse(text, place, last=f.tell() >= size), place)
       except errors.InputError as error:
         unusable(place, error)
       else:
@@ -51,9 +51,12 @@ def items(path: epath.Path, unusable: rows.Unusable = rows.stop) -> rows.Rows:
   with storage.opened(path) as f:
     text = _Text(capped(iter(functools.partial(f.read, PIECE), b'')))
     if text.next() != '[':
+      head = text.text[: remedies.HEAD].encode('utf-8', 'surrogateescape')
+      remedy = remedies.of_file(head) or (
+        'write [{...}, {...}], or one row a line in a file named .jsonl'
+      )
       raise errors.InputError(
-        f'{path}: row 1: not a JSON list of rows in UTF-8; write '
-        '[{...}, {...}], or one row a line in a file named .jsonl'
+        f'{path}: row 1: not a JSON list of rows in UTF-8; {remedy}'
       )
     text.at += 1
     while text.next() != ']':
@@ -83,14 +86,12 @@ def whole(path: epath.Path) -> object:
   return parse(decoded(data, path), path)
 
 
-def parse(text: str, place: object) -> object:
-  """A JSON value, NaN allowed."""
+def parse(text: str, place: object, *, last: bool = True) -> object:
+  """A JSON value, NaN allowed; last: its file ends with it."""
   try:
     return json.loads(text)
   except (ValueError, RecursionError) as error:
-    raise errors.InputError(
-      f'{place}: not valid JSON ({errors.reason(error)}); {errors.CUT}'
-    ) from error
+    raise _no_json(text, error, place, last=last) from error
 
 
 def decoded(data: bytes, place: object) -> str:
@@ -98,16 +99,20 @@ def decoded(data: bytes, place: object) -> str:
   try:
     return data.decode('utf-8-sig')
   except UnicodeDecodeError as error:
+    remedy = remedies.of_file(data[: remedies.HEAD]) or errors.RECODE
     raise errors.InputError(
-      f'{place}: not UTF-8 ({errors.reason(error)}); {errors.RECODE}'
+      f'{place}: not UTF-8 ({errors.reason(error)}); {remedy}'
     ) from error
 
 
 def as_object(value: object, place: object) -> dict:
   if not isinstance(value, dict):
+    listed = isinstance(value, list) and all(isinstance(x, dict) for x in value)
     raise errors.InputError(
       f'{place}: is a {type(value).__name__}; it must be an object with the '
       'fields of a row'
+      + ": part the rows of a list into lines, as jq -c '.[]' does"
+      * listed
     )
   return value
 
@@ -219,8 +224,9 @@ def _element(
       if end < len(text.text) or not text.more():
         break
     except (ValueError, RecursionError) as error:
-      if not (_unfinished(error, text.text) and text.more()):
-        raise _no_json(error, place) from error
+      tried = text.text
+      if not (_unfinished(error, tried) and text.more()):
+        raise _no_json(tried, error, place) from error
   mistake = None
   if text.broken:
     try:
@@ -230,7 +236,7 @@ def _element(
   text.at = end
   if text.next() not in (',', ']'):
     error = json.JSONDecodeError('Expecting , or ]', text.text, text.at)
-    raise _no_json(error, place)
+    raise _no_json(text.text, error, place)
   text.at += text.next() == ','
   return value, mistake
 
@@ -243,7 +249,10 @@ def _unfinished(error: Exception, text: str) -> bool:
   return near or error.msg.startswith('Unterminated string')
 
 
-def _no_json(error: Exception, place: rows.Place) -> errors.InputError:
+def _no_json(
+  text: str, error: Exception, place: object, *, last: bool = True
+) -> errors.InputError:
+  remedy = remedies.of_json(text, error, last=last)
   return errors.InputError(
-    f'{place}: not valid JSON ({errors.reason(error)}); {errors.CUT}'
+    f'{place}: not valid JSON ({errors.reason(error)}); {remedy}'
   )

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from etils import epath
 
 from restpg_jax import errors, storage
-from restpg_jax.data import rows
+from restpg_jax.data import remedies, rows
 
 BATCH = (
   16  # rows decoded at once, at most; a single one can have hundreds of MB
@@ -86,8 +86,23 @@ def _unreadable(
 ) -> errors.InputError:
   return errors.InputError(
     f'{path}: row {row}: not readable as Parquet '
-    f'({errors.reason(error)}); {errors.CUT}'
+    f'({errors.reason(error)}); {_remedy(path)}'
   )
+
+
+def _remedy(path: epath.Path) -> str:
+  try:
+    with path.open('rb') as f:
+      head = f.read(remedies.HEAD)
+  except OSError:
+    return errors.CUT
+  if head.startswith(b'PAR1'):
+    return errors.CUT
+  if remedy := remedies.of_file(head):
+    return remedy
+  if head.lstrip()[:1] in (b'{', b'['):
+    return 'the file is JSON: call it .jsonl, or .json if it is one list'
+  return errors.CUT
 
 
 def _check_columns(
