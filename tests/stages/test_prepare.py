@@ -21,7 +21,8 @@ def run(*argv):
 def source(tmp_path, *tasks, **files):
   for task in tasks or ('topic_writing', 'custom'):
     name = task if task == 'custom' else f'{task}_user'
-    given.folder(tmp_path / 'from', name, **files)
+    rows = dict.fromkeys(('train', 'val', 'test'), ROW) | files
+    given.folder(tmp_path / 'from', name, **rows)
   return f'--from={tmp_path}/from'
 
 
@@ -54,7 +55,7 @@ def test_other_files_or_settings_are_not_taken_for_what_is_there(
   short = ['--config=configs/demo.py', '--config.data.max_text=5']
   assert run(*asked, *short) == main.BAD_INPUT
   assert 'with another data.max_text' in said(capsys)
-  (tmp_path / 'from/custom/test.jsonl').write_bytes(ROW)
+  (tmp_path / 'from/custom/test.jsonl').write_bytes(ROW + b'\n')
   assert run(*asked) == main.BAD_INPUT
   assert f'{tmp_path}/to/longlamp/custom: it is there, made o' in said(capsys)
 

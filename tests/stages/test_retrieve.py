@@ -266,7 +266,8 @@ def test_skipped_rows_are_listed_beside_the_examples(tmp_path, layout):
   assert json.loads(line) == {
     'file': f'{tmp_path}/email_generation_user/train.jsonl',
     'row': 2,
-    'reason': 'output is missing; every row needs a text there',
+    'reason': 'output is missing; every row needs a text there (the row has '
+    'input)',
   }
 
 
