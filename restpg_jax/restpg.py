@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from etils import epath
 
 from restpg_jax import config, errors
-from restpg_jax.io import artifacts, lock
+from restpg_jax.io import artifacts, checkpoints, lock
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.stages import base as bases
 from restpg_jax.stages import (
@@ -68,6 +68,7 @@ def run(
   With `until`, as far as `plan` says; then raises artifacts.Until.
   """
   check(cfg)
+  checkpoints.absolute(workdir)  # that it can hold them
   checks.check_data(cfg)
   check_splits(cfg, until)
   measure.check_files(cfg.evaluate, cfg.retrieval)

@@ -46,6 +46,12 @@ def test_every_stage_of_every_method(made, tmp_path):
   ]  # fmt: skip
 
 
+def test_a_workdir_that_can_hold_no_checkpoint_is_refused(made, tmp_path):
+  with pytest.raises(errors.InputError, match='a backslash'):
+    run(tmp_path / 'a\\b', 'sft')
+  assert made == list(tmp_path.iterdir()) == []
+
+
 def test_until_stops_each_method_after_its_last_stage_of_that_name(
   made, tmp_path
 ):

@@ -18,7 +18,7 @@ LAYERS = (  # imports go down this list, never up or sideways
   ('retrieval', 'models', 'sampling', 'rewards', 'training', 'parallel'),
   ('text',),
   ('config', 'assets'),
-  ('types', 'errors', 'heap', 'storage'),
+  ('types', 'errors', 'heap', 'storage', 'folders'),
 )
 DOORS = {  # package -> the only modules that may import it
   'absl': ('settings',),
@@ -121,6 +121,16 @@ def test_an_offender_is_named():
   assert list(uninvited(bad)) == [
     'data.world imports scipy.stats; the door is rewards.significance'
   ]
+
+
+def test_only_patterns_of_our_own_are_searched_for():
+  """epath's glob takes the user's folder for a part of the pattern."""
+  known = ('folders', 'assets', 'stages.machine')  # that, pathlib's, /dev
+  assert [
+    module
+    for module, text in sources().items()
+    if 'glob(' in text and module not in known
+  ] == ['io.checkpoints']  # the one that Orbax calls
 
 
 def test_every_module_says_what_it_is_for():

@@ -19,7 +19,7 @@ import mailparser
 from etils import epath
 from mailparser import exceptions
 
-from restpg_jax import errors, storage
+from restpg_jax import errors, folders, storage
 from restpg_jax.data import cleaning, files, json_rows, longlamp, rows
 
 SPLITS = ('train', 'dev', 'test')
@@ -147,7 +147,7 @@ def _wanted(questions: rows.Rows) -> Iterator[str]:
 
 
 def _archives(mails: epath.Path) -> list[epath.Path]:
-  found = sorted(mails.glob('*.zip')) if mails.is_dir() else []
+  found = folders.matching(mails, '*.zip')
   if not found:
     raise errors.InputError(
       f'{mails}: no zip files there; give the folder data/text of the '

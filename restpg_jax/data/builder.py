@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 import tensorflow_datasets as tfds
 from etils import epath
 
-from restpg_jax import config, errors, types
+from restpg_jax import config, errors, folders, types
 from restpg_jax.data import cleaning, files, hub, longlamp, rows
 
 SHARD = 1 << 26  # bytes of the source that become a shard, about
@@ -155,7 +155,7 @@ def make(name: str, *, manual_dir: str, to: epath.Path, **settings) -> dict:
   has left is removed.
   """
   tfds.disable_progress_bar()
-  for path in (to / 'longlamp' / name).glob('incomplete*'):
+  for path in folders.matching(to / 'longlamp' / name, 'incomplete*'):
     path.rmtree()
   made = Longlamp(config=name, data_dir=to, **settings)
   with (

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from etils import epath
 
-from restpg_jax import errors
+from restpg_jax import errors, folders
 from restpg_jax.data import json_rows, parquet, rows
 
 NAMES = {'train': ('train',), 'val': ('val', 'dev'), 'test': ('test',)}
@@ -29,7 +29,7 @@ def find(folder: epath.Path, split: str) -> tuple[str, list[epath.Path]]:
   found = {}
   for name in NAMES[split]:
     for form in FORMS:
-      if paths := sorted(folder.glob(name + form)):
+      if paths := folders.matching(folder, name + form):
         found[name + form] = form, paths
   for path in prepared_versions(folder):
     found[path.name] = PREPARED, [path]
@@ -50,7 +50,7 @@ def find(folder: epath.Path, split: str) -> tuple[str, list[epath.Path]]:
 
 def prepared_versions(folder: epath.Path) -> list[epath.Path]:
   """The whole ones; TFDS calls a folder `..incomplete..` until it is whole."""
-  found = sorted(path.parent for path in folder.glob(PREPARED))
+  found = [path.parent for path in folders.matching(folder, PREPARED)]
   return [path for path in found if 'incomplete' not in path.name]
 
 

@@ -5,7 +5,9 @@ A model is a folder: `model.json` (its size and what made it) and `params`.
 
 import dataclasses
 import json
+import os
 import re
+from collections.abc import Iterator
 from concurrent import futures
 
 import jax
@@ -13,7 +15,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
-from restpg_jax import errors, storage
+from restpg_jax import errors, folders, storage
 from restpg_jax.io import shapes
 from restpg_jax.models import decoder
 
@@ -21,6 +23,34 @@ from restpg_jax.models import decoder
 NOTES = re.compile(
   r'_[A-Za-z]\w+|checkpoint|manifest\.ocdbt|commit_success\.txt'
 )
+
+
+class Literal(type(epath.Path())):
+  """A path whose `glob`, which Orbax calls, takes its own name as it is."""
+
+  def glob(self, pattern: str) -> Iterator['Literal']:
+    yield from folders.matching(self, pattern)
+
+
+def absolute(path: epath.PathLike) -> epath.Path:
+  """As Orbax is given it. Raises InputError for what TensorStore, which writes
+  for it, takes for another path: a backslash is a slash to it."""
+  found = storage.absolute(path)
+  name = os.fspath(found)
+  if '\\' in name or not _is_utf8(name):
+    raise errors.InputError(
+      f'{name}: checkpoints can be neither kept nor read in a folder whose '
+      'path has a backslash or is no UTF-8; give one of another name'
+    )
+  return found if storage.remote(found) else Literal(found)
+
+
+def _is_utf8(name: str) -> bool:
+  try:
+    name.encode()
+  except UnicodeEncodeError:  # how Python shows bytes that it cannot decode
+    return False
+  return True
 
 
 def save_model(path, params, size: decoder.Size, **made) -> None:
@@ -54,7 +84,7 @@ def save_tree(path, tree) -> None:
   """Atomic: Orbax renames a finished folder into place."""
   with ocp.StandardCheckpointer() as checkpointer:
     checkpointer.save(
-      storage.absolute(path),
+      absolute(path),
       jax.tree.map(lambda x: np.asarray(x).view(_Settled), tree),
       force=True,
     )
@@ -75,7 +105,7 @@ def load_tree(path, like=None):
 
   Raises InputError where the tree is not one like that.
   """
-  path = storage.absolute(path)
+  path = absolute(path)
   with ocp.StandardCheckpointer() as checkpointer:
     found = _metadata(checkpointer, path)
     if like is not None:
@@ -133,7 +163,7 @@ class Saver:
     Returns when the arrays are copied from their devices.
     """
     self.wait()
-    folder = storage.absolute(folder)
+    folder = absolute(folder)
     model = folder / 'model'
     model.mkdir(parents=True, exist_ok=True)
     self._params.save(model / 'params', params, force=True)
@@ -180,7 +210,7 @@ class Tree:
 
   def __init__(self, path: epath.PathLike):
     """Raises InputError where Orbax finds no tree there."""
-    self._path = storage.absolute(path)
+    self._path = absolute(path)
     self._orbax = ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
     with ocp.StandardCheckpointer() as checkpointer:
       tree = _metadata(checkpointer, self._path)

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from etils import epath
 
-from restpg_jax import errors
+from restpg_jax import errors, folders
 from restpg_jax.io import parts, records
 
 T = TypeVar('T')
@@ -36,7 +36,8 @@ class Shards(Generic[T]):
     self._path = self._folder / f'{host:05}.jsonl'
     self._known = {}  # path -> its length now, numbers of lines to pass over
     parts.join(self._path)
-    for path in sorted({*map(parts.whole, self._folder.glob('*.jsonl'))}):
+    shards = folders.matching(self._folder, '*.jsonl')
+    for path in sorted({*map(parts.whole, shards)}):
       end, torn, damaged = _faults(path)
       if damaged:
         _warn(path, damaged)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from etils import epath
 
-from restpg_jax import errors, storage
+from restpg_jax import errors, folders, storage
 
 HASH = 16  # bytes
 # As texts of one length, of which numpy's order and equality are that of all
@@ -34,7 +34,7 @@ class Vectors:
   def __init__(self, folder: epath.PathLike):
     self._folder = epath.Path(folder)
     self._folder.mkdir(parents=True, exist_ok=True)
-    paths = sorted(self._folder.glob('*.names.npy'))
+    paths = folders.matching(self._folder, '*.names.npy')
     self._files = [path.name.removesuffix('.names.npy') for path in paths]
     self._index([_read(path) for path in paths])
 

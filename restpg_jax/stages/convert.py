@@ -187,6 +187,8 @@ def _check(export: config.Export) -> None:
       f'--dtype={export.dtype}: known are {", ".join(DTYPES)}'
     )
   to = epath.Path(export.to)
+  if export.format == 'gemma':
+    checkpoints.absolute(to)  # that it can hold them
   if to.exists() and (not to.is_dir() or any(to.iterdir())):
     raise errors.InputError(
       f'--to={to} is there already; give another folder or remove it'

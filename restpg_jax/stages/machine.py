@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from etils import epath
 
-from restpg_jax import config, storage
+from restpg_jax import config, folders, storage
 from restpg_jax.io import artifacts
 from restpg_jax.models import formats
 from restpg_jax.parallel import layout as layouts
@@ -80,7 +80,7 @@ def disk(cfg: config.Config, workdir: epath.PathLike, *, fits: int) -> Finding:
   said += f', and a run writes {_size(need)} of weights at most'
   if need <= free:
     return Finding('disk', findings.OK, said)
-  if path.exists() and any(path.glob('base-*')):  # an earlier sitting's
+  if path.exists() and folders.matching(path, 'base-*'):  # an earlier sitting's
     said += ', less what is there already'
     return Finding('disk', findings.NOTE, said)
   remedy = (

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from restpg_jax import config, errors, types
+from restpg_jax import config, errors, folders, types
 from restpg_jax.io import artifacts, checkpoints, progress, records, weights
 from restpg_jax.models import decoder, packed, precision
 from restpg_jax.parallel import parted
@@ -279,7 +279,7 @@ def save(saver, out: epath.Path, done: int, state: steps.State, size, made):
 
 def finished(out: epath.Path) -> list[int]:
   """Steps of the whole checkpoints, in order; model.json is written last."""
-  found = (out / 'checkpoints').glob('step_*/model/model.json')
+  found = folders.matching(out / 'checkpoints', 'step_*/model/model.json')
   numbers = [re.fullmatch(r'step_(\d+)', p.parent.parent.name) for p in found]
   return sorted(int(n[1]) for n in numbers if n)
 

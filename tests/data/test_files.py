@@ -36,6 +36,21 @@ def test_json_list_may_have_bom_and_white_space(tmp_path):
   assert [x.input for x in examples] == ['a mail', 'two']
 
 
+@pytest.mark.parametrize('name', ['a[1]b', 'a\\b', 'a*b', 'new\nline'])
+@pytest.mark.parametrize(
+  'file', ['train.jsonl', 'train.json', 'train-0.parquet']
+)
+def test_the_name_of_the_folder_is_no_pattern(name, file, tmp_path):
+  task = given.folder(tmp_path / name, train=None)
+  text = json.dumps(given.MAIL)
+  if file.endswith('parquet'):
+    given.write_parquet(task / file, [given.MAIL])
+  else:
+    (task / file).write_text(f'[{text}]' if file == 'train.json' else text)
+  examples, _ = given.read(tmp_path / name)
+  assert [x.input for x in examples] == ['a mail']
+
+
 def test_rows_of_shards_are_counted_through(tmp_path):
   task = given.folder(tmp_path, train=None)
   for shard, texts in enumerate([['a', 'b'], [], ['c']]):

@@ -78,6 +78,30 @@ def test_weights_are_not_held_twice_while_they_are_saved_or_loaded(tmp_path):
     np.testing.assert_array_equal(found[name], x, strict=True)
 
 
+@pytest.mark.parametrize('name', ['a[1]b', '[!x]', 'a*b', 'a?b', 'new\nline'])
+def test_the_name_of_the_folder_is_no_pattern(name, tmp_path):
+  tree = {'w': np.float32([1.5])}
+  with checkpoints.Saver() as saver:
+    saver.save(tmp_path / name, tree, {'n': jnp.int32(3)}, SIZE)
+  model = tmp_path / name / 'model'
+  assert checkpoints.load_model(model)[0]['w'].tolist() == [1.5]
+  assert checkpoints.Tree(model / 'params').read('w').tolist() == [1.5]
+  assert checkpoints.load_tree(tmp_path / name / 'optimizer')['n'] == 3
+
+
+@pytest.mark.parametrize('name', ['a\\b', 'a\udcffb'])
+def test_a_path_that_is_another_one_to_tensorstore_is_refused(name, tmp_path):
+  # It would write into a/b, and the checkpoint be whole and without numbers.
+  with pytest.raises(errors.InputError, match='a backslash or is no UTF-8'):
+    checkpoints.save_tree(tmp_path / name, {'w': np.float32([1.5])})
+  with (
+    checkpoints.Saver() as saver,
+    pytest.raises(errors.InputError, match='a backslash or is no UTF-8'),
+  ):
+    saver.save(tmp_path / name, {'w': jnp.ones(1)}, {}, SIZE)
+  assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_without_model_json_is_no_model(tmp_path):
   with pytest.raises(errors.InputError, match='model.json is missing'):
     checkpoints.load_model(tmp_path)

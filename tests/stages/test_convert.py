@@ -77,6 +77,21 @@ def test_to_hugging_face_and_back_bit_for_bit(name, tmp_path):
   same(weights.load(tmp_path / 'again', 'bfloat16')[0], rounded)
 
 
+def test_the_name_of_the_folder_is_no_pattern(tmp_path):
+  size = sizes()['gemma']
+  source = saved(tmp_path / '[m]', size)
+  for to, form in (('a[1]b', 'gemma'), ('c[1]d', 'hf'), ('c\\d', 'hf')):
+    export(source, tmp_path / to, format=form)
+    same(weights.load(tmp_path / to)[0], families.parameters(size))
+
+
+def test_a_path_that_orbax_cannot_write_to_is_refused_at_once(tmp_path):
+  source = saved(tmp_path / 'm', sizes()['gemma'])
+  with pytest.raises(errors.InputError, match='a backslash'):
+    export(source, tmp_path / 'a\\b', format='gemma')
+  assert list(tmp_path.iterdir()) == [source]
+
+
 @pytest.mark.parametrize('name', families.GEMMA)
 def test_to_deepmind_and_back_bit_for_bit(name, tmp_path):
   size = sizes()[name]

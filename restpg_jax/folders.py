@@ -1,0 +1,26 @@
+"""What a folder holds, whatever the folder is called."""
+
+import fnmatch
+
+from etils import epath
+
+
+def matching(folder: epath.PathLike, pattern: str) -> list[epath.Path]:
+  """The paths below a folder that match, in order; [] where there is none.
+
+  The pattern may have several parts, 'step_*/model.json'; hidden files match
+  only what begins with a dot. epath's own `glob` reads the folder's name as a
+  part of the pattern: nothing would match in one called a[1]b.
+  """
+  folder = epath.Path(folder)
+  first, _, rest = pattern.partition('/')
+  names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else ()
+  found = [
+    folder / name
+    for name in names
+    if fnmatch.fnmatchcase(name, first)
+    and name.startswith('.') == first.startswith('.')
+  ]
+  if not rest:
+    return found
+  return [path for inner in found for path in matching(inner, rest)]
