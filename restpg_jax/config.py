@@ -34,6 +34,11 @@ def file(default: str = '', reads: str = ''):
   return dataclasses.field(default=default, metadata=FILE | {'reads': reads})
 
 
+def is_path(field: dataclasses.Field) -> bool:
+  """Whether a setting names a file or a folder."""
+  return field.metadata.get('fingerprint') == 'content'
+
+
 def code(default: str):
   """The name of something built in, or 'package.module:function'."""
   return dataclasses.field(default=default, metadata=CODE)
@@ -278,12 +283,12 @@ class Config:
 class Export:
   """What `convert` is asked for; each is a flag (source: --from)."""
 
-  source: str = ''  # a folder of weights, a stage's folder or a workdir
-  to: str = ''
+  source: str = file()  # a folder of weights, a stage's folder or a workdir
+  to: str = file()
   format: str = 'hf'
   dtype: str = 'float32'
   method: str = ''
-  tokenizer: str = ''
+  tokenizer: str = file()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -299,8 +304,10 @@ class Flight:
 class Writing:
   """What `generate` is asked for; each is a flag."""
 
-  input: str = ''  # JSON lines in LongLaMP's schema without `output`, or plain
-  output: str = ''
+  input: str = (
+    file()
+  )  # JSON lines in LongLaMP's schema without `output`, or plain
+  output: str = file()
   method: str = ''  # '': the one that was finished last
   task: str = ''  # of rows that do not tell it
 
@@ -309,8 +316,10 @@ class Writing:
 class Preparing:
   """What `prepare` is asked for; each is a flag (source: --from)."""
 
-  source: str = ''  # a folder in LongLaMP's schema, or 'hub'
-  to: str = ''
-  avocado: str = ''  # the licensed corpus' folder data/text, of zip files
-  ids: str = ''  # beside it: the benchmark's {train,dev,test}_questions.json
+  source: str = file()  # a folder in LongLaMP's schema, or 'hub'
+  to: str = file()
+  avocado: str = file()  # the licensed corpus' folder data/text, of zip files
+  ids: str = (
+    file()
+  )  # beside it: the benchmark's {train,dev,test}_questions.json
   jobs: str = ''  # tasks prepared at once; '': as many as there are cores

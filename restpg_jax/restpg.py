@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from etils import epath
 
 from restpg_jax import config, errors
-from restpg_jax.io import artifacts, checkpoints, lock
+from restpg_jax.io import artifacts, checkpoints, located, lock
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.stages import base as bases
 from restpg_jax.stages import (
@@ -318,7 +318,7 @@ def note_method(workdir, name, cfg, evaluations, seconds) -> None:
 
   record = {
     'method': name,
-    'config': dataclasses.asdict(cfg),
+    'config': located.noted(cfg, workdir),
     'seconds': seconds,
     'output': dataclasses.asdict(output) if METHODS[name].reasoning else None,
     'reward': artifacts.meaning(evaluations[-1].reward, reads.READS),

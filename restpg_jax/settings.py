@@ -83,8 +83,8 @@ def parse(argv: Sequence[str], verbs: Sequence[str]) -> Command:
   _check_own(verb, values)
   return Command(
     verb=verb,
-    workdir=values.workdir,
-    cfg=values.config if given else None,
+    workdir=os.path.expanduser(values.workdir),
+    cfg=_at_home(values.config) if given else None,
     until=values.until,
     export=_asked(config.Export, values),
     writing=_asked(config.Writing, values),
@@ -100,6 +100,7 @@ def load(name: str) -> config.Config:
   ('sft',)
   """
   path, *argument = name.split(':', 1)
+  path = os.path.expanduser(path)
   if not path:
     raise errors.InputError('missing --config=FILE; see --help')
   if not os.path.isfile(path):
@@ -161,7 +162,19 @@ def _asked(cls: type, values: flags.FlagValues):
   """`cls` with those of its flags that were given."""
   names = [field.name for field in dataclasses.fields(cls)]
   given = {n: values[_flag(n)] for n in names if values[_flag(n)].present}
-  return cls(**{name: flag.value for name, flag in given.items()})
+  return _at_home(cls(**{name: flag.value for name, flag in given.items()}))
+
+
+def _at_home(section: Any):
+  """With `~` expanded in all paths: in --to=~/x the shell leaves it."""
+  changed = {}
+  for field in dataclasses.fields(section):
+    value = getattr(section, field.name)
+    if config.is_path(field):
+      changed[field.name] = os.path.expanduser(value)
+    elif dataclasses.is_dataclass(value):
+      changed[field.name] = _at_home(value)
+  return dataclasses.replace(section, **changed)
 
 
 def _check_overrides(argv: Sequence[str], given: bool) -> None:

@@ -99,6 +99,37 @@ def getattr_in(cfg, key):
   return cfg
 
 
+def test_a_tilde_is_the_home_of_who_calls(file, monkeypatch, tmp_path):
+  monkeypatch.setenv('HOME', str(tmp_path))
+  flags = {
+    'convert': {'source': '--from', 'to': '--to', 'tokenizer': '--tokenizer'},
+    'generate': {'input': '--input', 'output': '--output'},
+    'prepare': {
+      **{'source': '--from', 'to': '--to'},
+      **{'avocado': '--avocado', 'ids': '--ids'},
+    },
+  }
+  sections = dict(convert='export', generate='writing', prepare='preparing')
+  for verb, names in flags.items():
+    given = [f'{flag}=~/{name}' for name, flag in names.items()]
+    found = settings.parse([verb, '--workdir=~/w', *given], [*flags])
+    assert found.workdir == f'{tmp_path}/w'
+    section = getattr(found, sections[verb])
+    for name in names:
+      assert getattr(section, name) == f'{tmp_path}/{name}'
+  assert parse('~/x.py').cfg == config.Config(iterations=5)
+  (tmp_path / 'y.py').write_text(FILE.replace('iterations=5', 'data=DATA'))
+  text = "from restpg_jax import config\nDATA = config.Data(path='~/data')\n"
+  (tmp_path / 'y.py').write_text(text + (tmp_path / 'y.py').read_text())
+  cfg = parse(
+    '~/y.py', '--config.policy.tokenizer=~/t', '--config.reward.name=~/r'
+  ).cfg
+  assert cfg.data.path == f'{tmp_path}/data'
+  assert cfg.policy.tokenizer == f'{tmp_path}/t'
+  assert cfg.policy.checkpoint == 'tiny_pt'
+  assert cfg.reward.name == '~/r'  # is no path
+
+
 def test_sections_of_one_class_stay_apart(file):
   cfg = parse(file, '--config.draw.m=3', '--config.reason.model.checkpoint=c')
   assert (cfg.cfg.draw.m, cfg.cfg.answer.m) == (3, 1)

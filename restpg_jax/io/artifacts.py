@@ -27,7 +27,7 @@ from typing import Any
 from etils import epath
 
 from restpg_jax import assets, config, errors, storage
-from restpg_jax.io import code, records
+from restpg_jax.io import code, located, records
 
 DONE = 'DONE.json'
 LIBRARIES = (
@@ -133,7 +133,7 @@ class Store:
       {
         'name': name,
         'fingerprint': mark,
-        'cfg': cfg,
+        'cfg': located.noted(cfg, self.workdir),
         'inputs': [
           {
             'path': os.path.relpath(a.path, self.workdir),
@@ -222,7 +222,7 @@ def _field_meaning(field: dataclasses.Field, owner: Any, reads: Reads) -> Any:
   value = getattr(owner, field.name)
   if field.metadata == config.CODE and ':' in value:
     return {'name': value} | code.content(value)
-  if field.metadata.get('fingerprint') != 'content' or not value:
+  if not config.is_path(field) or not value:
     return meaning(value, reads)
   path = assets.path(value)
   read = reads.get(field.metadata.get('reads'))

@@ -1,7 +1,7 @@
 """The base checkpoint, theta_0: what SFT and every M-step start from."""
 
 from restpg_jax import assets, config
-from restpg_jax.io import checkpoints
+from restpg_jax.io import checkpoints, located
 from restpg_jax.stages import language
 
 
@@ -14,7 +14,7 @@ def load_base(*, out, cfg: config.Model, layout) -> dict:
     out / 'model',
     params,
     found.size,
-    taken_from=cfg.checkpoint,
+    taken_from=located.portable(cfg.checkpoint, out.parent),
     **found.origin(),
   )
   return {'expected': 1, 'made': 1, 'parameters': checkpoints.count(params)}

@@ -7,7 +7,7 @@ from typing import Any
 from etils import epath
 
 from restpg_jax import assets, config, errors
-from restpg_jax.io import artifacts, records
+from restpg_jax.io import artifacts, located, records
 from restpg_jax.models import decoder
 from restpg_jax.stages import differing
 
@@ -72,7 +72,7 @@ def text(origin: Origin, size: decoder.Size, export: config.Export) -> str:
     parts += ['## Test results\n', *_metrics(origin)]
   if origin.stage:
     parts += ['## Made by\n', *_stage(origin.stage)]
-    parts += _prompt(origin.stage)
+    parts += _prompt(origin)
   versions = (origin.stage or {}).get('versions') or artifacts.versions()
   parts += ['## Versions\n', *_lines(versions)]
   return '\n'.join(parts) + '\n'
@@ -142,11 +142,13 @@ def _stage(stage: dict[str, Any]) -> Iterator[str]:
   yield from _lines({'stage': stage['name']} | plain)
 
 
-def _prompt(stage: dict[str, Any]) -> Iterator[str]:
+def _prompt(origin: Origin) -> Iterator[str]:
   """What the policy was trained to read, where the file is still there."""
-  name = (stage['cfg'].get('prompt') or {}).get('template')
+  name = (origin.stage['cfg'].get('prompt') or {}).get('template')
   if not name:
     return
+  if origin.workdir:
+    name = located.resolved(name, origin.workdir)
   try:
     template = assets.path(name).read_text()
   except (errors.InputError, OSError, UnicodeDecodeError):

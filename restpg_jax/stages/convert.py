@@ -14,7 +14,14 @@ import numpy as np
 from etils import epath
 
 from restpg_jax import assets, config, errors, storage
-from restpg_jax.io import artifacts, checkpoints, records, tensors, weights
+from restpg_jax.io import (
+  artifacts,
+  checkpoints,
+  located,
+  records,
+  tensors,
+  weights,
+)
 from restpg_jax.models import formats, hf_config
 from restpg_jax.stages import card, experiments, language, train
 from restpg_jax.text import tokenizer as tokenizers
@@ -84,7 +91,7 @@ def find(source: str, method: str = '') -> card.Origin:
   of = next((p for p in policies if storage.absolute(p.folder) == stage), None)
   return card.Origin(
     path,
-    tokenizer=_tokenizer(done),
+    tokenizer=_tokenizer(done, stage),
     stage=done,
     workdir=workdir,
     method=of.method if of and path.name == 'model' else None,
@@ -121,7 +128,7 @@ def of_workdir(workdir: epath.Path, method: str) -> card.Origin:
   done = records.read_json(last.folder / artifacts.DONE)
   return card.Origin(
     last.folder / 'model',
-    tokenizer=_tokenizer(done),
+    tokenizer=_tokenizer(done, last.folder),
     stage=done,
     workdir=workdir,
     method=last.method,
@@ -150,10 +157,13 @@ def _policy(
   return Policy(method, iteration['t'], folder)
 
 
-def _tokenizer(done: dict[str, Any]) -> str:
+def _tokenizer(done: dict[str, Any], stage: epath.Path) -> str:
   """The stages that train name a model, the base names its file."""
   found = done['cfg']['tokenizer']
-  return found if isinstance(found, str) else found['tokenizer']
+  name = found if isinstance(found, str) else found['tokenizer']
+  # A stage sft/train is in a folder sft of the workdir.
+  workdir = storage.absolute(stage).parents[done['name'].count('/')]
+  return located.resolved(name, workdir)
 
 
 def _with_origin(
@@ -167,7 +177,8 @@ def _with_origin(
   if isinstance(cfg['tokenizer'], dict):  # as in _tokenizer
     cfg = cfg['tokenizer']
   try:
-    base = weights.find(assets.path(cfg.get('checkpoint', '')))
+    name = located.resolved(cfg.get('checkpoint', ''), origin.workdir or '')
+    base = weights.find(assets.path(name))
   except errors.InputError:
     return found
   if base.size != found.size:

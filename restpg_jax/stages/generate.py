@@ -10,7 +10,7 @@ from etils import epath
 
 from restpg_jax import config, errors, types
 from restpg_jax.data import requests
-from restpg_jax.io import artifacts, growing, progress
+from restpg_jax.io import artifacts, growing, located, progress
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.stages import (
   card,
@@ -177,11 +177,17 @@ def written(
 def settings(origin: card.Origin, writing: config.Writing) -> Settings:
   """Those of the run, as the method's record has them."""
   cfg = origin.method['config']
+  encoder, template = (
+    located.resolved(name, origin.workdir)
+    for name in (cfg['retrieval']['encoder'], cfg['prompt']['template'])
+  )
   return Settings(
     input=writing.input,
     task=writing.task,
-    retrieval=used.retrieval(config.Retrieval(**cfg['retrieval'])),
-    prompt=config.Prompt(**cfg['prompt']),
+    retrieval=used.retrieval(
+      config.Retrieval(**cfg['retrieval'] | {'encoder': encoder})
+    ),
+    prompt=config.Prompt(**cfg['prompt'] | {'template': template}),
     sample=config.Sample(**cfg['answer']),
     tokenizer=config.Model(checkpoint='', tokenizer=origin.tokenizer),
     reasoning=bool(origin.method['output']),

@@ -5,10 +5,11 @@ import json
 import os
 
 import pytest
+from etils import epath
 
-from restpg_jax import main
+from restpg_jax import assets, config, main
 from restpg_jax.io import growing, records
-from restpg_jax.stages import generate, language
+from restpg_jax.stages import convert, generate, language
 from restpg_jax.text import templates
 from tests.stages import runs
 
@@ -78,6 +79,22 @@ def test_a_policy_that_does_not_reason_only_answers(workdir, users, tmp_path):
   for line in lines(tmp_path / 'out.jsonl'):
     assert line['reasoning'] == ''
     assert isinstance(line['answer'], str)
+
+
+def test_files_that_lie_in_the_workdir_are_read_from_there(tmp_path):
+  workdir = runs.chosen(tmp_path / 'work')
+  for name in ('tiny.spm.model', 'prompts/tiny/policy.txt'):
+    inside = workdir / name.replace('/', '_')
+    inside.write_bytes((assets.HERE / name).read_bytes())
+  for path in workdir.rglob('*.json'):
+    text = path.read_text().replace('"tiny.spm', '"./tiny.spm')
+    path.write_text(text.replace('"prompts/tiny/', '"./prompts_tiny_'))
+  origin = convert.of_workdir(epath.Path(workdir), 'sft')
+  cfg = generate.settings(origin, config.Writing())
+  assert cfg.tokenizer.tokenizer == str(workdir / 'tiny.spm.model')
+  assert cfg.prompt.template == str(workdir / 'prompts_tiny_policy.txt')
+  of_stage = convert.find(str(workdir / 'sft' / 'choose-a'))
+  assert of_stage.tokenizer == cfg.tokenizer.tokenizer
 
 
 def test_reasoning_and_answer_stand_apart():

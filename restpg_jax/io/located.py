@@ -1,0 +1,45 @@
+"""Names of inputs as a workdir keeps them, wherever it is read or moved to."""
+
+import dataclasses
+import os
+from typing import Any
+
+from etils import epath
+
+from restpg_jax import config, storage
+
+
+def noted(cfg: Any, workdir: epath.PathLike) -> Any:
+  """A section of a config, as dicts, with its FILE fields made `portable`."""
+  if not dataclasses.is_dataclass(cfg):
+    return cfg
+  return {
+    field.name: portable(getattr(cfg, field.name), workdir)
+    if config.is_path(field)
+    else noted(getattr(cfg, field.name), workdir)
+    for field in dataclasses.fields(cfg)
+  }
+
+
+def portable(name: str, workdir: epath.PathLike) -> str:
+  """Of an existing path the whole one or, inside the workdir, that from there.
+
+  tokens.model  ->  /home/me/tokens.model
+  runs/a/tokens.model  ->  ./tokens.model, in the workdir runs/a
+  tiny_pt, which is no path but a bundled asset  ->  tiny_pt
+  """
+  path = epath.Path(name).expanduser()
+  if not name or not path.exists():
+    return name
+  path, home = storage.absolute(path), storage.absolute(workdir)
+  if path.is_relative_to(home):
+    return f'./{path.relative_to(home)}'
+  return os.fspath(path)
+
+
+def resolved(name: str, workdir: epath.PathLike) -> str:
+  """What `portable` gave, as it is to be opened from here."""
+  inside = epath.Path(workdir) / name
+  return (
+    os.fspath(inside) if name.startswith('./') and inside.exists() else name
+  )
