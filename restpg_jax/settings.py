@@ -15,12 +15,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from absl import flags
+from etils import epath
 from ml_collections import config_flags
 
-from restpg_jax import config, errors
+from restpg_jax import config, errors, storage
 
 HELP = re.compile(r'--?(h|help|helpfull|helpshort)$')
 CONFIG = re.compile(r'--?config(=|$)')
+FILE = re.compile(r'(\w+://|)([^:]*)(?::(.*))?', re.DOTALL)  # [gs://]PATH[:ARG]
 OVERRIDE = re.compile(r'--?(?P<no>no)?config\.(?P<key>[^=]+)(=(?P<text>.*))?$')
 
 # Flags that belong to one verb: the fields of these.
@@ -99,15 +101,16 @@ def load(name: str) -> config.Config:
   >>> load('configs/baselines.py:sft').methods
   ('sft',)
   """
-  path, *argument = name.split(':', 1)
-  path = os.path.expanduser(path)
+  scheme, path, argument = FILE.fullmatch(name).groups()
+  path = os.path.expanduser(scheme + path)
+  arguments = () if argument is None else (argument,)
   if not path:
     raise errors.InputError('missing --config=FILE; see --help')
-  if not os.path.isfile(path):
+  if not epath.Path(path).is_file():
     raise errors.InputError(f'{path}: no such config file')
   try:
-    get_config = runpy.run_path(path).get('get_config')
-    cfg = get_config(*argument) if get_config else None
+    get_config = _names_in(path).get('get_config')
+    cfg = get_config(*arguments) if get_config else None
   except Exception as error:  # whatever a user's file raises
     where = _line_in(error, path)
     raise errors.InputError(
@@ -123,6 +126,15 @@ def load(name: str) -> config.Config:
   for message in _mistakes(cfg, ''):
     raise errors.InputError(f'{path}: {message}')
   return cfg
+
+
+def _names_in(path: str) -> dict[str, Any]:
+  """What a config file defines."""
+  if not storage.remote(path):
+    return runpy.run_path(path)
+  names = {'__name__': '<run_path>', '__file__': path}
+  exec(compile(epath.Path(path).read_bytes(), path, 'exec'), names)
+  return names
 
 
 def keys(section: type, prefix: str = '') -> dict[str, type]:

@@ -1,6 +1,7 @@
 """Facts about restpg_jax/settings.py: the command line."""
 
 import pytest
+from etils import epath
 
 from restpg_jax import config, errors, settings
 
@@ -228,6 +229,16 @@ def test_a_config_file_that_does_not_load(file, tmp_path):
   assert refused(bad) == f'{bad}: it has no function get_config'
   bad.write_bytes(b'\xff\xfe')
   assert refused(bad).startswith(f'{bad}')
+
+
+def test_a_config_file_in_a_bucket(bucket):
+  del bucket  # it is there
+  path = epath.Path('gs://b/configs/x.py')
+  path.write_text(FILE)
+  assert parse(path, '--config.seed=7').cfg.seed == 7
+  message = ', line 7: ZeroDivisionError: division by zero'
+  assert refused(f'{path}:raise') == f'{path}{message}'
+  assert refused('gs://b/none.py:x') == 'gs://b/none.py: no such config file'
 
 
 def test_every_setting_can_be_overridden(file):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from etils import epath
 
-from restpg_jax import config, errors
+from restpg_jax import config, errors, storage
 from restpg_jax.data import avocado, builder, files, hub, longlamp, rows
 from restpg_jax.io import artifacts, records
 
@@ -38,6 +38,10 @@ def check(asked: config.Preparing, data: config.Data) -> None:
   if not asked.to or not (asked.source or asked.avocado):
     raise errors.InputError(
       'prepare needs --to=DIR and --from=DIR, --from=hub or --avocado=DIR'
+    )
+  if storage.remote(asked.to):  # ArrayRecord writes files of this machine only
+    raise errors.InputError(
+      f'--to={asked.to}: give a local folder and copy it from there'
     )
   if bool(asked.avocado) != bool(asked.ids):
     raise errors.InputError(

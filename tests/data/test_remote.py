@@ -67,6 +67,20 @@ def test_a_prepared_split_is_read_as_it_is_on_this_machine(tmp_path, bucket):
     given.read('gs://b/data', max_text=101)
 
 
+def test_a_split_is_prepared_from_a_bucket(tmp_path, bucket):
+  given.folder(tmp_path / 'source', train=given.lines(*ROWS))
+  remote.upload(bucket, tmp_path / 'source', 'gs://b/source')
+  made = builder.make(
+    TASK,
+    manual_dir='gs://b/source',
+    to=epath.Path(tmp_path / 'made'),
+    max_text=100,
+    on_error='stop',
+    source='',
+  )
+  assert made['counts']['train']['rows'] == 30
+
+
 def test_of_parquet_only_the_columns_that_are_needed_are_read(tmp_path, bucket):
   rows = [
     given.MAIL | {'unused': f'{n}' * 10, 'input': 'x' * (n + 1)}

@@ -47,6 +47,18 @@ def test_tasks_side_by_side_and_what_is_there_is_kept(tmp_path, capsys):
   assert [e.task for e in examples] == ['topic_writing', 'custom']
 
 
+def test_a_bucket_is_refused_before_anything_is_made(
+  tmp_path, capsys, monkeypatch
+):
+  monkeypatch.chdir(tmp_path)
+  asked = [source(tmp_path), '--to=gs://b/to']
+  assert run(*asked) == main.BAD_INPUT
+  assert said(capsys) == (
+    'error: --to=gs://b/to: give a local folder and copy it from there\n'
+  )
+  assert os.listdir(tmp_path) == ['from']
+
+
 def test_other_files_or_settings_are_not_taken_for_what_is_there(
   tmp_path, capsys
 ):
