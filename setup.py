@@ -79,7 +79,10 @@ if __name__ == '__main__':
     license='Apache-2.0',
     python_requires='>=3.11',
     packages=setuptools.find_packages(include=['restpg_jax*']),
-    package_data={'restpg_jax.assets': carried()},
+    package_data={
+      'restpg_jax': ['py.typed'],
+      'restpg_jax.assets': carried(),
+    },
     install_requires=REQUIRES,
     extras_require=EXTRAS,
     entry_points={'console_scripts': ['restpg = restpg_jax.main:console']},
