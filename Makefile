@@ -1,8 +1,10 @@
 # make demo   the whole method in miniature, into runs/demo
 # make test   linter and test suite
 # Both make .venv if it is missing; PYTHON=python3.12 picks another Python.
+# uv installs it where there is one, pip elsewhere (UV= picks pip).
 
 PYTHON ?= python3
+UV ?= $(shell command -v uv 2>/dev/null)
 VENV := .venv
 RUN := $(VENV)/bin/python
 PINS := $(wildcard constraints/*.txt)
@@ -48,6 +50,13 @@ define install
 	if [ -f "$$pins" ]; then with="-c $$pins"; else with=; \
 	  echo "no $$pins: installing the newest versions, which are untested"; fi; \
 	echo "installing '$(1)' $$with (some minutes, once)"; \
-	$(RUN) -m pip install --quiet --disable-pip-version-check $$with -e '$(1)'
+	$(if $(UV),$(by_uv) || { echo "uv could not: pip tries"; $(by_pip); },$(by_pip))
 @touch $@
 endef
+
+by_pip = $(RUN) -m pip install --quiet --disable-pip-version-check $$with \
+  -e '$(1)'
+# uv reads none of pip's settings: it is told where else packages lie, and what
+# it cannot get (from a mirror that only pip knows, say) pip may.
+by_uv = UV_FIND_LINKS="$${UV_FIND_LINKS-$$(echo $$PIP_FIND_LINKS | tr ' ' ,)}" \
+  $(UV) pip install --quiet --python $(RUN) $$with -e '$(1)'

@@ -41,7 +41,7 @@ def test_the_installed_package_has_every_file(tmp_path):
   )
   found = files_below(tmp_path / 'built' / 'restpg_jax')
   assert found == files_below(tmp_path / 'restpg_jax')
-  assert {'main.py', 'assets/prompts/judge.txt'} <= found
+  assert {'main.py', 'py.typed', 'assets/prompts/judge.txt'} <= found
   assert 'assets/tiny/deep/.zarray' in found
 
 
@@ -119,10 +119,12 @@ def test_no_pin_refuses_this_python():
   assert seen > 0
 
 
-# A Python that makes virtual environments of itself and writes down calls.
+# A Python that makes virtual environments of itself and writes down calls; by
+# another name it is uv, which writes down where it looks for packages, too.
 FAKE = """#!/bin/bash
-echo "$(basename "$0") $*" >> {log}
+echo "$(basename "$0") $*$UV_FIND_LINKS" >> {log}
 case "$1 $2" in
+  'pip install') [[ "$FAILING" == uv ]] && exit 1 ;;
   '-c import sys; sys.exit'*) exit {too_old} ;;
   '-c import sys; print'*) echo 3.11 ;;
   '-m venv') mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;;
@@ -145,13 +147,13 @@ class Fresh:
     fake.write_text(FAKE.format(log=self.log, too_old=too_old))
     fake.chmod(0o755)
 
-  def make(self, target, failing=''):
+  def make(self, target, failing='', uv='', **environment):
     """The exit status, what was printed, and the calls without checks."""
     self.log.write_text('')
     done = subprocess.run(
-      ['make', target, 'PYTHON=./fake'],
+      ['make', target, 'PYTHON=./fake', f'UV={uv}'],
       cwd=self.folder,
-      env={'PATH': '/usr/bin:/bin', 'FAILING': failing},
+      env={'PATH': '/usr/bin:/bin', 'FAILING': failing, **environment},
       capture_output=True,
       text=True,
     )
@@ -166,6 +168,10 @@ class Fresh:
 
 INSTALL = (
   'python -m pip install --quiet --disable-pip-version-check '
+  '-c constraints/python3.11.txt -e '
+)
+BY_UV = (
+  'fake pip install --quiet --python .venv/bin/python '
   '-c constraints/python3.11.txt -e '
 )
 RUN = (
@@ -209,6 +215,44 @@ def test_an_installation_that_failed_is_tried_again(tmp_path):
   assert status != 0
   assert calls[-1] == INSTALL + '.'
   assert fresh.make('demo')[2] == [INSTALL + '.', RUN]
+
+
+def test_uv_installs_the_same_pins_once(tmp_path):
+  fresh = Fresh(tmp_path)
+  calls = fresh.make('demo', uv='./fake')[2]
+  assert calls == ['fake -m venv .venv', BY_UV + '.', RUN]
+  assert fresh.make('demo', uv='./fake')[2] == [RUN]
+  calls = fresh.make('test', uv='./fake')[2]
+  assert calls == [BY_UV + '.[test]', *CHECK]
+
+
+def test_uv_is_taken_from_the_path(tmp_path):
+  fresh = Fresh(tmp_path)
+  (tmp_path / 'bin').mkdir()
+  shutil.copy(tmp_path / 'fake', tmp_path / 'bin' / 'uv')
+  done = subprocess.run(
+    ['make', '-n', 'demo', 'PYTHON=./fake'],
+    cwd=fresh.folder,
+    env={'PATH': f'{tmp_path}/bin:/usr/bin:/bin'},
+    capture_output=True,
+    text=True,
+  )
+  assert f'{tmp_path}/bin/uv pip install --quiet' in done.stdout
+
+
+def test_uv_looks_where_pip_would(tmp_path):
+  links = {'PIP_FIND_LINKS': '/wheels https://more.example/wheels'}
+  calls = Fresh(tmp_path).make('demo', uv='./fake', **links)[2]
+  assert calls[1] == BY_UV + './wheels,https://more.example/wheels'
+
+
+def test_what_uv_cannot_get_pip_gets(tmp_path):
+  fresh = Fresh(tmp_path)
+  status, out, calls = fresh.make('demo', failing='uv', uv='./fake')
+  assert status == 0
+  assert 'uv could not: pip tries' in out
+  assert calls[1:] == [BY_UV + '.', INSTALL + '.', RUN]
+  assert fresh.make('demo', uv='./fake')[2] == [RUN]
 
 
 def test_an_old_python_is_told_so(tmp_path):
