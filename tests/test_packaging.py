@@ -287,3 +287,14 @@ def test_nothing_says_to_install_it_from_an_index():
   ]:
     if path.is_file() and path.suffix != '.pyc':
       assert not re.search(r"pip install '?restpg", path.read_text()), path
+
+
+def test_the_version_is_one():
+  version = re.search(
+    r"version='([\d.]+)'", (ROOT / 'setup.py').read_text()
+  ).group(1)
+  assert f'\nversion: {version}\n' in (ROOT / 'CITATION.cff').read_text()
+  newest = re.search(
+    r'^## \[(.*?)\]', (ROOT / 'CHANGELOG.md').read_text(), re.M
+  )
+  assert newest.group(1) == version
