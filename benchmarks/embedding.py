@@ -22,14 +22,12 @@ alone, where only models and batches differ. --rounds=0 only compares.
 Needs the package sentence-transformers.
 """
 
-import argparse
 import os
-import statistics
 import tempfile
-import time
 
-import as_command  # noqa: F401
+import common.as_command  # noqa: F401
 import numpy as np
+from common import flags, timing
 from etils import epath
 
 from restpg_jax import config
@@ -40,7 +38,7 @@ from restpg_jax.stages import embed, retrieve
 
 
 def main() -> None:
-  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser = flags.parser(__doc__)
   parser.add_argument('data')
   parser.add_argument('encoder')
   parser.add_argument('--setting', default='user')
@@ -49,19 +47,18 @@ def main() -> None:
   parser.add_argument('--rows', type=int, default=0, help='of a task; 0: all')
   args = parser.parse_args()
   data = config.Data(path=args.data, setting=args.setting, limit=args.rows)
-  questions = [
+  queries = [
     retrieve.asked(example)
     for split in args.splits.split(',')
     for example in retrieve.read(data, split)[0]
   ]
-  texts = [t for asked in questions for t in (asked.query, *asked.keys)]
+  texts = [t for query in queries for t in (query.query, *query.keys)]
   distinct = list(dict.fromkeys(texts))
   print(
-    f'{len(questions)} requests, {len(texts):,} texts, {len(distinct):,} '
-    'distinct'
+    f'{len(queries)} requests, {len(texts):,} texts, {len(distinct):,} distinct'
   )
   ours, theirs = Ours(args.encoder), sentence_transformers(args.encoder)
-  agree(questions, distinct, ours.once, theirs)
+  agree(queries, distinct, ours.once, theirs)
   if args.rounds:
     every = {
       'theirs': theirs,
@@ -107,34 +104,25 @@ def sentence_transformers(encoder: str):
 def table(name: str, engines, texts, rounds: int) -> None:
   for run in engines.values():  # programs are compiled
     run(texts)
-  found = {engine: [] for engine in engines}
-  for _ in range(rounds):
-    for engine, run in engines.items():
-      began, used = time.monotonic(), time.process_time()
-      run(texts)
-      found[engine].append(
-        (time.monotonic() - began, time.process_time() - used)
-      )
+  seconds = timing.alternate(engines, rounds, texts)
   print(f'{name:<10}{"texts/s":>9}{"ratio":>8}{"by cores":>10}')
-  for engine, seconds in found.items():
-    clock, cores = (
-      statistics.median(
-        t[n] / s[n] for t, s in zip(found['theirs'], seconds, strict=True)
-      )
-      for n in (0, 1)
+  for engine, took in seconds.items():
+    ratio = timing.ratios(seconds['theirs'], took)
+    speed = len(texts) / timing.medians(took).wall
+    print(
+      f'{engine:<10}{speed:>9.1f}{ratio.wall:>8.2f}{ratio.cpu:>10.2f}',
+      flush=True,
     )
-    speed = len(texts) / statistics.median(s for s, _ in seconds)
-    print(f'{engine:<10}{speed:>9.1f}{clock:>8.2f}{cores:>10.2f}', flush=True)
 
 
-def agree(questions, distinct, ours, theirs) -> None:
+def agree(queries, distinct, ours, theirs) -> None:
   """Vectors of the two, text by text, and their first five documents."""
   a, b = (np.asarray(run(distinct), np.float32) for run in (ours, theirs))
   cosine = np.sum(a * b, axis=1)
   cosine /= np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-  place = {text: n for n, text in enumerate(distinct)}
+  row = {text: n for n, text in enumerate(distinct)}
   first, second = (
-    dense.ranked(questions, lambda texts, x=x: x[[place[t] for t in texts]])
+    dense.ranked(queries, lambda texts, x=x: x[[row[t] for t in texts]])
     for x in (a, b)
   )
   differ = [
@@ -144,21 +132,21 @@ def agree(questions, distinct, ours, theirs) -> None:
   ]
   print(
     f'cosine at least {cosine.min():.8f}; the same five documents, in the same '
-    f'order, for {len(questions) - len(differ)} of {len(questions)} requests',
+    f'order, for {len(queries) - len(differ)} of {len(queries)} requests',
     flush=True,
   )
   for n in differ:
-    asked = questions[n]
+    query = queries[n]
     one, other = next(
       pair for pair in zip(first[n], second[n], strict=True) if len({*pair}) > 1
     )
     gaps = [
-      x[place[asked.query]]
-      @ (x[place[asked.keys[one]]] - x[place[asked.keys[other]]])
+      x[row[query.query]]
+      @ (x[row[query.keys[one]]] - x[row[query.keys[other]]])
       for x in (a, b)
     ]
     print(
-      f'  {asked.id}: documents {one} and {other} changed places, their scores '
+      f'  {query.id}: documents {one} and {other} changed places, their scores '
       f'are {gaps[0]:.1e} and {gaps[1]:.1e} apart'
     )
 

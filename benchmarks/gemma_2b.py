@@ -15,23 +15,20 @@ the two passes, and whether the folder that came back is the first one, bit for
 bit. Needs 16 GB of disk in DIR, 24 GB of memory and the extra [test].
 """
 
-import argparse
 import functools
 import json
 import pathlib
-import resource
-import subprocess
 import sys
-import time
 
 import numpy as np
+from common import flags, memory, processes, timing
 
 TOKENS = [2, *range(1000, 1063)]  # <bos> and 63 others
 PHASES = ('write', 'ours', 'transformers', 'to gemma', 'back', 'compare')
 
 
 def main() -> None:
-  parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+  parser = flags.parser(__doc__)
   parser.add_argument('--scratch', type=pathlib.Path, required=True)
   parser.add_argument('--layers', type=int, default=18)
   parser.add_argument('--phase', choices=PHASES, help='of a child process')
@@ -40,21 +37,21 @@ def main() -> None:
     print(json.dumps(measured(RUN[args.phase], args.scratch, args.layers)))
     return
   args.scratch.mkdir(parents=True, exist_ok=True)
-  print(f'{"phase":<14}{"seconds":>9}{"peak GB":>9}')
+  print(f'{"phase":<14}{"seconds":>9}{"peak GiB":>10}')
   for phase in PHASES:
-    child = [sys.executable, __file__, f'--phase={phase}']
-    child += [f'--scratch={args.scratch}', f'--layers={args.layers}']
-    out = subprocess.run(child, check=True, stdout=subprocess.PIPE, text=True)
-    found = json.loads(out.stdout.splitlines()[-1])
-    seconds, peak, said = found['seconds'], found['peak'], found['said']
-    print(f'{phase:<14}{seconds:>9.1f}{peak:>9.2f}   {said}', flush=True)
+    seconds, peak, remark = processes.run(
+      __file__,
+      f'--phase={phase}',
+      f'--scratch={args.scratch}',
+      f'--layers={args.layers}',
+    )
+    print(f'{phase:<14}{seconds:>9.1f}{peak:>10.2f}   {remark}', flush=True)
 
 
-def measured(run, scratch: pathlib.Path, layers: int) -> dict:
-  began = time.monotonic()
-  said = run(scratch, layers)
-  used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-  return {'seconds': time.monotonic() - began, 'peak': used, 'said': said}
+def measured(run, scratch: pathlib.Path, layers: int):
+  """Seconds, peak memory in GiB, and what the phase remarks."""
+  remark, seconds = timing.timed(run, scratch, layers)
+  return seconds.wall, memory.peak() / memory.GIB, remark
 
 
 def write(scratch: pathlib.Path, layers: int) -> str:
@@ -83,7 +80,7 @@ def write(scratch: pathlib.Path, layers: int) -> str:
   total = tensors.write(folder, map(draw, formats.hf(size, rows)))
   config = hf_config.write(size, rows=rows, dtype='bfloat16')
   records.write_json(folder / 'config.json', config)
-  return f'{total / 2**30:.2f} GB of bfloat16'
+  return f'{total / memory.GIB:.2f} GiB of bfloat16'
 
 
 def ours(scratch: pathlib.Path, layers: int) -> str:
@@ -95,13 +92,13 @@ def ours(scratch: pathlib.Path, layers: int) -> str:
   from restpg_jax.io import weights
   from restpg_jax.models import decoder
 
-  began = time.monotonic()
-  params, size = weights.load(scratch / 'hf', ml_dtypes.bfloat16)
-  loaded = time.monotonic() - began
+  (params, size), seconds = timing.timed(
+    weights.load, scratch / 'hf', ml_dtypes.bfloat16
+  )
   model = decoder.Decoder(size, dtype=jnp.float32)
   logits = jax.jit(model.apply)({'params': params}, jnp.array([TOKENS]))
   np.save(scratch / 'ours.npy', np.asarray(logits[0]))
-  return f'{loaded:.1f} s of it loading'
+  return f'{seconds.wall:.1f} s of it loading'
 
 
 def transformers(scratch: pathlib.Path, layers: int) -> str:
@@ -109,17 +106,17 @@ def transformers(scratch: pathlib.Path, layers: int) -> str:
   import torch
   from transformers import AutoModelForCausalLM
 
-  began = time.monotonic()
-  model = AutoModelForCausalLM.from_pretrained(
-    scratch / 'hf', dtype=torch.float32, attn_implementation='eager'
+  model, seconds = timing.timed(
+    lambda: AutoModelForCausalLM.from_pretrained(
+      scratch / 'hf', dtype=torch.float32, attn_implementation='eager'
+    )
   )
-  loaded = time.monotonic() - began
   with torch.no_grad():
     theirs = model(torch.tensor([TOKENS])).logits[0].numpy()
-  found = np.load(scratch / 'ours.npy')[:, : theirs.shape[1]]
+  mine = np.load(scratch / 'ours.npy')[:, : theirs.shape[1]]
   return (
-    f'{loaded:.1f} s of it loading; largest difference '
-    f'{np.abs(found - theirs).max():.1e}, logits of scale {theirs.std():.2f}'
+    f'{seconds.wall:.1f} s of it loading; largest difference '
+    f'{np.abs(mine - theirs).max():.1e}, logits of scale {theirs.std():.2f}'
   )
 
 

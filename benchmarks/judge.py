@@ -17,15 +17,11 @@ random weights in a shape of 100 million parameters. `alone`: one candidate an
 input, as in an evaluation, where nothing is shared.
 """
 
-import argparse
-import statistics
-import time
-
-import as_command  # noqa: F401
+import common.as_command  # noqa: F401
 import jax
 import jax.numpy as jnp
 import numpy as np
-import shapes
+from common import flags, models, timing
 
 from restpg_jax import assets, config
 from restpg_jax.models import decoder
@@ -39,7 +35,7 @@ INPUTS = {'tiny_it': 4, '100M': 1}  # a round
 
 
 def main() -> None:
-  parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+  parser = flags.parser(__doc__)
   parser.add_argument('--rounds', type=int, default=5)
   parser.add_argument('--model', choices=INPUTS, action='append')
   parser.add_argument('--inputs', type=int, default=0)
@@ -57,17 +53,17 @@ def main() -> None:
 
 
 def tiny_it(layout) -> language.Language:
-  return language.load(assets.path('tiny_it'), 'tiny.spm.model', layout)
+  return language.load(assets.path('tiny_it'), models.TOKENIZER, layout)
 
 
 def large(layout) -> language.Language:
   """Random weights; its tokens are those of the bundled tokenizer."""
-  init = jax.jit(decoder.Decoder(shapes.SIZE_100M).init)
-  start = init(jax.random.key(0), jnp.zeros((1, 4), int))['params']
-  params = layout.on_each(decoder.unstacked(jax.device_get(start)))
-  model = decoder.Decoder(shapes.SIZE_100M, stacked=False)
-  words = language.load_tokenizer('tiny.spm.model', shapes.SIZE_100M)
-  return language.Language(model, params, words, layout)
+  size = models.SIZE_100M
+  start = jax.device_get(models.initial_parameters(size))
+  params = layout.on_each(decoder.unstacked(start))
+  model = decoder.Decoder(size, stacked=False)
+  tokenizer = language.load_tokenizer(models.TOKENIZER, size)
+  return language.Language(model, params, tokenizer, layout)
 
 
 MODELS = {'tiny_it': tiny_it, '100M': large}
@@ -75,7 +71,8 @@ MODELS = {'tiny_it': tiny_it, '100M': large}
 
 def prompts(rng, model, count: int) -> list[candidates.Candidate]:
   def draw(length):
-    return tuple(rng.integers(4, model.tokenizer.vocab_size, length).tolist())
+    vocabulary = model.tokenizer.vocab_size
+    return tuple(rng.integers(models.FIRST_WORD, vocabulary, length).tolist())
 
   prefix = draw(SHARED)
   return [candidates.Candidate(prefix, draw(OWN)) for _ in range(count)]
@@ -83,33 +80,26 @@ def prompts(rng, model, count: int) -> list[candidates.Candidate]:
 
 def compare(name: str, model, texts, rounds: int, batch: int) -> None:
   ways = {'naive': Naive(model, batch), 'ours': Ours(model)}
-  found = {way: run(texts) for way, run in ways.items()}  # compiles
-  apart = np.abs(found['naive'] - found['ours']).max()
+  logp = {way: run(texts) for way, run in ways.items()}  # compiles
+  apart = np.abs(logp['naive'] - logp['ours']).max()
   print(f'{name}, {len(texts)} candidates; largest difference {apart:.1e}')
   print(f'{"naive, s":>10}{"ours, s":>10}{"ratio":>8}{"of CPU s":>10}')
-  seconds = []
-  for _ in range(rounds):
-    seconds.append([timed(run, texts) for run in ways.values()])
-    show(seconds[-1:])
+  seconds = timing.alternate(
+    ways,
+    rounds,
+    texts,
+    after=lambda took: show({way: [each] for way, each in took.items()}),
+  )
   print('medians')
   show(seconds)
 
 
-def show(rounds) -> None:
-  """Medians over rounds of ((wall, CPU) of naive, (wall, CPU) of ours)."""
-  middle = statistics.median
-  naive, ours = (
-    middle(way[0] for way in ways) for ways in zip(*rounds, strict=True)
+def show(seconds: dict[str, list[timing.Seconds]]) -> None:
+  naive, ours = (timing.medians(each).wall for each in seconds.values())
+  ratio = timing.ratios(seconds['naive'], seconds['ours'])
+  print(
+    f'{naive:10.2f}{ours:10.2f}{ratio.wall:8.2f}{ratio.cpu:10.2f}', flush=True
   )
-  wall, cpu = (middle(a[n] / b[n] for a, b in rounds) for n in (0, 1))
-  print(f'{naive:10.2f}{ours:10.2f}{wall:8.2f}{cpu:10.2f}', flush=True)
-
-
-def timed(run, texts) -> tuple[float, float]:
-  """Seconds by the clock and of all cores; others may use the machine too."""
-  began = time.monotonic(), time.process_time()
-  run(texts)
-  return time.monotonic() - began[0], time.process_time() - began[1]
 
 
 class Ours:
@@ -118,8 +108,8 @@ class Ours:
 
   def __call__(self, texts) -> np.ndarray:
     logp = np.zeros((len(texts), len(judge.LABELS)))
-    for found in judging.label_logp(self.model, texts, LABELS):
-      for n, row in found:
+    for scores in judging.label_logp(self.model, texts, LABELS):
+      for n, row in scores:
         logp[n] = row
     return logp
 
@@ -179,10 +169,10 @@ def naive_program(model, labels, not_after):
     )
     hidden = jnp.concatenate([last_PD[:, None], hidden_PMD], axis=1)
     logp = jax.nn.log_softmax(call(hidden, method='logits'))
-    said_PM = logp[:, before_M, token_M]
+    label_PM = logp[:, before_M, token_M]
     goes_on_PM = jnp.sum(jnp.exp(logp[:, 1:, not_after]), axis=-1)
     end_PG = jnp.log1p(-goes_on_PM[:, last_G])
-    return said_PM @ (label_M[:, None] == np.arange(len(labels))) + end_PG
+    return label_PM @ (label_M[:, None] == np.arange(len(labels))) + end_PG
 
   return score
 

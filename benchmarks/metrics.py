@@ -9,12 +9,9 @@ minds. Medians of the CPU's seconds over rounds in which all take turns. METEOR
 needs NLTK's data (README.md).
 """
 
-import argparse
-import statistics
-import time
-
-import as_command  # noqa: F401
+import common.as_command  # noqa: F401
 import numpy as np
+from common import flags, timing
 
 from restpg_jax.rewards import bleu, meteor, rouge
 
@@ -24,7 +21,7 @@ VOCABULARY = 800
 
 
 def main() -> None:
-  parser = argparse.ArgumentParser()
+  parser = flags.parser(__doc__)
   parser.add_argument('--rounds', type=int, default=5)
   parser.add_argument('--answers', type=int, default=100)
   parser.add_argument('--meteor', action='store_true')
@@ -34,19 +31,17 @@ def main() -> None:
   for words in WORDS:
     for end in (' ', '\n'):
       pairs = texts(words, args.answers, end)
-      seconds = {name: [] for name in metrics}
-      for _ in range(args.rounds):
-        for name, score in metrics.items():
-          began = time.process_time()
-          for pair in pairs:
-            score(*pair)
-          seconds[name].append(time.process_time() - began)
+      ways = {
+        name: lambda score=score, pairs=pairs: [score(*p) for p in pairs]
+        for name, score in metrics.items()
+      }
+      seconds = timing.alternate(ways, args.rounds)
       row = f'{words} in lines' if end == '\n' else f'{words}'
       print(
         f'{row:<14}'
         + ''.join(
-          f'{1000 * statistics.median(s) / args.answers:>11.3f}'
-          for s in seconds.values()
+          f'{1000 * timing.medians(each).cpu / args.answers:>11.3f}'
+          for each in seconds.values()
         ),
         flush=True,
       )
@@ -58,12 +53,12 @@ def scores(with_meteor: bool) -> dict:
   def ours(name: str):
     return lambda written, gold: rouge.score(name, written, gold)
 
-  found = {name: ours(name) for name in rouge.NAMES}
-  found['bleu'] = bleu.sentence
+  metrics = {name: ours(name) for name in rouge.NAMES}
+  metrics['bleu'] = bleu.sentence
   if with_meteor:
     meteor.check()
-    found['meteor'] = meteor.score
-  return found
+    metrics['meteor'] = meteor.score
+  return metrics
 
 
 def texts(words: int, count: int, end: str) -> list[tuple[str, str]]:

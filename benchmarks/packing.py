@@ -17,17 +17,13 @@ Prints real tokens a second of each and medians of the ratio, and how far the
 losses of the two are apart.
 """
 
-import argparse
 import dataclasses
 import statistics
-import time
 
-import as_command  # noqa: F401
-import jax
-import jax.numpy as jnp
-import lengths
+import common.as_command  # noqa: F401
 import numpy as np
 import optax
+from common import flags, lengths, models, timing
 
 from restpg_jax import config
 from restpg_jax.models import decoder, splash
@@ -55,7 +51,7 @@ SMALL = decoder.Size(
 
 
 def main() -> None:
-  parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+  parser = flags.parser(__doc__)
   parser.add_argument('--rounds', type=int, default=5)
   parser.add_argument('--steps', type=int, default=3, help='of a round')
   parser.add_argument('--shrink', type=int, default=16, help='of lengths')
@@ -88,14 +84,14 @@ def show_full(sizes) -> None:
     shapes = packing.shapes(
       sizes, epoch[: feed.SAMPLE], work, least=splash.multiple(sharing)
     )
-    made = [
+    packed = [
       packing.pack([sizes[n] for n in step], shapes, work) for step in epoch
     ]
-    full = real / sum(map(packing.slots, made))
-    number = statistics.fmean(map(len, made))
-    said = ', '.join(f'{s.rows} x {s.length:,}' for s in shapes)
-    named = f'{devices} x {sharing}' if sharing > 1 else str(devices)
-    print(f'{named:>10}{full:>8.1%}{number:>15.1f}  {said}', flush=True)
+    full = real / sum(map(packing.slots, packed))
+    number = statistics.fmean(map(len, packed))
+    rows = ', '.join(f'{s.rows} x {s.length:,}' for s in shapes)
+    label = f'{devices} x {sharing}' if sharing > 1 else str(devices)
+    print(f'{label:>10}{full:>8.1%}{number:>15.1f}  {rows}', flush=True)
   full = real / (len(sizes) * lengths.LONGEST)
   print(f'{"padded":>10}{full:>8.1%}')
 
@@ -122,9 +118,9 @@ def compare(sizes, args) -> None:
   rates, apart = [], 0.0
   for start in range(0, args.rounds * args.steps, args.steps):
     numbers = range(start, start + args.steps)
-    found = [run(numbers) for run in runs.values()]
-    rates.append([rate for rate, _ in found])
-    apart = max(apart, *np.abs(np.subtract(*(loss for _, loss in found))))
+    results = [run(numbers) for run in runs.values()]
+    rates.append([rate for rate, _ in results])
+    apart = max(apart, *np.abs(np.subtract(*(loss for _, loss in results))))
     show(rates[-1:], runs['packed'].full(numbers))
   print('medians')
   show(rates, runs['packed'].full(range(args.rounds * args.steps)))
@@ -153,8 +149,7 @@ class Run:
     )
     settings = config.Train(compute_dtype='float32')
     model = train.model_of(SMALL, 'blocks', settings, self.layout)
-    init = jax.jit(decoder.Decoder(SMALL).init)
-    start = init(jax.random.key(0), jnp.zeros((1, 4), int))['params']
+    start = models.initial_parameters(SMALL)
     self.state = self.layout.place(steps.start(start, tx))
     self.programs = train.programs(model, tx, self.state, self.layout)
 
@@ -173,19 +168,23 @@ class Run:
 
   def __call__(self, numbers) -> tuple[float, list[float]]:
     """Real tokens a second, and the loss of each step."""
+    (tokens, losses), seconds = timing.timed(self.train, numbers)
+    return tokens / seconds.wall, losses
+
+  def train(self, numbers) -> tuple[int, list[float]]:
     _, update = self.programs
-    tokens, losses, began = 0, [], time.monotonic()
+    tokens, losses = 0, []
     for n in numbers:
       step = self.step(n)
       self.state, metrics = update(self.state, self.sums(step))
       losses.append(float(metrics['loss']))
       tokens += step.tokens
-    return tokens / (time.monotonic() - began), losses
+    return tokens, losses
 
   def full(self, numbers) -> float:
     """Share of slots that held tokens in these steps."""
-    made = [self.step(n) for n in numbers]
-    return sum(s.tokens for s in made) / sum(s.slots for s in made)
+    taken = [self.step(n) for n in numbers]
+    return sum(s.tokens for s in taken) / sum(s.slots for s in taken)
 
 
 def by_themselves(count: int, shape: packing.Shape) -> list[packing.Group]:

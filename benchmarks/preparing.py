@@ -9,29 +9,27 @@ bound that must hold is 2 GB. Needs twice --gigabytes in the folder for
 temporary files.
 """
 
-import argparse
 import contextlib
 import functools
 import io
+import itertools
 import json
-import multiprocessing
 import pathlib
 import random
-import resource
 import shutil
 import statistics
 import tempfile
-import time
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from common import flags, memory, processes, timing
 from etils import epath
 
 from restpg_jax import config
 from restpg_jax.data import longlamp
 from restpg_jax.stages import prepare
 
-GB, MB = 1e9, 10**6
+GB, MB = memory.GB, 10**6
 FORMS = ('json', 'jsonl', 'parquet', 'pair')
 NAME = 'topic_writing_user'
 ITEMS = 50  # of a profile; LongLaMP's mean
@@ -40,26 +38,26 @@ GROUP = 1000  # rows of a row group; what the hub's client writes
 
 
 def main() -> None:
-  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser = flags.parser(__doc__)
   parser.add_argument('--gigabytes', type=float, default=2.0)
   parser.add_argument('--field', type=int, default=300, help='megabytes')
   parser.add_argument('--rounds', type=int, default=3)
   parser.add_argument('--form', choices=FORMS)
-  flags = parser.parse_args()
-  forms = [flags.form] if flags.form else FORMS
+  args = parser.parse_args()
+  forms = [args.form] if args.form else FORMS
   print('form     what              peak GB   seconds  MB/s   GB on disk')
   for form in forms:
     with tempfile.TemporaryDirectory() as folder:
       folder = pathlib.Path(folder)
-      fresh(write, folder, form, flags.gigabytes * GB, flags.field * MB)
+      processes.call(write, folder, form, args.gigabytes * GB, args.field * MB)
       size = sum(p.stat().st_size for p in folder.rglob('*') if p.is_file())
-      found = {what.__name__: [] for what in (prepared, read, read_prepared)}
-      for _ in range(flags.rounds):
+      runs = {what.__name__: [] for what in (prepared, read, read_prepared)}
+      for _ in range(args.rounds):
         for what in (prepared, read, read_prepared):
-          found[what.__name__].append(fresh(what, folder))
-      for name, some in found.items():
-        peak = max(peak for peak, _ in some)
-        seconds = statistics.median(seconds for _, seconds in some)
+          runs[what.__name__].append(processes.call(measured, what, folder))
+      for name, each in runs.items():
+        peak = max(peak for peak, _ in each)
+        seconds = statistics.median(seconds for _, seconds in each)
         print(
           f'{form:<8} {name:<16} {peak:8.2f}  {seconds:8.1f}  '
           f'{size / MB / seconds:5.0f}  {size / GB:8.2f}',
@@ -67,24 +65,17 @@ def main() -> None:
         )
 
 
-def fresh(function, *args) -> tuple[float, float]:
-  """(GB at most, seconds) of a function in a process of its own."""
-  with multiprocessing.get_context('spawn').Pool(1) as pool:
-    return pool.apply(measured, (function, *args))
-
-
-def measured(function, *args) -> tuple[float, float]:
-  start = time.monotonic()
-  function(*args)
-  seconds = time.monotonic() - start
-  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, seconds
+def measured(function, folder: pathlib.Path) -> tuple[float, float]:
+  """(GB at most, seconds), in a process of its own."""
+  _, seconds = timing.timed(function, folder)
+  return memory.peak() / GB, seconds.wall
 
 
 def prepared(folder: pathlib.Path) -> None:
   shutil.rmtree(folder / 'to', ignore_errors=True)
-  asked = config.Preparing(source=str(folder), to=str(folder / 'to'), jobs='1')
+  args = config.Preparing(source=str(folder), to=str(folder / 'to'), jobs='1')
   with contextlib.redirect_stdout(io.StringIO()):
-    prepare.prepare(asked, config.Data())
+    prepare.prepare(args, config.Data())
 
 
 def read(folder: pathlib.Path) -> None:
@@ -163,21 +154,16 @@ def write_json(path: epath.Path, rows, marks: tuple[str, str, str]) -> None:
   opening, between, end = marks
   with path.open('w') as f:
     f.write(opening)
-    for n, found in enumerate(rows):
-      f.write((between if n else '') + json.dumps(found, ensure_ascii=False))
+    for n, fields in enumerate(rows):
+      f.write((between if n else '') + json.dumps(fields, ensure_ascii=False))
     f.write(end)
 
 
 def write_parquet(path: epath.Path, rows) -> None:
   schema = pa.Table.from_pylist([row(0, LENGTH)]).schema
   with pq.ParquetWriter(path, schema, use_dictionary=False) as writer:
-    some = []
-    for found in rows:
-      some.append(found)
-      if len(some) == GROUP:
-        writer.write_table(pa.Table.from_pylist(some, schema))
-        some = []
-    writer.write_table(pa.Table.from_pylist(some, schema))
+    while group := list(itertools.islice(rows, GROUP)):
+      writer.write_table(pa.Table.from_pylist(group, schema))
 
 
 if __name__ == '__main__':

@@ -10,15 +10,11 @@ ranked by a process of its own; printed are its seconds, milliseconds of a user
 and the most memory it had.
 """
 
-import argparse
 import json
-import resource
-import subprocess
-import sys
-import time
 
-import as_command  # noqa: F401
+import common.as_command  # noqa: F401
 import numpy as np
+from common import flags, memory, processes, timing
 
 from restpg_jax import config, types
 from restpg_jax.stages import retrieve
@@ -29,7 +25,7 @@ INPUT = 119  # words of a request
 
 
 def main() -> None:
-  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser = flags.parser(__doc__)
   parser.add_argument('--users', default='1000,5000,10000,20000')
   parser.add_argument('--documents', type=int, default=50, help='of a user')
   parser.add_argument('--child', action='store_true')
@@ -37,35 +33,32 @@ def main() -> None:
   if args.child:
     print(json.dumps(ranked(int(args.users), args.documents)))
     return
-  heads = 'users', 'documents', 'seconds', 'ms a user', 'cores ms', 'peak GB'
+  heads = 'users', 'documents', 'seconds', 'ms a user', 'cores ms', 'peak GiB'
   print(''.join(f'{head:>11}' for head in heads))
   for users in map(int, args.users.split(',')):
-    child = [sys.executable, __file__, '--child', f'--users={users}']
-    child += [f'--documents={args.documents}']
-    out = subprocess.run(child, check=True, stdout=subprocess.PIPE, text=True)
-    found = json.loads(out.stdout)
+    wall, cores, peak = processes.run(
+      __file__, '--child', f'--users={users}', f'--documents={args.documents}'
+    )
     print(
-      f'{users:>11,}{users * args.documents:>11,}{found["seconds"]:>11.1f}'
-      f'{1e3 * found["seconds"] / users:>11.2f}'
-      f'{1e3 * found["cores"] / users:>11.2f}{found["peak"]:>11.2f}',
+      f'{users:>11,}{users * args.documents:>11,}{wall:>11.1f}'
+      f'{1e3 * wall / users:>11.2f}{1e3 * cores / users:>11.2f}{peak:>11.2f}',
       flush=True,
     )
 
 
-def ranked(users: int, documents: int) -> dict:
-  """Seconds by the clock and of all cores, and the peak memory in GB."""
+def ranked(users: int, documents: int) -> tuple[float, float, float]:
+  """Seconds by the clock and of all cores, and the peak memory in GiB."""
   retriever = retrieve.by_bm25(config.Retrieval(), 0, None, None)
-  seconds = cores = 0.0
+  wall = cores = 0.0
   for begin in range(0, users, retrieve.PIECE):
     piece = range(begin, min(users, begin + retrieve.PIECE))
-    some = [example(user, documents) for user in piece]
-    began, used = time.monotonic(), time.process_time()
-    for one in retrieve.with_contexts(some, retriever, k=5):
-      assert len(one.context) == min(5, documents)
-    seconds += time.monotonic() - began
-    cores += time.process_time() - used
-  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-  return {'seconds': seconds, 'cores': cores, 'peak': peak}
+    examples = [example(user, documents) for user in piece]
+    with_contexts, seconds = timing.timed(
+      lambda some: list(retrieve.with_contexts(some, retriever, k=5)), examples
+    )
+    assert all(len(e.context) == min(5, documents) for e in with_contexts)
+    wall, cores = wall + seconds.wall, cores + seconds.cpu
+  return wall, cores, memory.peak() / memory.GIB
 
 
 def example(user: int, documents: int) -> types.Example:
@@ -81,8 +74,8 @@ def example(user: int, documents: int) -> types.Example:
     text = ' '.join(words[at : at + length])
     texts.append(types.Document(text, text))
     at += length
-  asked = ' '.join(words[:INPUT])
-  return types.Example(str(user), 'product_review', asked, '', tuple(texts))
+  request = ' '.join(words[:INPUT])
+  return types.Example(str(user), 'product_review', request, '', tuple(texts))
 
 
 if __name__ == '__main__':

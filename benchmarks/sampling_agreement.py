@@ -10,17 +10,16 @@ rounds its last bit otherwise. Printed are the largest differences, of whole
 samples and a token of theirs.
 """
 
-import argparse
 import json
-import subprocess
-import sys
+
+from common import flags, processes
 
 SHAPES = (4, 8, 1), (1, 32, 1), (8, 16, 1), (2, 8, 2), (4, 4, 2)
 M = 32
 
 
 def main() -> None:
-  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser = flags.parser(__doc__)
   parser.add_argument('--inputs', type=int, default=313)
   parser.add_argument('--shape', help='of this process: 4,8,1')
   args = parser.parse_args()
@@ -28,13 +27,13 @@ def main() -> None:
     groups, slots, devices = map(int, args.shape.split(','))
     print(json.dumps(draw(args.inputs, groups, slots, devices)))
     return
-  found = [of_process(args.inputs, shape) for shape in SHAPES]
-  first = found[0]
+  drawn = [of_process(args.inputs, shape) for shape in SHAPES]
+  first = drawn[0]
   print(f'{len(first):,} samples; beside those of {SHAPES[0]}:')
   print(
     f'{"groups, slots, devices":<24}{"differ":>8}{"logp":>10}{"a token":>10}'
   )
-  for shape, other in zip(SHAPES[1:], found[1:], strict=True):
+  for shape, other in zip(SHAPES[1:], drawn[1:], strict=True):
     same = [key for key in first if first[key][0] == other[key][0]]
     apart = [(abs(first[k][1] - other[k][1]), first[k][2]) for k in same]
     whole = max(difference for difference, _ in apart)
@@ -45,16 +44,8 @@ def main() -> None:
 
 def of_process(inputs: int, shape: tuple[int, int, int]) -> dict:
   """The samples that a process of its own draws."""
-  done = subprocess.run(
-    [
-      *(sys.executable, __file__, f'--inputs={inputs}'),
-      f'--shape={",".join(map(str, shape))}',
-    ],
-    stdout=subprocess.PIPE,
-    text=True,
-    check=True,
-  )
-  return json.loads(done.stdout.splitlines()[-1])
+  flag = ','.join(map(str, shape))
+  return processes.run(__file__, f'--inputs={inputs}', f'--shape={flag}')
 
 
 def draw(inputs: int, groups: int, slots: int, devices: int) -> dict:
@@ -81,8 +72,8 @@ def draw(inputs: int, groups: int, slots: int, devices: int) -> dict:
     purpose='draw',
     iteration=0,
   )
-  asked = draws.policy_prompts(examples, writer.tokenizer, settings)
-  extent = prompts.Extent.of(asked)
+  policy_prompts = draws.policy_prompts(examples, writer.tokenizer, settings)
+  extent = prompts.Extent.of(policy_prompts)
   return {
     f'{s.example_id} {s.j}': (s.text, s.logp, s.tokens)
     for harvest in draws.missing(writer, examples, settings, extent=extent)

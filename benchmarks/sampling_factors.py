@@ -15,15 +15,12 @@ tokens, and forced on all. Samples a second, medians over rounds in which the
 three take turns; a factor is what `both` is faster by.
 """
 
-import argparse
 import dataclasses
-import json
 import pathlib
-import statistics
-import time
 
-import as_command  # noqa: F401
+import common.as_command  # noqa: F401
 import numpy as np
+from common import flags, models, timing
 
 from restpg_jax import assets, config
 from restpg_jax.parallel import layout as layouts
@@ -31,7 +28,6 @@ from restpg_jax.sampling import budget, engine, keys
 from restpg_jax.stages import language
 
 MAX_OUTPUT = 256
-FIRST_WORD = 4
 NAME = {'seed': 0, 'purpose': 'draw', 'iteration': 0}
 
 
@@ -50,7 +46,7 @@ class Case:
 
 
 def main() -> None:
-  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser = flags.parser(__doc__)
   parser.add_argument('--m', default='1,8,32,128')
   parser.add_argument('--prompts', default='128,512,2048')
   parser.add_argument('--slots', type=int, default=32)
@@ -58,7 +54,7 @@ def main() -> None:
   parser.add_argument('--rounds', type=int, default=5)
   parser.add_argument('--json', type=pathlib.Path)
   args = parser.parse_args()
-  found = []
+  results = []
   print(
     f'{args.slots} slots; samples/s\n'
     f'{"m":>5}{"prompt":>8}{"both":>10}{"not shared":>12}{"factor":>8}'
@@ -68,30 +64,25 @@ def main() -> None:
     for m in map(int, args.m.split(',')):
       case = Case(m, prompt, args.slots, max(args.waves, m // args.slots))
       speed = measure(case, args.rounds)
-      found.append(dataclasses.asdict(case) | speed)
+      results.append(dataclasses.asdict(case) | speed)
       both, apart, waits = speed.values()
       print(
         f'{m:>5}{prompt:>8}{both:>10.1f}{apart:>12.1f}{both / apart:>7.2f}x'
         f'{waits:>14.1f}{both / waits:>7.2f}x',
         flush=True,
       )
-  if args.json:
-    args.json.write_text(json.dumps(found, indent=1) + '\n')
+  flags.write_json(args.json, results)
 
 
 def measure(case: Case, rounds: int) -> dict[str, float]:
-  ways = {way: way(case) for way in (both, not_shared, not_refilled)}
-  seconds = {way: [] for way in ways}
-  for n in range(rounds + 1):
-    for way, draw in ways.items():
-      began = time.monotonic()
-      made = draw()
-      if n:  # the first round compiles
-        seconds[way].append(time.monotonic() - began)
-      assert made == case.inputs * case.m
+  """Samples a second of each way."""
+  ways = {way.__name__: way(case) for way in (both, not_shared, not_refilled)}
+  samples = case.inputs * case.m
+  for draw in ways.values():  # compiles
+    assert draw() == samples
   return {
-    way.__name__: case.inputs * case.m / statistics.median(seconds[way])
-    for way in ways
+    way: samples / timing.medians(seconds).wall
+    for way, seconds in timing.alternate(ways, rounds).items()
   }
 
 
@@ -128,7 +119,7 @@ def requests(case: Case) -> list[engine.Request]:
   limits = np.clip(limits, 1, MAX_OUTPUT).astype(int)
   return [
     engine.Request(
-      rng.integers(FIRST_WORD, 1024, case.prompt).tolist(),
+      rng.integers(models.FIRST_WORD, 1024, case.prompt).tolist(),
       [keys.row_key(**NAME, example_id=str(n), j=j) for j in range(case.m)],
       limits[n].tolist(),
     )
@@ -142,7 +133,7 @@ def engine_of(
   """draw() -> number of samples; one call of the engine after the other."""
   compute = config.Compute(prompts=case.slots // slots, samples=slots)
   layout = layouts.Layout.of(compute)
-  model = language.load(assets.path('tiny_pt'), 'tiny.spm.model', layout)
+  model = language.load(assets.path('tiny_pt'), models.TOKENIZER, layout)
   shape = language.shape_of(
     model, m=m, prompt=case.prompt, output=MAX_OUTPUT, inputs=case.inputs
   )

@@ -8,7 +8,6 @@ least: all weights and all keys and values once. The roofline is slots over the
 time that takes at the chip's published bandwidth.
 """
 
-import argparse
 import functools
 import math
 import os
@@ -22,13 +21,14 @@ os.environ |= {
 
 import jax
 import jax.numpy as jnp
+from common import flags
+from common.memory import GIB
 from jax.experimental import topologies
 from jax.sharding import SingleDeviceSharding
 
 from restpg_jax.models import catalog, decoder
 from restpg_jax.sampling import slots
 
-GIB = 2**30
 # Topology, more of its description, usable memory in GiB (what the compiler
 # says when it has too little), bandwidth in GB/s (Google's system pages).
 CHIPS = {
@@ -40,7 +40,7 @@ CHIPS = {
 
 
 def main():
-  parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+  parser = flags.parser(__doc__)
   parser.add_argument('--model', default='gemma_2b')
   parser.add_argument('--prompts', type=int, default=4, help='groups')
   parser.add_argument('--slots', type=int, default=32, help='of a group')

@@ -9,17 +9,13 @@ are those of draw. All columns must stay as they are while inputs grow a
 hundredfold.
 """
 
-import argparse
 import json
 import pathlib
-import resource
 import shutil
-import subprocess
-import sys
 import tempfile
-import time
 
-import as_command  # noqa: F401
+import common.as_command  # noqa: F401
+from common import flags, memory, processes, timing
 from etils import epath
 
 from restpg_jax import assets, config
@@ -33,7 +29,7 @@ TINY = config.Prompt('prompts/tiny/policy.txt', PROMPT, MAX_OUTPUT)
 
 
 def main() -> None:
-  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser = flags.parser(__doc__)
   parser.add_argument('--inputs', default='100,1000,10000')
   parser.add_argument('--prompts', type=int, default=16, help='side by side')
   parser.add_argument('--json', type=pathlib.Path)
@@ -42,23 +38,18 @@ def main() -> None:
   if args.child:
     print(json.dumps(measure(args.child, args.prompts)))
     return
-  found = []
-  print(f'{"inputs":>8}{"ms a sample":>13}{"peak MB: draw":>15}{"all":>6}')
+  results = []
+  print(f'{"inputs":>8}{"ms a sample":>13}{"peak MiB: draw":>16}{"all":>6}')
   for inputs in map(int, args.inputs.split(',')):
     with tempfile.TemporaryDirectory() as folder:
       write(pathlib.Path(folder), inputs)
-      command = [sys.executable, __file__, f'--child={folder}']
-      out = subprocess.run(
-        [*command, f'--prompts={args.prompts}'],
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
+      result = processes.run(
+        __file__, f'--child={folder}', f'--prompts={args.prompts}'
       )
-    found.append(json.loads(out.stdout.splitlines()[-1]))
-    ms, drawn, peak = found[-1].values()
-    print(f'{inputs:>8}{ms:>13.2f}{drawn:>15.0f}{peak:>6.0f}', flush=True)
-  if args.json:
-    args.json.write_text(json.dumps(found, indent=1) + '\n')
+    results.append(result)
+    ms, drawn, peak = result.values()
+    print(f'{inputs:>8}{ms:>13.2f}{drawn:>16.0f}{peak:>6.0f}', flush=True)
+  flags.write_json(args.json, results)
 
 
 def write(folder: pathlib.Path, inputs: int) -> None:
@@ -67,9 +58,9 @@ def write(folder: pathlib.Path, inputs: int) -> None:
   world = config.World(train=inputs)
   examples, _ = retrieve.read(config.Data(world=world), 'train')
   retriever = retrieve.by_bm25(config.Retrieval(), 0, None, None)
-  found = list(retrieve.with_contexts(examples, retriever, k=5))
-  records.write(folder / 'all' / 'examples.jsonl', found)
-  records.write(folder / 'warm' / 'examples.jsonl', found[:WARM])
+  examples = list(retrieve.with_contexts(examples, retriever, k=5))
+  records.write(folder / 'all' / 'examples.jsonl', examples)
+  records.write(folder / 'warm' / 'examples.jsonl', examples[:WARM])
 
 
 def measure(folder: epath.Path, side: int) -> dict[str, float]:
@@ -86,16 +77,15 @@ def measure(folder: epath.Path, side: int) -> dict[str, float]:
   )
   seconds = {}
   for name in ('warm', 'all'):
-    began = time.monotonic()
-    summary = draw.draw(
+    summary, seconds[name] = timing.timed(
+      draw.draw,
       folder / 'policy',
       folder / name,
       out=folder / name / 'drawn',
       cfg=settings,
       layout=layout,
     )
-    seconds[name] = time.monotonic() - began
-  drawn = peak()
+  drawn = memory.peak()
   every = folder / 'all'
   score.score(
     every,
@@ -111,15 +101,10 @@ def measure(folder: epath.Path, side: int) -> dict[str, float]:
     layout=layout,
   )
   return {
-    'ms a sample': 1000 * seconds['all'] / summary['made'],
-    'peak MB of draw': drawn,
-    'peak MB': peak(),
+    'ms a sample': 1000 * seconds['all'].wall / summary['made'],
+    'peak MiB of draw': drawn / memory.MIB,
+    'peak MiB': memory.peak() / memory.MIB,
   }
-
-
-def peak() -> float:
-  """MB that this process has held at most."""
-  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == '__main__':

@@ -5,15 +5,15 @@ seed) -> tokens of each sample, and the packages that count.
 """
 
 import dataclasses
-import json
-import os
 import pathlib
 
-import jobs
 import numpy as np
 
+from common import gemma
+from common.sampling_job import Job
 
-def gm(job: jobs.Job):
+
+def gm(job: Job):
   """gm.text.Sampler of DeepMind's gemma package."""
   from kauldron import checkpoints
 
@@ -39,11 +39,11 @@ def gm(job: jobs.Job):
     def decode(self, ids):
       return ''
 
-  size = size_of(job.folder)
+  size = gemma.size_of(job.folder)
   kinds = package.nn.config.AttentionType
   model = package.nn.Transformer(
     config=package.nn.config.TransformerConfig(
-      **_gemma(size),
+      **gemma.config(size),
       attention_types=(kinds.GLOBAL,) * size['layers'],
     ),
     dtype=np.float32,
@@ -74,7 +74,7 @@ def gm(job: jobs.Job):
   return _batched(some, job), ('gemma', 'jax')
 
 
-def hf(job: jobs.Job):
+def hf(job: Job):
   """transformers' generate."""
   import torch
   import transformers
@@ -116,7 +116,7 @@ def hf(job: jobs.Job):
   return _batched(some, job), ('transformers', 'torch')
 
 
-def tunix(job: jobs.Job):
+def tunix(job: Job):
   """Tunix's sampler on its own Gemma."""
   import jax.numpy as jnp
   from tunix.generate import sampler as samplers
@@ -137,7 +137,7 @@ def tunix(job: jobs.Job):
     def pad_id(self):
       return 0
 
-  size, model = size_of(job.folder), tunix_gemma(job.folder)
+  size, model = gemma.size_of(job.folder), gemma.tunix(job.folder)
   length = max(map(len, job.prompts))
 
   class Sampler(samplers.Sampler):
@@ -180,7 +180,7 @@ def tunix(job: jobs.Job):
   return _batched(some, job), ('google-tunix', 'jax')
 
 
-def _batched(some, job: jobs.Job):
+def _batched(some, job: Job):
   def draw(inputs, seed):
     return [
       row
@@ -189,47 +189,6 @@ def _batched(some, job: jobs.Job):
     ]
 
   return draw
-
-
-def tunix_gemma(folder: str):
-  """Tunix's Gemma with the weights of folder/gemma."""
-  from flax import nnx
-  from tunix.models.gemma import model as gemma
-  from tunix.models.gemma import params
-
-  size = size_of(folder)
-  config = gemma.ModelConfig(
-    num_layers=size['layers'],
-    attention_types=(gemma.AttentionType.GLOBAL,) * size['layers'],
-    **_gemma(size),
-  )
-  path = os.path.abspath(pathlib.Path(folder) / 'gemma')
-  return gemma.module_from_linen_variables(
-    module_factory=lambda: gemma.Gemma(config, rngs=nnx.Rngs(params=0)),
-    variables=params.load_and_format_params(path)['transformer'],
-    map_key_fn=gemma._map_linen_var_names,
-    assign_val_fn=gemma._assign_linen_params_to_nnx_state,
-  )
-
-
-def size_of(folder: str) -> dict:
-  path = pathlib.Path(folder) / 'ours' / 'model.json'
-  return json.loads(path.read_text())['size']
-
-
-def _gemma(size: dict) -> dict:
-  """A Gemma 1 as DeepMind's package and Tunix both name its parts."""
-  return {
-    'num_embed': size['vocabulary'],
-    'embed_dim': size['width'],
-    'hidden_dim': size['hidden'],
-    'num_heads': size['heads'],
-    'head_dim': size['head_size'],
-    'num_kv_heads': size['kv_heads'],
-    'final_logit_softcap': None,
-    'use_post_attn_norm': False,
-    'use_post_ffw_norm': False,
-  }
 
 
 def _text(ids) -> str:

@@ -1,13 +1,11 @@
 """Four samplers for the same job, each in a process of its own.
 
-  PYTHON benchmarks/samplers.py NAME JOB.json
+  PYTHON -m common.sampling_engines NAME JOB.json
 
-NAME is one of ENGINES. Reads lines from standard input, {"inputs": [0, 1],
-"seed": 7}, and answers each with a line, {"seconds": .., "cpu_seconds": ..,
-"lengths": [[..], ..]}: the m samples of these inputs, drawn anew, and how many
-tokens each had, the stop token included. A first line, {"ready": ..}, says that
-all is compiled; it names the packages. Weights, prompts and limits come from
-the job (jobs.py).
+NAME is one of ENGINES. A request (worker.py), {"inputs": [0, 1], "seed": 7}, is
+answered with {.., "lengths": [[..], ..]}: the m samples of these inputs, drawn
+anew, and how many tokens each had, the stop token included. Weights, prompts
+and limits come from the job.
 
 Where the job has `limits`, sample j of input n is to end after limits[n][j]
 tokens and no earlier. A sampler that cannot end its samples one by one runs to
@@ -16,22 +14,17 @@ it; the tokens behind a limit are not counted.
 """
 
 import dataclasses
-import json
-import os
 import pathlib
-import sys
-import time
-from importlib import metadata
 
-import as_command  # noqa: F401
-import jobs
-import peers
+import common.as_command  # noqa: F401  before all that imports NumPy
+from common import sampling_peers, worker
+from common.sampling_job import Job
 
 
 class Words:
   """A tokenizer whose texts are ids: '7 8 9' <-> 7 8 9."""
 
-  def __init__(self, job: jobs.Job, vocabulary: int):
+  def __init__(self, job: Job, vocabulary: int):
     self.eos, self.vocab_size = job.stop, vocabulary
 
   def encode(self, text: str) -> list[int]:
@@ -41,7 +34,7 @@ class Words:
     return ' '.join(map(str, ids))
 
 
-def ours(job: jobs.Job):
+def ours(job: Job):
   """restpg_jax.stages.language.sample; forced lengths go to its engine."""
   from restpg_jax import config
   from restpg_jax.parallel import layout as layouts
@@ -109,30 +102,19 @@ def ours(job: jobs.Job):
   return (natural if job.limits is None else forced), ('restpg_jax', 'jax')
 
 
-ENGINES = {'ours': ours, 'gm': peers.gm, 'hf': peers.hf, 'tunix': peers.tunix}
+ENGINES = {
+  'ours': ours,
+  'gm': sampling_peers.gm,
+  'hf': sampling_peers.hf,
+  'tunix': sampling_peers.tunix,
+}
 
 
-def main(name: str, path: str) -> None:
-  answers = os.fdopen(os.dup(1), 'w')
-  os.dup2(2, 1)  # what the packages print is no answer
-  job = jobs.Job(**json.loads(pathlib.Path(path).read_text()))
-  os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: job.threads])
-  draw, packages = ENGINES[name](job)
+def warm(draw, job: Job) -> dict:
   last = len(job.prompts)
   draw(list(range(last - job.spare, last))[: job.batch], 0)
-  versions = {package: metadata.version(package) for package in packages}
-  print(json.dumps({'ready': versions}), file=answers, flush=True)
-  for line in sys.stdin:
-    asked = json.loads(line)
-    began, busy = time.monotonic(), time.process_time()
-    lengths = draw(asked['inputs'], asked['seed'])
-    answer = {
-      'seconds': time.monotonic() - began,
-      'cpu_seconds': time.process_time() - busy,
-      'lengths': lengths,
-    }
-    print(json.dumps(answer), file=answers, flush=True)
+  return {}
 
 
 if __name__ == '__main__':
-  main(*sys.argv[1:])
+  worker.serve(ENGINES, Job, result='lengths', warm=warm)

@@ -7,8 +7,9 @@ count) -> losses of these steps, and the packages that count.
 import pathlib
 
 import numpy as np
-import peers
-from trainers_job import Job
+
+from common import gemma
+from common.training_job import Job
 
 PAD, IGNORED = 0, -100
 
@@ -18,8 +19,6 @@ def hf(job: Job):
   in as many micro-batches (its gradient_accumulation_steps) as the job says."""
   import torch
   import transformers
-
-  from restpg_jax.training import optimizer
 
   torch.set_num_threads(job.threads)
   model = transformers.AutoModelForCausalLM.from_pretrained(
@@ -39,12 +38,7 @@ def hf(job: Job):
     ),
   }
   stepper = build[job.optimizer](model.parameters())
-  rate = optimizer.schedule(
-    job.rate,
-    steps=job.steps,
-    warmup=job.warmup,
-    final_rate=job.final_rate,
-  )
+  rate = job.schedule()
 
   def backward(rows, targets):
     """Adds gradients of these rows; their share of the batch's loss."""
@@ -92,18 +86,11 @@ def tunix(job: Job):
   import optax
   from tunix.sft import peft_trainer, utils
 
-  from restpg_jax.training import optimizer
-
   direction = {
     'adamw': (optax.scale_by_adam(),),
     'adafactor': (optax.scale_by_factored_rms(), optax.clip_by_block_rms(1.0)),
   }
-  rate = optimizer.schedule(
-    job.rate,
-    steps=job.steps,
-    warmup=job.warmup,
-    final_rate=job.final_rate,
-  )
+  rate = job.schedule()
 
   class Trainer(peft_trainer.PeftTrainer):
     """Keeps the losses."""
@@ -115,7 +102,7 @@ def tunix(job: Job):
       self.losses = (*self.losses, self._buffered_train_metrics.losses[-1])
 
   trainer = Trainer(
-    peers.tunix_gemma(job.folder),
+    gemma.tunix(job.folder),
     optax.chain(
       optax.clip_by_global_norm(job.clip),
       *direction[job.optimizer],

@@ -1,8 +1,8 @@
-"""What a trainer of a benchmark is asked for."""
+"""The work that all trainers of a benchmark do."""
 
 import dataclasses
 
-from restpg_jax.training import batches
+from restpg_jax.training import batches, optimizer
 
 SEED = 0  # of the order of the examples
 
@@ -27,10 +27,19 @@ class Job:
 
   def chosen(self, step: int) -> list[tuple[list[int], list[int]]]:
     """The examples of a step, the same for all trainers."""
-    places = batches.rows_of_step(
+    rows = batches.rows_of_step(
       len(self.rows), seed=SEED, step=step, size=self.batch
     )
-    return [self.rows[n] for n in places]
+    return [self.rows[n] for n in rows]
+
+  def schedule(self):
+    """step -> learning rate"""
+    return optimizer.schedule(
+      self.rate,
+      steps=self.steps,
+      warmup=self.warmup,
+      final_rate=self.final_rate,
+    )
 
   @property
   def longest(self) -> int:

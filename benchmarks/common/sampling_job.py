@@ -1,4 +1,4 @@
-"""What a sampler of a benchmark is asked for."""
+"""The work that all samplers of a benchmark do."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-  """What is to be drawn."""
+  """What is to be drawn, and how."""
 
   folder: str  # holds the weights: ours/, hf/, gemma/
   tokenizer: str  # a SentencePiece file; empty: ids are words

@@ -1,0 +1,1 @@
+"""What several benchmarks share. Scripts find it since it lies beside them."""

@@ -1,0 +1,80 @@
+"""Three trainers for the same job, each in a process of its own.
+
+  PYTHON -m common.training_engines NAME JOB.json
+
+NAME is one of ENGINES. A request (worker.py), {"first": 3, "count": 5}, is
+answered with {.., "losses": [..]} of these optimizer steps. The first line has
+the losses of the job's `warm` first steps, by which all is compiled.
+"""
+
+import pathlib
+
+import common.as_command  # noqa: F401  before all that imports NumPy
+from common import training_job, training_peers, worker
+from common.training_job import Job
+
+
+def ours(job: Job):
+  """The programs of stages/train.py, without its files."""
+  import jax
+  import jax.numpy as jnp
+  import numpy as np
+
+  from restpg_jax import config
+  from restpg_jax.io import weights
+  from restpg_jax.parallel import layout as layouts
+  from restpg_jax.stages import feed
+  from restpg_jax.stages import train as stage
+  from restpg_jax.training import batches, optimizer
+  from restpg_jax.training import step as steps
+
+  layout = layouts.Layout.of(config.Compute(cpu_devices=job.threads))
+  params, size = weights.load(pathlib.Path(job.folder) / 'ours')
+  rate = job.schedule()
+  tx = optimizer.build(
+    job.optimizer, rate, weight_decay=job.weight_decay, clip=job.clip
+  )
+  settings = config.Train(compute_dtype='float32')
+  attention = stage.attention_of(layout, size, settings.compute_dtype)
+  model = stage.model_of(size, attention, settings, layout)
+  state = layout.place(steps.start(jax.tree.map(jnp.asarray, params), tx))
+  accumulate, update = stage.programs(model, tx, state, layout)
+  reads = feed.Feed.of(
+    [
+      batches.Output(*(np.array(ids, np.int32) for ids in row), 1.0)
+      for row in job.rows
+    ],
+    size,
+    layout,
+    attention=attention,
+    seed=training_job.SEED,
+    size=job.batch,
+  )
+
+  def train(first, count):
+    nonlocal state
+    losses = []
+    for n in range(first, first + count):
+      step, sums = reads.step(n), None
+      for batch in step.batches:
+        sums = accumulate(state, sums, batch, step.targets)
+      state, metrics = update(state, sums)
+      losses.append(metrics['loss'])
+    return [float(loss) for loss in losses]
+
+  return train, ('restpg_jax', 'jax')
+
+
+ENGINES = {
+  'ours': ours,
+  'hf': training_peers.hf,
+  'tunix': training_peers.tunix,
+}
+
+
+def warm(train, job: Job) -> dict:
+  return {'losses': train(0, job.warm)}
+
+
+if __name__ == '__main__':
+  worker.serve(ENGINES, Job, result='losses', warm=warm)
