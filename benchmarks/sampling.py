@@ -31,7 +31,7 @@ import tempfile
 
 import common.as_command  # noqa: F401
 import numpy as np
-from common import flags, models, sampling_engines, worker
+from common import flags, models, sampling_engines, timing, worker
 from common.sampling_job import Job
 
 from restpg_jax import config
@@ -158,24 +158,25 @@ def show(job, workers, rounds) -> None:
     f'{"":<12}{"samples/s":>10}{"tokens/s":>10}{"samples/CPU s":>15}'
     f'{"ours is":>10}'
   )
-  median = {
-    (name, by): statistics.median(
-      rates(r[name])[by] for r in rounds if r.get(name)
-    )
+  of_rounds = {
+    name: [rates(answers[name]) for answers in rounds]
     for name, sampler in workers.items()
     if not sampler.failure
-    for by in ('samples/s', 'tokens/s', 'samples/CPU s')
+  }
+  columns = {
+    name: {by: [each[by] for each in of_round] for by in of_round[0]}
+    for name, of_round in of_rounds.items()
   }
   for name, sampler in workers.items():
     label = f'{name} ({sampler.job.batch})'
     if sampler.failure:
       print(f'{label:<12} not run: {sampler.failure}')
       continue
-    speed = median[name, 'samples/s']
-    times = median.get(('ours', 'samples/s'), 0) / speed
+    speed, tokens, busy = map(statistics.median, columns[name].values())
+    ours = columns.get('ours', columns[name])
+    times = timing.ratio(ours['samples/s'], columns[name]['samples/s'])
     print(
-      f'{label:<12}{speed:>10.2f}{median[name, "tokens/s"]:>10.0f}'
-      f'{median[name, "samples/CPU s"]:>15.2f}{times:>9.1f}x'
+      f'{label:<12}{speed:>10.2f}{tokens:>10.0f}{busy:>15.2f}{times:>9.1f}x'
     )
 
 

@@ -63,27 +63,32 @@ def main() -> None:
   for prompt in map(int, args.prompts.split(',')):
     for m in map(int, args.m.split(',')):
       case = Case(m, prompt, args.slots, max(args.waves, m // args.slots))
-      speed = measure(case, args.rounds)
+      seconds = measure(case, args.rounds)
+      samples = case.inputs * case.m
+      speed = {
+        way: samples / timing.medians(each).wall
+        for way, each in seconds.items()
+      }
       results.append(dataclasses.asdict(case) | speed)
       both, apart, waits = speed.values()
+      shared, refilled = (
+        timing.ratios(seconds[way], seconds['both']).wall
+        for way in ('not_shared', 'not_refilled')
+      )
       print(
-        f'{m:>5}{prompt:>8}{both:>10.1f}{apart:>12.1f}{both / apart:>7.2f}x'
-        f'{waits:>14.1f}{both / waits:>7.2f}x',
+        f'{m:>5}{prompt:>8}{both:>10.1f}{apart:>12.1f}{shared:>7.2f}x'
+        f'{waits:>14.1f}{refilled:>7.2f}x',
         flush=True,
       )
   flags.write_json(args.json, results)
 
 
-def measure(case: Case, rounds: int) -> dict[str, float]:
-  """Samples a second of each way."""
+def measure(case: Case, rounds: int) -> dict[str, list[timing.Seconds]]:
+  """Seconds of each way."""
   ways = {way.__name__: way(case) for way in (both, not_shared, not_refilled)}
-  samples = case.inputs * case.m
   for draw in ways.values():  # compiles
-    assert draw() == samples
-  return {
-    way: samples / timing.medians(seconds).wall
-    for way, seconds in timing.alternate(ways, rounds).items()
-  }
+    assert draw() == case.inputs * case.m
+  return timing.alternate(ways, rounds)
 
 
 def both(case: Case):

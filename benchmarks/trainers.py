@@ -39,7 +39,7 @@ import tempfile
 
 import common.as_command  # noqa: F401
 import numpy as np
-from common import flags, lengths, models, worker
+from common import flags, lengths, models, timing, worker
 from common.training_job import Job
 
 from restpg_jax import config
@@ -187,7 +187,7 @@ def show(job, workers, rounds, steps: int) -> None:
   )
   examples = steps * job.batch
   speeds = {
-    name: statistics.median(examples / r[name]['seconds'] for r in rounds)
+    name: [examples / answers[name]['seconds'] for answers in rounds]
     for name, trainer in workers.items()
     if not trainer.failure
   }
@@ -198,8 +198,8 @@ def show(job, workers, rounds, steps: int) -> None:
     answers = [answers[name] for answers in rounds]
     busy = statistics.median(examples / a['cpu_seconds'] for a in answers)
     faults = statistics.median(a['faults'] / steps for a in answers)
-    speed = speeds[name]
-    times = speeds.get('ours', speed) / speed
+    speed = statistics.median(speeds[name])
+    times = timing.ratio(speeds.get('ours', speeds[name]), speeds[name])
     print(f'{name:<8}{speed:>12.2f}{busy:>16.2f}{times:>9.1f}x{faults:>16,.0f}')
 
 

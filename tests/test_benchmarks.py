@@ -7,6 +7,8 @@ import re
 
 import pytest
 
+from benchmarks.common import timing
+
 FOLDER = pathlib.Path(__file__).parents[1] / 'benchmarks'
 SOURCES = sorted(FOLDER.rglob('*.py'))
 
@@ -85,3 +87,20 @@ def test_commands_in_the_docs_are_scripts():
   named = set(re.findall(r'benchmarks/(\w+\.py)', text))
   assert named <= {path.name for path in FOLDER.glob('*.py')}
   assert len(named) > 5
+
+
+def test_a_ratio_is_of_the_same_round():
+  # The machine is ten times slower in the second round; both are.
+  theirs = [timing.Seconds(2, 3), timing.Seconds(20, 30), timing.Seconds(4, 3)]
+  ours = [timing.Seconds(1, 1), timing.Seconds(10, 10), timing.Seconds(1, 1)]
+  assert timing.medians(theirs) == (4, 3)
+  assert timing.ratios(theirs, ours) == (2, 3)
+
+
+def test_ways_take_turns():
+  calls, rounds = [], []
+  ways = {'a': lambda n: calls.append(('a', n)), 'b': lambda n: calls.append(n)}
+  seconds = timing.alternate(ways, 2, 7, after=rounds.append)
+  assert calls == [('a', 7), 7, ('a', 7), 7]
+  assert {way: len(each) for way, each in seconds.items()} == {'a': 2, 'b': 2}
+  assert [list(each) for each in rounds] == [['a', 'b'], ['a', 'b']]

@@ -43,14 +43,15 @@ def medians(rounds: Sequence[Seconds]) -> Seconds:
   return Seconds(*map(statistics.median, zip(*rounds, strict=True)))
 
 
-def ratios(theirs: Sequence[Seconds], ours: Sequence[Seconds]) -> Seconds:
-  """How many times as long theirs took: the median of the rounds' ratios.
+def ratio(above: Sequence[float], below: Sequence[float]) -> float:
+  """The median of the rounds' ratios.
 
   Not the ratio of medians, which compares one round with another.
   """
-  return Seconds(
-    *(
-      statistics.median(a[n] / b[n] for a, b in zip(theirs, ours, strict=True))
-      for n in range(2)
-    )
-  )
+  return statistics.median(a / b for a, b in zip(above, below, strict=True))
+
+
+def ratios(theirs: Sequence[Seconds], ours: Sequence[Seconds]) -> Seconds:
+  """How many times as long theirs took, by the clock and of all cores."""
+  columns = zip(zip(*theirs, strict=True), zip(*ours, strict=True), strict=True)
+  return Seconds(*(ratio(above, below) for above, below in columns))
