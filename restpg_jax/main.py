@@ -1,17 +1,30 @@
 """The command: python -m restpg_jax.main [VERB] --config=... --workdir=DIR."""
 
 import contextlib
+import errno
+import os
+import select
 import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Sequence
 
 from etils import epath
 
-from restpg_jax import config, errors, heap, settings
+from restpg_jax import backends, config, errors, heap, settings
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 75  # exit codes
+UNREAD = 128 + signal.SIGPIPE  # as of a program that `head` has ended
+OUTPUTS = 1, 2  # file descriptors
+# What a system may say of files, and what to do then.
+DENIED = 'give a place that can be read and written'
+FULL = 'make room; the same command again goes on from what is there'
+DISK = {
+  **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), DENIED),
+  **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), FULL),
+}
 NO_WORKDIR = (
   'convert',
   'preflight',
@@ -25,7 +38,13 @@ REST-PG: teaches a language model to reason over a user's own documents.
 python -m restpg_jax.main [VERB] --config=FILE[:ARG] --workdir=DIR [flags]
 
 Verbs (run is the default):
-{verbs}
+  run        Runs the methods of the config and reports on them.
+  report     Rebuilds WORKDIR/report from all methods that are finished there.
+  convert    Writes a trained policy as a folder that other tools open.
+  generate   Writes for users with a trained policy: --input to --output.
+  preflight  Compiles all programs of a run and says what it needs and takes.
+  prepare    Makes a TFDS data set of the benchmark's files, or of your own.
+  doctor     Says what a run needs, how to get it, and what its data is like.
 
 Flags:
   --config=FILE[:ARG]    experiment: a file of configs/, get_config(ARG)
@@ -80,7 +99,7 @@ Flags of prepare, which needs no --config but takes its section `data`:
 The doctor writes doctor.json and doctor.html into --workdir=DIR; default: here.
 
 Exit codes: 0 done, 2 bad input, flag or config, 75 interrupted (run the same
-command again), 1 anything else.
+command again), 141 nobody reads the output any more, 1 anything else.
 """
 
 
@@ -174,13 +193,15 @@ VERBS = {
 def main(argv: Sequence[str]) -> int:
   """Does what the arguments say; returns the exit code."""
   if settings.wants_help(argv):
-    print(usage(), end='')
+    print(USAGE, end='')
     return DONE
   workdir = ''
   try:
     command = settings.parse(argv, tuple(VERBS))
     workdir = command.workdir
     _check_flags(command)
+    if said := backends.keep_32_bits():
+      print(f'warning: {said}', file=sys.stderr, flush=True)
     with _terminable(), _plain_warnings():
       VERBS[command.verb](command)
   except errors.InputError as error:
@@ -190,23 +211,66 @@ def main(argv: Sequence[str]) -> int:
       INTERRUPTED, 'interrupted: run the same command again to continue'
     )
   except Exception as error:
-    place = _keep_traceback(workdir)
-    what = ' '.join(str(error).split())
-    return _fail(FAILED, f'error: {type(error).__name__}: {what}{place}')
+    return _failed(error, workdir)
   return DONE
 
 
 def console() -> None:
   """The console script `restpg`."""
   heap.keep()
-  sys.exit(main(sys.argv[1:]))
+  backends.pass_over_tpus()
+  sys.unraisablehook = _unraisable
+  # What a locale lacks is printed as an escape; a stream may be closed.
+  for stream in filter(None, (sys.stdout, sys.stderr)):
+    stream.reconfigure(errors='backslashreplace')
+  try:
+    code = main(sys.argv[1:])
+    print(end='', flush=True)
+  except BrokenPipeError:  # at the last words
+    code = UNREAD
+  if code == UNREAD:
+    for number in OUTPUTS:  # Python would complain when it flushes them
+      os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+  sys.exit(code)
 
 
-def usage() -> str:
-  verbs = '\n'.join(
-    f'  {name:<10} {verb.__doc__}' for name, verb in VERBS.items()
-  )
-  return USAGE.format(verbs=verbs)
+def _unraisable(said) -> None:
+  """Without what TensorStore's threads raise once a full disk has ended the
+  save that they belong to."""
+  if str(said.exc_value) != 'Event loop is closed':
+    sys.__unraisablehook__(said)
+
+
+def _failed(error: Exception, workdir: str) -> int:
+  """The exit code; one line says what a person can mend."""
+  if isinstance(error, BrokenPipeError) and _unread():
+    return UNREAD
+  what = ' '.join(str(error).split())
+  if remedy := _remedy(error):
+    code = BAD_INPUT if remedy == DENIED else FAILED
+    return _fail(code, f'error: {what}; {remedy}')
+  if 'jax' in sys.modules and (fault := backends.fault()):
+    return _fail(BAD_INPUT, f'error: {fault}')
+  place = _keep_traceback(workdir)
+  return _fail(FAILED, f'error: {type(error).__name__}: {what}{place}')
+
+
+def _unread() -> bool:
+  """Whether who read the output has gone; other pipes may break, too."""
+  poll = select.poll()
+  for number in OUTPUTS:
+    poll.register(number, 0)  # errors are told without being asked for
+  return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def _remedy(error: BaseException | None) -> str:
+  """Where the disk is the cause; libraries raise errors of their own then."""
+  if error is None:
+    return ''
+  if number := getattr(error, 'errno', None):
+    return DISK.get(number, '')
+  said = [remedy for n, remedy in DISK.items() if os.strerror(n) in str(error)]
+  return said[0] if said else _remedy(error.__cause__ or error.__context__)
 
 
 def _check_flags(command: settings.Command) -> None:
@@ -234,6 +298,9 @@ def _terminable():
   def interrupt(number, frame):
     raise KeyboardInterrupt
 
+  if threading.current_thread() is not threading.main_thread():
+    yield  # only the main thread may say what a signal does
+    return
   before = signal.signal(signal.SIGTERM, interrupt)
   try:
     yield

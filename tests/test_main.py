@@ -1,16 +1,18 @@
 """Facts about restpg_jax/main.py: verbs, exit codes, last words."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import types
 import warnings
 
 import pytest
 
-from restpg_jax import errors, main
+from restpg_jax import backends, errors, main
 from restpg_jax.io import artifacts
 
 CONFIG = """
@@ -177,12 +179,13 @@ def test_help_is_quick_and_imports_nothing_heavy():
   assert not imported & {'jax', 'flax', 'numpy', 'tensorflow', 'torch'}
 
 
-def start(flags, body):
+def start(flags, body, **changed):
   return subprocess.Popen(
     [sys.executable, '-c', STUB.format(body=body), *flags],
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
     text=True,
+    env=os.environ | changed,
     # A shell has its background jobs, and what they start, ignore SIGINT.
     preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
   )
@@ -203,6 +206,95 @@ def test_the_exit_code_is_the_programs(flags):
   _, err = process.communicate(timeout=20)
   assert process.returncode == 1
   assert err.startswith('error: ZeroDivisionError: division by zero (traceback')
+
+
+@pytest.mark.parametrize(
+  'error, code, line',
+  [
+    (
+      OSError(errno.EROFS, 'Read-only file system', 'w/.lock'),
+      2,
+      "error: [Errno 30] Read-only file system: 'w/.lock'; give a place that "
+      'can be read and written\n',
+    ),
+    (
+      PermissionError(errno.EACCES, 'Permission denied', 'w'),
+      2,
+      "error: [Errno 13] Permission denied: 'w'; give a place that can be "
+      'read and written\n',
+    ),
+    (
+      ValueError('TensorStore: No space left on device'),
+      1,
+      'error: TensorStore: No space left on device; make room; the same '
+      'command again goes on from what is there\n',
+    ),
+  ],
+)
+def test_what_the_disk_refuses_is_a_line_without_a_traceback(
+  method, flags, capsys, tmp_path, error, code, line
+):
+  method.error = error
+  assert main.main(flags) == code
+  assert capsys.readouterr().err == line
+  assert not (tmp_path / 'w' / 'error.log').exists()
+
+
+def test_the_cause_of_a_librarys_error_counts(method, flags, capsys):
+  method.error = RuntimeError('not saved')
+  method.error.__cause__ = OSError(errno.ENOSPC, 'No space left on device')
+  assert main.main(flags) == 1
+  assert capsys.readouterr().err.startswith('error: not saved; make room')
+
+
+def test_jax_without_a_device_is_bad_input(method, flags, capsys, monkeypatch):
+  method.error = AssertionError()
+  monkeypatch.setattr(backends, 'fault', lambda: 'JAX has no device here')
+  monkeypatch.setitem(sys.modules, 'jax', types.SimpleNamespace())
+  assert main.main(flags) == 2
+  assert capsys.readouterr().err == 'error: JAX has no device here\n'
+
+
+def test_another_thread_than_the_main_one_may_call_it(method, flags):
+  codes = []
+  thread = threading.Thread(target=lambda: codes.append(main.main(flags)))
+  thread.start()
+  thread.join()
+  assert codes == [0]
+
+
+def test_who_stops_reading_ends_it_quietly(flags, tmp_path):
+  process = start(flags, "time.sleep(1); print('here', flush=True)")
+  process.stdout.close()
+  process.stdout = None
+  _, err = process.communicate(timeout=20)
+  assert (process.returncode, err) == (141, '')
+  assert not (tmp_path / 'w').exists()  # no error.log
+
+
+def test_another_pipe_that_breaks_is_told(method, flags, capsys):
+  method.error = BrokenPipeError('of a worker')
+  assert main.main(flags) == 1
+  assert 'BrokenPipeError: of a worker' in capsys.readouterr().err
+
+
+def test_what_an_ascii_locale_lacks_is_printed_as_an_escape(flags):
+  ascii_only = {'LC_ALL': 'C', 'PYTHONCOERCECLOCALE': '0', 'PYTHONUTF8': '0'}
+  body = "print('\\xb1 \\u4e2d'); sys.exit(0)"
+  process = start(flags, body, PYTHONIOENCODING='', **ascii_only)
+  out, err = process.communicate(timeout=20)
+  assert (out, err) == ('\\xb1 \\u4e2d\n', '')
+
+
+def test_help_needs_no_docstrings():
+  done = subprocess.run(
+    [sys.executable, '-OO', '-m', 'restpg_jax.main', '--help'],
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == 0
+  assert 'run        Runs the methods of the config' in done.stdout
+  assert 'None' not in done.stdout
 
 
 def test_odd_data_is_told_in_one_line(capsys):

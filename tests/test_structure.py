@@ -18,7 +18,7 @@ LAYERS = (  # imports go down this list, never up or sideways
   ('retrieval', 'models', 'sampling', 'rewards', 'training', 'parallel'),
   ('text',),
   ('config', 'assets'),
-  ('types', 'errors', 'heap', 'storage', 'folders'),
+  ('types', 'errors', 'heap', 'storage', 'folders', 'backends'),
 )
 DOORS = {  # package -> the only modules that may import it
   'absl': ('settings',),
@@ -131,6 +131,35 @@ def test_only_patterns_of_our_own_are_searched_for():
     for module, text in sources().items()
     if 'glob(' in text and module not in known
   ] == ['io.checkpoints']  # the one that Orbax calls
+
+
+def calls(text, name):
+  """Calls of NAME(..) and of x.NAME(..)."""
+  for node in ast.walk(ast.parse(text)):
+    called = getattr(node, 'func', None)
+    if name in (getattr(called, 'id', ''), getattr(called, 'attr', '')):
+      yield node
+
+
+def test_texts_of_the_package_are_read_as_utf_8():
+  """In any locale; of paths only epath's do it by themselves."""
+  for module, text in sources().items():
+    if module in ('stages.page', 'assets.make'):  # pathlib's paths
+      for call in calls(text, 'read_text'):
+        assert [a.value for a in call.args] == ['utf-8'], module
+    for call in calls(text, 'open'):
+      mode = [a.value for a in call.args if isinstance(a, ast.Constant)]
+      binary = not mode or 'b' in mode[0]
+      if getattr(call.func, 'id', '') == 'open' and not binary:
+        assert 'encoding' in [k.arg for k in call.keywords], module
+
+
+def test_no_check_is_lost_by_python_o():
+  assert {
+    module
+    for module, text in sources().items()
+    if any(isinstance(n, ast.Assert) for n in ast.walk(ast.parse(text)))
+  } <= {'models.packed'}  # our own mistake, see `fault` there
 
 
 def test_every_module_says_what_it_is_for():

@@ -5,6 +5,7 @@ A model is a folder: `model.json` (its size and what made it) and `params`.
 
 import dataclasses
 import json
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ from restpg_jax.models import decoder
 NOTES = re.compile(
   r'_[A-Za-z]\w+|checkpoint|manifest\.ocdbt|commit_success\.txt'
 )
+# Orbax logs the traceback of what it then raises.
+logging.getLogger('absl').addFilter(lambda record: not record.exc_info)
 
 
 class Literal(type(epath.Path())):

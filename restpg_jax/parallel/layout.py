@@ -20,7 +20,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 
-from restpg_jax import config, errors
+from restpg_jax import backends, config, errors
 from restpg_jax.parallel import chips, parted, rules
 from restpg_jax.parallel import mesh as meshes
 
@@ -47,6 +47,8 @@ class Layout:
     of a training step, 0 where nothing is trained."""
     if compute.cpu_devices and not devices:
       meshes.part_cpu(compute.cpu_devices)
+    if not devices and (fault := backends.fault()):
+      raise errors.InputError(fault)
     if jax.process_count() > 1:
       raise errors.InputError(
         f'{jax.process_count()} processes: runs over several hosts are not '

@@ -101,6 +101,7 @@ def test_a_checkpoint_that_lacks_an_answer_is_missed(chosen, monkeypatch):
 
   monkeypatch.setattr(choose, 'answers', answers)
   monkeypatch.setattr(choose, 'judge', judge)
+
   class Found:
     size, load, origin = SIZE, lambda self: TREE, lambda self: {}
 
