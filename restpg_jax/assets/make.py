@@ -241,7 +241,7 @@ def reasoner_prompt(file: templates.Template, row) -> str:
 
 
 def template(name: str) -> templates.Template:
-  return templates.Template((PROMPTS / f'{name}.txt').read_text(), name)
+  return templates.Template((PROMPTS / f'{name}.txt').read_text('utf-8'), name)
 
 
 def train(model, params, rows: Iterator[batches.Batch], leg: Leg):

@@ -32,7 +32,9 @@ def exclusive(workdir: epath.PathLike) -> Iterator[None]:
       yield
     return
   path.mkdir(parents=True, exist_ok=True)
-  with open(path / NAME, 'a+') as file:  # 'a+': a refusal changes nothing
+  with open(
+    path / NAME, 'a+', encoding='utf-8'
+  ) as file:  # 'a+': a refusal changes nothing
     try:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -106,8 +106,10 @@ def write(
 
   def flush():
     path = folder / f'{len(parts)}.safetensors'
+    path.touch()
+    mode = os.stat(path).st_mode  # the library writes for the owner alone
     safetensors.numpy.save_file(waiting, path, {'format': 'pt'})
-    os.chmod(path, 0o644)  # the library writes for the owner alone
+    os.chmod(path, mode)
     _on_disk(path)
     place.update(dict.fromkeys(waiting, len(parts)))
     parts.append(path)

@@ -36,13 +36,13 @@ def html(results: dict, evaluations: list[answers.Evaluation]) -> str:
   Texts of users and models enter as JSON inside a script element that no
   browser executes, and reach the page as textContent only.
   """
-  script = (FOLDER / 'browser.js').read_text()
+  script = (FOLDER / 'browser.js').read_text('utf-8')
   digest = base64.b64encode(hashlib.sha256(script.encode()).digest())
   return _render(
     'index.html.j2',
     results,
     escape=True,
-    style=markupsafe.Markup((FOLDER / 'style.css').read_text()),
+    style=markupsafe.Markup((FOLDER / 'style.css').read_text('utf-8')),
     script=markupsafe.Markup(script),
     script_hash=digest.decode(),
     samples=markupsafe.Markup(script_json(samples(evaluations))),
@@ -66,7 +66,7 @@ def doctor(found: dict, tables: Sequence[survey_tables.Table]) -> str:
     tables=tables,
     leaks=[leak for of in found['splits'] for leak in of['leaks']],
     config=json.dumps(found['config'], indent=2, ensure_ascii=False),
-    style=markupsafe.Markup((FOLDER / 'style.css').read_text()),
+    style=markupsafe.Markup((FOLDER / 'style.css').read_text('utf-8')),
   )
 
 

@@ -1,6 +1,7 @@
 """safetensors files: whole, in shards, damaged."""
 
 import json
+import os
 import struct
 
 import ml_dtypes
@@ -33,6 +34,16 @@ def test_one_file_or_shards_with_an_index(tmp_path):
     assert found.shapes == dict.fromkeys(ROWS, (1, 2))
     for key, x in ROWS.items():
       np.testing.assert_array_equal(found.read(key), x, strict=True)
+
+
+@pytest.mark.parametrize('umask, mode', [(0o077, 0o600), (0o002, 0o664)])
+def test_who_may_read_a_file_is_what_the_umask_says(tmp_path, umask, mode):
+  before = os.umask(umask)
+  try:
+    tensors.write(tmp_path, ROWS.items(), shard=17)
+  finally:
+    os.umask(before)
+  assert {p.stat().st_mode & 0o777 for p in tmp_path.iterdir()} == {mode}
 
 
 def test_a_transposed_bfloat16_tensor_is_written_as_it_looks(tmp_path):
