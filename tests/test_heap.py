@@ -22,6 +22,20 @@ def report():
     print(*thread.map(faults, range(1, 5)))
 """
 PLAIN = 'report()'
+TRIMMED = """
+import os
+from restpg_jax import heap
+
+def resident():
+  with open('/proc/self/statm') as file:
+    return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
+
+heap.keep()
+bytes([1]) * 100_000_000
+kept = resident()
+heap.trim()
+print(kept - resident())
+"""
 COMMAND = """
 import sys
 from restpg_jax import main
@@ -46,6 +60,16 @@ def test_what_the_command_frees_has_no_new_pages():
   assert max(kept) < min(faults(PLAIN)) / 10
 
 
+@pytest.mark.skipif(
+  platform.libc_ver()[0] != 'glibc', reason='the C library is not glibc'
+)
+def test_what_is_kept_can_be_given_back():
+  run = [sys.executable, '-c', TRIMMED]
+  done = subprocess.run(run, capture_output=True, text=True, check=True)
+  assert int(done.stdout) > 90_000_000
+
+
 def test_where_there_is_no_glibc_nothing_happens(monkeypatch):
   monkeypatch.setattr(heap.ctypes, 'CDLL', lambda name: object())
   assert not heap.keep()
+  heap.trim()

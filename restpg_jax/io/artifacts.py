@@ -26,7 +26,7 @@ from typing import Any
 
 from etils import epath
 
-from restpg_jax import assets, config, errors, storage
+from restpg_jax import assets, config, errors, heap, storage
 from restpg_jax.io import code, located, records
 
 DONE = 'DONE.json'
@@ -127,6 +127,7 @@ class Store:
     paths = [artifact.path for artifact in inputs]
     summary = fn(*paths, out=folder, cfg=cfg, layout=self._layout)
     seconds = time.monotonic() - start
+    heap.trim()
     _check(name, summary)
     records.write_json(
       folder / DONE,

@@ -83,6 +83,15 @@ def test_what_comes_after_a_stage_finds_it_done(tmp_path, capsys):
   ]
 
 
+def test_what_a_stage_has_freed_is_given_back(tmp_path, monkeypatch):
+  trims = []
+  monkeypatch.setattr(artifacts.heap, 'trim', lambda: trims.append(1))
+  store = artifacts.Store(tmp_path, layout=None)
+  for name in ('one', 'two', 'two'):
+    store.step(name, Calls())
+  assert len(trims) == 2  # one that is kept has made nothing
+
+
 def test_the_same_step_twice_in_a_run_is_told_once(tmp_path, capsys):
   stage, store = Calls(), artifacts.Store(tmp_path, layout=None)
   assert store.step('one', stage) == store.step('one', stage)
