@@ -1,15 +1,17 @@
 """Facts about restpg_jax/restpg.py: which stages a run makes."""
 
 import math
+import pathlib
 import re
 import shutil
 
 import pytest
 
-from restpg_jax import assets, config, errors, restpg
+from restpg_jax import assets, config, errors, restpg, settings
 from restpg_jax.io import artifacts, lock
 from restpg_jax.stages import differing, experiments
 
+ROOT = pathlib.Path(__file__).parents[1]
 START = ['base', 'retrieve/train', 'retrieve/val', 'retrieve/test']
 FIT = ['sft/train', 'sft/choose']
 E_STEP = ['e_step1/draw', 'e_step1/score', 'e_step1/select']
@@ -121,6 +123,43 @@ def noted(monkeypatch, tmp_path):
 
   monkeypatch.setattr(artifacts.Store, 'step', step)
   return run
+
+
+# How the stages of configs/demo.py were called by commit 6c139c5, which made
+# them: files may move and functions be renamed, workdirs must be found again.
+DEMO = {
+  'base': '1df269f04a8d',
+  'retrieve/train': 'c0475cfaa530',
+  'retrieve/val': 'f04ff84953c4',
+  'retrieve/test': '4e9f2e1cbc53',
+  'reason': 'a2e705906888',
+  'sft/train': '770359c1a565',
+  'sft/choose': '992ffc2432a4',
+  'eval0/answer': '7570bd072ea6',
+  'eval0/score': 'dd0330bc1767',
+  'eval0/measure': '33b5d5bdb206',
+  'e_step1/draw': '40c28f03bd5f',
+  'e_step1/score': 'abad5f4b05b2',
+  'e_step1/select': 'e3ae3b283ac2',
+  'm_step1/train': '045b8f3084ad',
+  'm_step1/choose': '22770c7d318c',
+  'eval1/answer': '76df740dac71',
+  'eval1/score': '3800ecd03f85',
+  'eval1/measure': '0ef3a2b05a6a',
+}
+
+
+def test_a_workdir_of_an_older_version_is_found_again(monkeypatch, tmp_path):
+  names = {}
+
+  def step(self, name, fn, *inputs, cfg=None, after=None):
+    mark = artifacts.fingerprint(name, fn, inputs, cfg, self._reads)
+    names[name] = mark[:12]
+    return artifacts.Artifact(self.workdir / name, mark, {})
+
+  monkeypatch.setattr(artifacts.Store, 'step', step)
+  restpg.run(settings.load(f'{ROOT}/configs/demo.py'), tmp_path)
+  assert names == DEMO
 
 
 def test_another_experiment_of_a_method_has_a_record_of_its_own(noted):

@@ -18,7 +18,6 @@ import json
 import os
 import platform
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
@@ -55,6 +54,31 @@ class Artifact:
   summary: dict[str, Any]  # what the stage said, at least expected and made
 
 
+@dataclasses.dataclass(frozen=True)
+class Stage:
+  """A function that makes an artifact; see `stage`."""
+
+  fn: Callable[..., dict[str, Any]]
+  id: str
+  version: int
+
+  def __call__(self, *paths: epath.Path, **how: Any) -> dict[str, Any]:
+    return self.fn(*paths, **how)
+
+
+def stage(
+  id: str, *, version: int = 1
+) -> Callable[[Callable[..., dict[str, Any]]], Stage]:
+  """Marks a function as a stage, by a name that stays.
+
+  Both are in the fingerprints of what it makes. The id says where the function
+  stood when the first workdirs were made, and never changes, so that files can
+  move and functions be renamed and every workdir is still found. The version
+  is raised when the same settings come to give something else.
+  """
+  return lambda fn: Stage(fn, id, version)
+
+
 class Until(Exception):
   """The stages that `--until` names are done: all is well."""
 
@@ -77,7 +101,7 @@ class Store:
   def step(
     self,
     name: str,
-    fn: Callable[..., dict[str, Any]],
+    fn: Stage,
     *inputs: Artifact,
     cfg: Any = None,
     after: Callable[..., str] | None = None,
@@ -111,7 +135,7 @@ class Store:
   def _make(
     self,
     name: str,
-    fn: Callable[..., dict[str, Any]],
+    fn: Stage,
     inputs: tuple[Artifact, ...],
     cfg: Any,
     folder: epath.Path,
@@ -158,17 +182,17 @@ class Store:
 
 def fingerprint(
   name: str,
-  fn: Callable[..., Any],
+  fn: Stage,
   inputs: tuple[Artifact, ...],
   cfg: Any,
   reads: Reads = WHOLE,
 ) -> str:
-  """Of the stage, its VERSION, its inputs and what its settings mean."""
+  """Of the stage and its version, its inputs and what its settings mean."""
   return _digest(
     {
       'name': name,
-      'function': f'{fn.__module__}.{fn.__qualname__}',
-      'version': getattr(sys.modules[fn.__module__], 'VERSION', 1),
+      'function': fn.id,
+      'version': fn.version,
       'inputs': [artifact.fingerprint for artifact in inputs],
       'cfg': meaning(cfg, reads),
     }

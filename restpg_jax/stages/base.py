@@ -1,10 +1,11 @@
 """The base checkpoint, theta_0: what SFT and every M-step start from."""
 
 from restpg_jax import assets, config
-from restpg_jax.io import checkpoints, located
+from restpg_jax.io import artifacts, checkpoints, located
 from restpg_jax.stages import language
 
 
+@artifacts.stage('restpg_jax.stages.base.load_base')
 def load_base(*, out, cfg: config.Model, layout) -> dict:
   """Checks that weights and tokenizer fit; keeps the weights in the workdir."""
   del layout

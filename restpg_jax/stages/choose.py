@@ -9,7 +9,14 @@ import jax
 import numpy as np
 
 from restpg_jax import config, errors, types
-from restpg_jax.io import checkpoints, progress, records, shards, weights
+from restpg_jax.io import (
+  artifacts,
+  checkpoints,
+  progress,
+  records,
+  shards,
+  weights,
+)
 from restpg_jax.stages import draw, language, score, train
 from restpg_jax.text import prompts
 
@@ -46,6 +53,7 @@ class Judged:
   reward: float
 
 
+@artifacts.stage('restpg_jax.stages.choose.choose', version=VERSION)
 def choose(trained, examples, *, out, cfg: Settings, layout) -> dict:
   """model/: the checkpoint with the best macro-mean reward, ties to the
   earlier; validation.jsonl: that of each.

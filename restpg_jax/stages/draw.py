@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import jax
 
 from restpg_jax import config, types
-from restpg_jax.io import progress, records, shards
+from restpg_jax.io import artifacts, progress, records, shards
 from restpg_jax.stages import language, samples, select
 from restpg_jax.text import prompts
 
@@ -47,6 +47,7 @@ class Settings:
     )
 
 
+@artifacts.stage('restpg_jax.stages.draw.draw', version=VERSION)
 def draw(policy, examples, *scored, out, cfg: Settings, layout) -> dict:
   """trajectories.jsonl: the outputs of each example, by example and j.
 

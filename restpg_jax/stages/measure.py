@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import jax
 
 from restpg_jax import assets, config, errors, types
-from restpg_jax.io import encoders, progress, records, shards
+from restpg_jax.io import artifacts, encoders, progress, records, shards
 from restpg_jax.rewards import bleu, embedding, meteor, rouge
 from restpg_jax.stages import draw, embed, reward, samples, score
 
@@ -41,6 +41,7 @@ class Measured:
   values: dict[str, float | list[int]]
 
 
+@artifacts.stage('restpg_jax.stages.measure.measure')
 def measure(examples, answers, *, out, cfg: Settings, layout) -> dict:
   """measured.jsonl: the numbers of each answer, by example and j.
 

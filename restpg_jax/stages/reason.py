@@ -35,6 +35,7 @@ class Settings:
     return cls(reason, tokenizer=None if same else tokenizer, **rest)
 
 
+@artifacts.stage('restpg_jax.stages.reason.reason', version=VERSION)
 def reason(examples, *, out, cfg: Settings, layout) -> dict:
   """trajectories.jsonl: reasoning and gold answer, each with reward 1.
 
@@ -112,6 +113,7 @@ def reason(examples, *, out, cfg: Settings, layout) -> dict:
   } | shown.totals()
 
 
+@artifacts.stage('restpg_jax.stages.reason.copy_targets', version=VERSION)
 def copy_targets(examples, *, out, cfg: None, layout) -> dict:
   """Training targets without reasoning: the gold texts, with reward 1."""
   del cfg, layout

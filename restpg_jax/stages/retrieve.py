@@ -30,6 +30,7 @@ class Settings:
   seed: int
 
 
+@artifacts.stage('restpg_jax.stages.retrieve.retrieve', version=VERSION)
 def retrieve(*, out, cfg: Settings, layout) -> dict:
   """examples.jsonl: profiles are replaced by their best k texts; skipped.jsonl:
   rows that were passed over, if there are any."""

@@ -54,6 +54,7 @@ class Rewards:
     return self.known[name(question)] if question else 0.0
 
 
+@artifacts.stage('restpg_jax.stages.score.score', version=VERSION)
 def score(examples, trajectories, *, out, cfg: Settings, layout) -> dict:
   """scored.jsonl: the same trajectories, each with its reward.
 

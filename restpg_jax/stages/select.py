@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 
 from restpg_jax import config, errors, types
-from restpg_jax.io import records
+from restpg_jax.io import artifacts, records
 from restpg_jax.stages import samples
 
 HIGHEST = 1.0  # of all rewards, see types.Trajectory
@@ -22,6 +22,7 @@ class Settings:
   rounds: tuple[int, ...]  # m of each round; of the only one: (m,)
 
 
+@artifacts.stage('restpg_jax.stages.select.select', version=VERSION)
 def select(*scored, out, cfg: Settings, layout) -> dict:
   """trajectories.jsonl: what is kept of all rounds, by example and j."""
   del layout

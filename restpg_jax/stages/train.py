@@ -48,6 +48,7 @@ class Log:
   packed: float | None = None
 
 
+@artifacts.stage('restpg_jax.stages.train.train')
 def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
   """checkpoints/step_N every `checkpoint_every` steps and at the end.
 

@@ -10,8 +10,6 @@ import pytest
 from restpg_jax import assets, config, errors
 from restpg_jax.io import artifacts, records
 
-VERSION = 1  # of the stages below; artifacts reads it from this module
-
 
 @dataclasses.dataclass
 class Settings:
@@ -25,13 +23,18 @@ class Settings:
 class Calls(list):
   """A stage, and how it was called."""
 
-  def __init__(self):
-    self.__qualname__ = 'Calls'
+  def __init__(self, version=1):
+    self.id, self.version = 'tests.Calls', version
 
   def __call__(self, *paths, out, cfg, layout):
     self.append((paths, out, cfg, layout))
     (out / 'part.txt').write_text('made')
     return {'expected': 3, 'made': 3, 'loss': np.float32(0.25)}
+
+
+@artifacts.stage('tests.another')
+def another(*, out, cfg, layout):
+  return {'expected': 0, 'made': 0}
 
 
 def mark(cfg, name='a', inputs=()):
@@ -123,6 +126,7 @@ def test_the_marker_tells_what_was_made_and_with_what(tmp_path):
 
 
 def test_a_killed_stage_goes_on_in_its_folder(tmp_path):
+  @artifacts.stage('tests.stage')
   def stage(out, cfg, layout):
     if (out / 'part').exists():
       return {'expected': 1, 'made': 1, 'found': (out / 'part').read_text()}
@@ -142,7 +146,7 @@ def test_a_killed_stage_goes_on_in_its_folder(tmp_path):
 def test_a_stage_that_does_not_add_up_is_not_done(tmp_path, summary):
   store = artifacts.Store(tmp_path, layout=None)
   with pytest.raises(artifacts.Incomplete, match='one: '):
-    store.step('one', lambda out, cfg, layout: summary)
+    store.step('one', artifacts.stage('tests.one')(lambda **_: summary))
   (folder,) = tmp_path.iterdir()
   assert not (folder / 'DONE.json').exists()
 
@@ -159,10 +163,9 @@ def test_the_fingerprint_follows_what_can_change_results(monkeypatch):
     mark((Settings(), 'val')),
     mark(Settings(), name='b'),
     mark(Settings(), inputs=(artifact,)),
-    artifacts.fingerprint('a', artifacts.line, (), Settings()),
+    artifacts.fingerprint('a', Calls(version=2), (), Settings()),
+    artifacts.fingerprint('a', another, (), Settings()),
   ]
-  monkeypatch.setitem(globals(), 'VERSION', 2)
-  others.append(mark(Settings()))
   assert len({plain, *others}) == 9
 
 
@@ -172,6 +175,7 @@ class Extensible:
   temperature: float = 0.7
 
 
+@artifacts.stage('tests.extensible')
 def extensible(out, cfg, layout):
   """Makes lines 0 .. m-1 of a file; those that are there stay."""
   path = out / 'made.txt'
