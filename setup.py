@@ -4,7 +4,7 @@ import pathlib
 
 import setuptools
 
-ASSETS = pathlib.Path(__file__).parent / 'restpg_jax' / 'assets'
+PACKAGE = pathlib.Path(__file__).parent / 'restpg_jax'
 
 REQUIRES = [
   'absl-py',
@@ -61,11 +61,11 @@ EXTRAS = {
 }
 
 
-def carried() -> list[str]:
-  """Every file of the assets, also in folders and with a leading dot."""
+def carried(folder: pathlib.Path) -> list[str]:
+  """Every file of a folder, also in folders and with a leading dot."""
   return [
-    str(path.relative_to(ASSETS))
-    for path in sorted(ASSETS.rglob('*'))
+    str(path.relative_to(folder))
+    for path in sorted(folder.rglob('*'))
     if path.is_file() and '__pycache__' not in path.parts
   ]
 
@@ -81,7 +81,9 @@ if __name__ == '__main__':
     packages=setuptools.find_packages(include=['restpg_jax*']),
     package_data={
       'restpg_jax': ['py.typed'],
-      'restpg_jax.assets': carried(),
+      'restpg_jax.assets': carried(PACKAGE / 'assets'),
+      'restpg_jax.doctor': ['templates/*'],
+      'restpg_jax.report': ['templates/*'],
     },
     install_requires=REQUIRES,
     extras_require=EXTRAS,

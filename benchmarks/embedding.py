@@ -31,10 +31,11 @@ from common import flags, timing
 from etils import epath
 
 from restpg_jax import config
+from restpg_jax.engines import embedder
 from restpg_jax.io import vectors
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.retrieval import dense
-from restpg_jax.stages import embed, retrieve
+from restpg_jax.stages import retrieve
 
 
 def main() -> None:
@@ -77,7 +78,9 @@ class Ours:
   def __init__(self, encoder: str):
     compute = config.Compute(cpu_devices=os.cpu_count())
     folder = epath.Path(tempfile.mkdtemp())
-    self._embedder = embed.Embedder(encoder, layouts.Layout.of(compute), folder)
+    self._embedder = embedder.Embedder(
+      encoder, layouts.Layout.of(compute), folder
+    )
 
   def once(self, texts):
     with tempfile.TemporaryDirectory() as folder:
@@ -89,9 +92,9 @@ class Ours:
       pass
 
   def padded(self, texts):
-    step, embed.STEP = embed.STEP, 10**6
+    step, embedder.STEP = embedder.STEP, 10**6
     self.buckets(texts)
-    embed.STEP = step
+    embedder.STEP = step
 
 
 def sentence_transformers(encoder: str):

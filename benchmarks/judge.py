@@ -24,11 +24,11 @@ import numpy as np
 from common import flags, models, timing
 
 from restpg_jax import assets, config
+from restpg_jax.engines import generator, label_scorer, tokenizer_files
 from restpg_jax.models import decoder
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.rewards import judge
 from restpg_jax.sampling import candidates
-from restpg_jax.stages import judging, language
 
 SHARED, OWN, EACH = 650, 350, 32  # tokens, tokens, candidates an input
 INPUTS = {'tiny_it': 4, '100M': 1}  # a round
@@ -52,18 +52,18 @@ def main() -> None:
     compare(f'{name}, alone', model, alone, args.rounds, args.batch)
 
 
-def tiny_it(layout) -> language.Language:
-  return language.load(assets.path('tiny_it'), models.TOKENIZER, layout)
+def tiny_it(layout) -> generator.Language:
+  return generator.load(assets.path('tiny_it'), models.TOKENIZER, layout)
 
 
-def large(layout) -> language.Language:
+def large(layout) -> generator.Language:
   """Random weights; its tokens are those of the bundled tokenizer."""
   size = models.SIZE_100M
   start = jax.device_get(models.initial_parameters(size))
   params = layout.on_each(decoder.unstacked(start))
   model = decoder.Decoder(size, stacked=False)
-  tokenizer = language.load_tokenizer(models.TOKENIZER, size)
-  return language.Language(model, params, tokenizer, layout)
+  tokenizer = tokenizer_files.load_tokenizer(models.TOKENIZER, size)
+  return generator.Language(model, params, tokenizer, layout)
 
 
 MODELS = {'tiny_it': tiny_it, '100M': large}
@@ -103,19 +103,19 @@ def show(seconds: dict[str, list[timing.Seconds]]) -> None:
 
 
 class Ours:
-  def __init__(self, model: language.Language):
+  def __init__(self, model: generator.Language):
     self.model = model
 
   def __call__(self, texts) -> np.ndarray:
     logp = np.zeros((len(texts), len(judge.LABELS)))
-    for scores in judging.label_logp(self.model, texts, LABELS):
+    for scores in label_scorer.label_logp(self.model, texts, LABELS):
       for n, row in scores:
         logp[n] = row
     return logp
 
 
 class Naive:
-  def __init__(self, model: language.Language, batch: int):
+  def __init__(self, model: generator.Language, batch: int):
     tokenizer = model.tokenizer
     sequences = [tokenizer.encode(label) for label in LABELS]
     digits = np.array(tokenizer.digits)

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from common import flags, memory, models, processes, timing
 
+from restpg_jax.commands import convert
 from restpg_jax.io import checkpoints, weights
 from restpg_jax.models import catalog, formats
-from restpg_jax.stages import convert
 
 FORMS = ('ours', 'hf', 'gemma')
 

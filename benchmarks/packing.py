@@ -2,11 +2,11 @@
 
   python benchmarks/packing.py [--rounds=5] [--steps=3] [--shrink=16]
 
-Lengths are those that preflight assumes for LongLaMP (stages/workload.py, from
-Table 2 of the paper), with five documents as long as outputs, cut at 5,120 +
-1,536 tokens. `full`: share of token slots that hold tokens, for some numbers of
-devices that each take rows of their own (4 x 16: 4 times 16 that share them),
-and for every example in a row of the longest there may be. Then, on this
+Lengths are those that preflight assumes for LongLaMP (preflight/workload.py,
+from Table 2 of the paper), with five documents as long as outputs, cut at 5,120
++ 1,536 tokens. `full`: share of token slots that hold tokens, for some numbers
+of devices that each take rows of their own (4 x 16: 4 times 16 that share
+them), and for every example in a row of the longest there may be. Then, on this
 machine, the same examples with all lengths divided by --shrink go through a
 small model, float32, the same step, in alternating rounds:
 
@@ -26,9 +26,9 @@ import optax
 from common import flags, lengths, models, timing
 
 from restpg_jax import config
+from restpg_jax.engines import batch_loader, trainer
 from restpg_jax.models import decoder, splash
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.stages import feed, train
 from restpg_jax.training import batches, optimizer, packing
 from restpg_jax.training import step as steps
 
@@ -82,7 +82,7 @@ def show_full(sizes) -> None:
   for devices, sharing in DEVICES:
     work = packing.Work(devices, GEMMA_2B, sharing)
     shapes = packing.shapes(
-      sizes, epoch[: feed.SAMPLE], work, least=splash.multiple(sharing)
+      sizes, epoch[: batch_loader.SAMPLE], work, least=splash.multiple(sharing)
     )
     packed = [
       packing.pack([sizes[n] for n in step], shapes, work) for step in epoch
@@ -141,25 +141,25 @@ class Run:
   def __init__(self, outputs, compute: config.Compute, *, alone: bool = False):
     self.alone = alone
     self.layout = layouts.Layout.of(compute)
-    self.reads = feed.Feed.of(
+    self.reads = batch_loader.Feed.of(
       outputs, SMALL, self.layout, attention='blocks', seed=0, size=BATCH
     )
     tx = optimizer.build(
       'adafactor', optax.constant_schedule(1e-3), weight_decay=0.01, clip=1.0
     )
     settings = config.Train(compute_dtype='float32')
-    model = train.model_of(SMALL, 'blocks', settings, self.layout)
+    model = trainer.model_of(SMALL, 'blocks', settings, self.layout)
     start = models.initial_parameters(SMALL)
     self.state = self.layout.place(steps.start(start, tx))
-    self.programs = train.programs(model, tx, self.state, self.layout)
+    self.programs = trainer.programs(model, tx, self.state, self.layout)
 
-  def step(self, n: int) -> feed.Step:
+  def step(self, n: int) -> batch_loader.Step:
     rows, groups = self.reads.plan(n)
     if self.alone:
       groups = by_themselves(len(rows), groups[0].shape)
     return self.reads.made(rows, groups)
 
-  def sums(self, step: feed.Step):
+  def sums(self, step: batch_loader.Step):
     accumulate, _ = self.programs
     sums = None
     for batch in step.batches:

@@ -26,8 +26,8 @@ from common import flags, memory, processes, timing
 from etils import epath
 
 from restpg_jax import config
+from restpg_jax.commands import prepare
 from restpg_jax.data import longlamp
-from restpg_jax.stages import prepare
 
 GB, MB = memory.GB, 10**6
 FORMS = ('json', 'jsonl', 'parquet', 'pair')

@@ -17,7 +17,7 @@ them one after the other anyway, each round other ones of them. What stands
 behind a sampler's name is how many inputs it has side by side: --batch
 changes it, and which number is best for a sampler has to be tried.
 
---keep=ours,hf: these keep memory that they freed (restpg_jax/heap.py), as the
+--keep=ours,hf: these keep memory that they freed (restpg_jax/malloc.py), as the
 framework's command does and others do not.
 
 Needs the extra [bench]. A package that wants other versions than these can
@@ -35,7 +35,8 @@ from common import flags, models, sampling_engines, timing, worker
 from common.sampling_job import Job
 
 from restpg_jax import config
-from restpg_jax.stages import language, retrieve
+from restpg_jax.engines import generator, tokenizer_files
+from restpg_jax.stages import retrieve
 from restpg_jax.text import prompts
 
 MODELS = ('tiny', '100m')
@@ -116,8 +117,8 @@ def job_of(folder: pathlib.Path, args) -> Job:
 def policy_prompts(size, length: int, count: int) -> list[list[int]]:
   """What the policy reads, of exactly so many tokens: the documents of a user
   and of others that write the same kind of texts."""
-  template = language.load_template('prompts/tiny/policy.txt')
-  tokenizer = language.load_tokenizer(models.TOKENIZER, size)
+  template = generator.load_template('prompts/tiny/policy.txt')
+  tokenizer = tokenizer_files.load_tokenizer(models.TOKENIZER, size)
   examples = list(retrieve.read(config.Data(), 'test')[0])
   rows = []
   for n, example in enumerate(examples):

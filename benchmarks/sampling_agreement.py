@@ -51,14 +51,15 @@ def of_process(inputs: int, shape: tuple[int, int, int]) -> dict:
 def draw(inputs: int, groups: int, slots: int, devices: int) -> dict:
   """'id j' -> text, log-probability, tokens."""
   from restpg_jax import config
+  from restpg_jax.engines import generator
   from restpg_jax.parallel import layout as layouts
   from restpg_jax.stages import draw as draws
-  from restpg_jax.stages import language, retrieve
+  from restpg_jax.stages import retrieve
   from restpg_jax.text import prompts
 
   compute = config.Compute(prompts=groups, samples=slots, cpu_devices=devices)
   layout = layouts.Layout.of(compute)
-  writer = language.load_named(config.Model(), layout)
+  writer = generator.load_named(config.Model(), layout)
   world = config.World(train=inputs)
   examples, _ = retrieve.read(config.Data(world=world), 'train')
   retriever = retrieve.by_bm25(config.Retrieval(), 0, layout, None)
@@ -72,11 +73,13 @@ def draw(inputs: int, groups: int, slots: int, devices: int) -> dict:
     purpose='draw',
     iteration=0,
   )
-  policy_prompts = draws.policy_prompts(examples, writer.tokenizer, settings)
+  policy_prompts = generator.policy_prompts(
+    examples, writer.tokenizer, settings
+  )
   extent = prompts.Extent.of(policy_prompts)
   return {
     f'{s.example_id} {s.j}': (s.text, s.logp, s.tokens)
-    for harvest in draws.missing(writer, examples, settings, extent=extent)
+    for harvest in generator.missing(writer, examples, settings, extent=extent)
     for s in harvest.samples
   }
 

@@ -23,9 +23,9 @@ import numpy as np
 from common import flags, models, timing
 
 from restpg_jax import assets, config
+from restpg_jax.engines import generator
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.sampling import budget, engine, keys
-from restpg_jax.stages import language
 
 MAX_OUTPUT = 256
 NAME = {'seed': 0, 'purpose': 'draw', 'iteration': 0}
@@ -138,12 +138,12 @@ def engine_of(
   """draw() -> number of samples; one call of the engine after the other."""
   compute = config.Compute(prompts=case.slots // slots, samples=slots)
   layout = layouts.Layout.of(compute)
-  model = language.load(assets.path('tiny_pt'), models.TOKENIZER, layout)
-  shape = language.shape_of(
+  model = generator.load(assets.path('tiny_pt'), models.TOKENIZER, layout)
+  shape = generator.shape_of(
     model, m=m, prompt=case.prompt, output=MAX_OUTPUT, inputs=case.inputs
   )
   words = model.tokenizer.vocab_size
-  programs = language.draw_programs(
+  programs = generator.draw_programs(
     model.model,
     layout,
     shape,

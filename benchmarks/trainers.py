@@ -24,7 +24,7 @@ other goes on, never two at a time.
 
 --curves: 50 steps of AdamW, tiny; prints each loss and by how much it differs.
 
---keep=ours,hf: these keep memory that they freed (restpg_jax/heap.py), as the
+--keep=ours,hf: these keep memory that they freed (restpg_jax/malloc.py), as the
 framework's command does and others do not.
 
 Needs the extra [bench]. A package that wants other versions than these can
@@ -43,7 +43,8 @@ from common import flags, lengths, models, timing, worker
 from common.training_job import Job
 
 from restpg_jax import config
-from restpg_jax.stages import draw, language, retrieve, train
+from restpg_jax.engines import generator, tokenizer_files
+from restpg_jax.stages import retrieve, train
 
 TRAINERS = ('ours', 'hf', 'tunix')
 ROWS, LONGEST, CURVE = 256, 512, 50
@@ -135,7 +136,7 @@ def job_of(folder: pathlib.Path, args) -> Job:
 
 def users_rows(size) -> list[tuple[list[int], list[int]]]:
   """What SFT without reasoning reads: prompt with documents, the gold text."""
-  tokenizer = language.load_tokenizer(models.TOKENIZER, size)
+  tokenizer = tokenizer_files.load_tokenizer(models.TOKENIZER, size)
   examples, _ = retrieve.read(config.Data(), 'train')
   examples = [
     dataclasses.replace(e, context=tuple(d.text for d in e.profile[:5]))
@@ -143,7 +144,7 @@ def users_rows(size) -> list[tuple[list[int], list[int]]]:
   ]
   prompt = config.Prompt(template='prompts/tiny/policy.txt')
   settings = train.Settings(config.Train(), prompt, config.Model(), True, 0)
-  prompts = draw.policy_prompts(examples, tokenizer, settings)
+  prompts = generator.policy_prompts(examples, tokenizer, settings)
   return [
     (list(p.ids), [*tokenizer.encode(e.output), tokenizer.eos])
     for p, e in zip(prompts, examples, strict=True)

@@ -29,7 +29,7 @@ def file(default: str = '', reads: str = ''):
   """A path, or the name of a bundled asset (restpg_jax/assets/NAME).
 
   Of a folder only what is read counts: `reads` is its kind, a key of
-  stages/reads.py; '' is for settings that name single files.
+  engines/input_files.py; '' is for settings that name single files.
   """
   return dataclasses.field(default=default, metadata=FILE | {'reads': reads})
 

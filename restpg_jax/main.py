@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from etils import epath
 
-from restpg_jax import backends, config, errors, heap, settings
+from restpg_jax import backends, cli, config, errors, malloc
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 75  # exit codes
 UNREAD = 128 + signal.SIGPIPE  # as of a program that `head` has ended
@@ -31,7 +31,6 @@ NO_WORKDIR = (
   'prepare',
   'doctor',
 )  # verbs that need none
-
 USAGE = """\
 REST-PG: teaches a language model to reason over a user's own documents.
 
@@ -103,7 +102,7 @@ command again), 141 nobody reads the output any more, 1 anything else.
 """
 
 
-def run(command: settings.Command) -> None:
+def run(command: cli.Command) -> None:
   """Runs the methods of the config and reports on them."""
   if command.cfg is None:
     raise errors.InputError('missing --config=FILE; see --help')
@@ -119,28 +118,28 @@ def run(command: settings.Command) -> None:
   report(command)
 
 
-def report(command: settings.Command) -> None:
+def report(command: cli.Command) -> None:
   """Rebuilds WORKDIR/report from all methods that are finished there."""
-  from restpg_jax.stages import report as report_stage
+  from restpg_jax.report import build
 
   _check_exists(command.workdir)
-  results = report_stage.build(command.workdir)
-  print(report_stage.table(results))
+  results = build.build(command.workdir)
+  print(build.text(results))
   print(f'report: {epath.Path(command.workdir) / "report" / "index.html"}')
 
 
-def convert(command: settings.Command) -> None:
+def convert(command: cli.Command) -> None:
   """Writes a trained policy as a folder that other tools open."""
-  from restpg_jax.stages import convert as convert_stage
+  from restpg_jax.commands import convert as convert_stage
 
   export = command.export
   origin, to = convert_stage.convert(export)
   print(f'{to}: {export.format}, {export.dtype}, of {origin.weights}')
 
 
-def generate(command: settings.Command) -> None:
+def generate(command: cli.Command) -> None:
   """Writes for users with a trained policy: --input to --output."""
-  from restpg_jax.stages import generate as generate_stage
+  from restpg_jax.commands import generate as generate_stage
 
   _check_exists(command.workdir)
   compute = command.cfg.compute if command.cfg else config.Compute()
@@ -153,27 +152,27 @@ def generate(command: settings.Command) -> None:
   )
 
 
-def preflight(command: settings.Command) -> None:
+def preflight(command: cli.Command) -> None:
   """Compiles all programs of a run and says what it needs and takes."""
   if command.cfg is None:
     raise errors.InputError('missing --config=FILE; see --help')
-  from restpg_jax import preflight as flight
+  from restpg_jax.doctor import run
 
-  flight.run(command.cfg, command.flight, command.workdir)
+  run.run(command.cfg, command.flight, command.workdir)
 
 
-def doctor(command: settings.Command) -> None:
+def doctor(command: cli.Command) -> None:
   """Says what a run needs, how to get it, and what its data is like."""
   if command.cfg is None:
     raise errors.InputError('missing --config=FILE; see --help')
-  from restpg_jax import doctor as doctors
+  from restpg_jax.doctor import run
 
-  doctors.run(command.cfg, command.workdir)
+  run.run(command.cfg, command.workdir)
 
 
-def prepare(command: settings.Command) -> None:
+def prepare(command: cli.Command) -> None:
   """Makes a TFDS data set of the benchmark's files, or of your own."""
-  from restpg_jax.stages import prepare as prepare_stage
+  from restpg_jax.commands import prepare as prepare_stage
 
   data = command.cfg.data if command.cfg else config.Data()
   prepare_stage.prepare(command.preparing, data)
@@ -192,12 +191,12 @@ VERBS = {
 
 def main(argv: Sequence[str]) -> int:
   """Does what the arguments say; returns the exit code."""
-  if settings.wants_help(argv):
+  if cli.wants_help(argv):
     print(USAGE, end='')
     return DONE
   workdir = ''
   try:
-    command = settings.parse(argv, tuple(VERBS))
+    command = cli.parse(argv, tuple(VERBS))
     workdir = command.workdir
     _check_flags(command)
     if said := backends.keep_32_bits():
@@ -217,7 +216,7 @@ def main(argv: Sequence[str]) -> int:
 
 def console() -> None:
   """The console script `restpg`."""
-  heap.keep()
+  malloc.keep()
   backends.pass_over_tpus()
   sys.unraisablehook = _unraisable
   # What a locale lacks is printed as an escape; a stream may be closed.
@@ -273,7 +272,7 @@ def _remedy(error: BaseException | None) -> str:
   return said[0] if said else _remedy(error.__cause__ or error.__context__)
 
 
-def _check_flags(command: settings.Command) -> None:
+def _check_flags(command: cli.Command) -> None:
   if command.verb not in NO_WORKDIR or command.workdir:
     _check_workdir(command.workdir)
 

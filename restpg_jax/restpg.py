@@ -7,27 +7,29 @@ from collections.abc import Callable, Iterator
 
 from etils import epath
 
-from restpg_jax import config, errors
+from restpg_jax import (
+  cautions,
+  config,
+  effective,
+  errors,
+  experiments,
+  validate,
+  variants,
+)
+from restpg_jax.engines import generator, input_files, rewards
 from restpg_jax.io import artifacts, checkpoints, located, lock
 from restpg_jax.parallel import layout as layouts
+from restpg_jax.rewards import selection
 from restpg_jax.stages import base as bases
 from restpg_jax.stages import (
-  cautions,
-  checks,
   choose,
-  differing,
   draw,
-  experiments,
-  language,
   measure,
-  reads,
   reason,
   retrieve,
-  reward,
   score,
   select,
   train,
-  used,
 )
 from restpg_jax.text import templates
 
@@ -69,17 +71,17 @@ def run(
   """
   check(cfg)
   checkpoints.absolute(workdir)  # that it can hold them
-  checks.check_data(cfg)
+  validate.check_data(cfg)
   check_splits(cfg, until)
   measure.check_files(cfg.evaluate, cfg.retrieval)
-  reward.check(cfg.reward)
+  rewards.check(cfg.reward)
   planned = plan(cfg, until)
   layout = layouts.Layout.of_run(cfg)
-  checks.check_policy(cfg, layout)
+  validate.check_policy(cfg, layout)
   cautions.warn(cfg, **kinds(cfg))
   workdir = epath.Path(workdir)
   with lock.exclusive(workdir):
-    store = artifacts.Store(workdir, layout=layout, reads=reads.READS)
+    store = artifacts.Store(workdir, layout=layout, reads=input_files.READS)
     for name, steps in planned.items():
       print(f'method {name}', flush=True)
       began = time.monotonic()
@@ -149,7 +151,7 @@ def restpg(cfg: config.Config, method: Method, step) -> Iterator[Evaluated]:
   )
   if method.reasoning:  # line 3
     settings = reason.Settings.of(
-      used.sampling(cfg.reason),
+      effective.sampling(cfg.reason),
       prompt=cfg.prompt,
       seed=cfg.seed,
       tokenizer=tokenizer_of(cfg),
@@ -189,13 +191,13 @@ def fit(cfg, method, step, name, start, examples, targets, val):
     start,
     examples,
     targets,
-    cfg=train.Settings(train=used.train(cfg.train), **shared),
+    cfg=train.Settings(train=effective.train(cfg.train), **shared),
     after=train.warn,
   )
   settings = choose.Settings(
     choose=cfg.choose,
-    answer=used.sampling(cfg.answer),
-    reward=used.reward(cfg.reward),
+    answer=effective.sampling(cfg.answer),
+    reward=effective.reward(cfg.reward),
     **shared,
   )
   return step(
@@ -222,7 +224,7 @@ def e_step(cfg, method, step, t, policy, examples):
       draw_settings(cfg, method, cfg.draw, 'draw', t),
       m=m,
       before=rounds[:n],
-      select=used.select(cfg.select) if n else None,
+      select=effective.select(cfg.select) if n else None,
       budget=cfg.draw.m,
     )
     drawn = step(
@@ -234,11 +236,11 @@ def e_step(cfg, method, step, t, policy, examples):
       cfg=settings,
     )
     settings = score.Settings(
-      used.reward(cfg.reward),
+      effective.reward(cfg.reward),
       cfg.prompt,
       method.reasoning,
       m,
-      select.least(cfg.select),
+      selection.lowest_kept(cfg.select),
     )
     scored.append(
       step(
@@ -250,7 +252,7 @@ def e_step(cfg, method, step, t, policy, examples):
         after=score.warn,
       )
     )
-  settings = select.Settings(used.select(cfg.select), rounds)
+  settings = select.Settings(effective.select(cfg.select), rounds)
   return step(f'e_step{t}/select', select.select, *scored, cfg=settings)
 
 
@@ -259,7 +261,7 @@ def evaluate(cfg, method, step, t, policy, test) -> Evaluated:
   settings = draw_settings(cfg, method, cfg.answer, 'test', t)
   answers = step(f'eval{t}/answer', draw.draw, policy, test, cfg=settings)
   scored = score.Settings(
-    used.reward(measure.reward_of(cfg)),
+    effective.reward(measure.reward_of(cfg)),
     cfg.prompt,
     method.reasoning,
     cfg.answer.m,
@@ -284,7 +286,7 @@ def evaluate(cfg, method, step, t, policy, test) -> Evaluated:
 
 def draw_settings(cfg, method, sample, purpose, t) -> draw.Settings:
   return draw.Settings.of(
-    used.sampling(sample),
+    effective.sampling(sample),
     prompt=cfg.prompt,
     tokenizer=tokenizer_of(cfg),
     reasoning=method.reasoning,
@@ -310,7 +312,7 @@ def tokenizer_of(cfg: config.Config) -> config.Model:
 
 def note_method(workdir, name, cfg, evaluations, seconds) -> None:
   """The record in WORKDIR/methods from which the report is made."""
-  template = language.load_template(cfg.prompt.template)
+  template = generator.load_template(cfg.prompt.template)
   output = templates.Output.of(template)
 
   def folder(artifact):
@@ -321,7 +323,7 @@ def note_method(workdir, name, cfg, evaluations, seconds) -> None:
     'config': located.noted(cfg, workdir),
     'seconds': seconds,
     'output': dataclasses.asdict(output) if METHODS[name].reasoning else None,
-    'reward': artifacts.meaning(evaluations[-1].reward, reads.READS),
+    'reward': artifacts.meaning(evaluations[-1].reward, input_files.READS),
     'iterations': [
       {
         't': e.t,
@@ -333,14 +335,14 @@ def note_method(workdir, name, cfg, evaluations, seconds) -> None:
       for e in evaluations
     ],
   }
-  record['contents'] = differing.contents(cfg, record)
+  record['contents'] = variants.contents(cfg, record)
   experiments.note(workdir, record)
 
 
 def check(cfg: config.Config) -> None:
   """Raises InputError for settings that no run can have."""
   check_methods(cfg)
-  checks.check(cfg)
+  validate.check(cfg)
 
 
 def check_splits(cfg: config.Config, until: str = '') -> None:
@@ -356,7 +358,7 @@ def check_splits(cfg: config.Config, until: str = '') -> None:
     'val': any(name.endswith('/choose') for name in names),
     'test': any(name.startswith('eval') for name in names),
   }
-  checks.check_splits(cfg.data, [split for split in reads if reads[split]])
+  validate.check_splits(cfg.data, [split for split in reads if reads[split]])
 
 
 def check_methods(cfg: config.Config) -> None:

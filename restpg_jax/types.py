@@ -8,6 +8,7 @@ TASKS = (  # in the order of the paper's tables
   'product_review',
   'topic_writing',
 )
+EMAIL, *PUBLIC_TASKS = TASKS  # the mails are under a licence
 CUSTOM = 'custom'  # rows of one's own users
 EVERY_TASK = (*TASKS, CUSTOM)
 

@@ -57,16 +57,16 @@ def method(monkeypatch):
     return {'methods': {'rest_pg': 0.5}}
 
   import restpg_jax
-  import restpg_jax.stages
+  import restpg_jax.report
 
   report = types.SimpleNamespace(
-    build=build, table=lambda results: f'table of {results["methods"]}'
+    build=build, text=lambda results: f'table of {results["methods"]}'
   )
   restpg = types.SimpleNamespace(run=run)
   monkeypatch.setattr(restpg_jax, 'restpg', restpg, raising=False)
   monkeypatch.setitem(sys.modules, 'restpg_jax.restpg', restpg)
-  monkeypatch.setattr(restpg_jax.stages, 'report', report, raising=False)
-  monkeypatch.setitem(sys.modules, 'restpg_jax.stages.report', report)
+  monkeypatch.setattr(restpg_jax.report, 'build', report, raising=False)
+  monkeypatch.setitem(sys.modules, 'restpg_jax.report.build', report)
   return seen
 
 

@@ -12,8 +12,9 @@ import time
 import pytest
 
 from restpg_jax import config, restpg, types
+from restpg_jax.engines import trainer
 from restpg_jax.io import artifacts, lock, records
-from restpg_jax.stages import report, train
+from restpg_jax.report import build
 from tests import pipeline
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -21,7 +22,7 @@ SAMPLE = ROOT.parent / 'shared' / 'data' / 'longlamp_sample'
 
 
 def methods(workdir) -> dict:
-  return report.build(workdir)['methods']
+  return build.build(workdir)['methods']
 
 
 @pytest.fixture(scope='module')
@@ -105,7 +106,7 @@ def test_a_killed_run_goes_on_to_the_same_numbers(
 
 def test_training_goes_on_from_the_last_checkpoint(tmp_path, monkeypatch):
   until = 'sft/train'
-  save = train.save
+  save = trainer.save
   made = []
 
   def noted(saver, out, done, *rest):
@@ -114,7 +115,7 @@ def test_training_goes_on_from_the_last_checkpoint(tmp_path, monkeypatch):
     if cut in out.parents and len(made) == 1:
       raise KeyboardInterrupt
 
-  monkeypatch.setattr(train, 'save', noted)
+  monkeypatch.setattr(trainer, 'save', noted)
   cut, whole = tmp_path / 'cut', tmp_path / 'whole'
   with pytest.raises(KeyboardInterrupt):
     restpg.run(pipeline.small(), cut, until=until)

@@ -13,7 +13,7 @@ from etils import epath
 
 from restpg_jax import config, main, restpg
 from restpg_jax.data import world
-from restpg_jax.stages import report
+from restpg_jax.report import build
 from tests import pipeline, remote
 from tests.data import longlamp_rows as given
 
@@ -80,8 +80,8 @@ def test_a_run_in_a_bucket_gives_what_one_on_this_machine_gives(
   restpg.run(cfg, WORKDIR)
   there = pathlib.Path(bucket.local(WORKDIR))
   assert files(there) == files(here / 'run')
-  found = report.build(WORKDIR)['methods']
-  assert found == report.build(here / 'run')['methods']
+  found = build.build(WORKDIR)['methods']
+  assert found == build.build(here / 'run')['methods']
   assert (there / 'report/index.html').stat().st_size > 10_000
   assert os.listdir() == []  # nothing came here, no folder ./gs:
   # Parts are joined; claims and what was half-written are gone.

@@ -7,9 +7,16 @@ import shutil
 
 import pytest
 
-from restpg_jax import assets, config, errors, restpg, settings
+from restpg_jax import (
+  assets,
+  cli,
+  config,
+  errors,
+  experiments,
+  restpg,
+  variants,
+)
 from restpg_jax.io import artifacts, lock
-from restpg_jax.stages import differing, experiments
 
 ROOT = pathlib.Path(__file__).parents[1]
 START = ['base', 'retrieve/train', 'retrieve/val', 'retrieve/test']
@@ -158,7 +165,9 @@ def test_a_workdir_of_an_older_version_is_found_again(monkeypatch, tmp_path):
     return artifacts.Artifact(self.workdir / name, mark, {})
 
   monkeypatch.setattr(artifacts.Store, 'step', step)
-  restpg.run(settings.load(f'{ROOT}/configs/demo.py'), tmp_path)
+  cfg = cli.load(f'{ROOT}/configs/demo.py')
+  cfg.compute = config.Compute()  # JAX has its devices by now
+  restpg.run(cfg, tmp_path)
   assert names == DEMO
 
 
@@ -208,7 +217,7 @@ def test_a_reward_elsewhere_is_the_same_experiment(noted, tmp_path):
   assert noted(reward=reward) == ['rest_em']
   assert noted(reward=reward, methods=('sft',)) == ['sft', 'rest_em']
   sft, rest_em = experiments.read(tmp_path)
-  assert differing.same_reward(sft, rest_em)
+  assert variants.same_reward(sft, rest_em)
 
 
 @pytest.mark.parametrize('rounds', [(16,), (16, 16, 32), (0, 32), (33, 32)])

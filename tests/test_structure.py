@@ -5,24 +5,27 @@ import pathlib
 
 import pytest
 
-from restpg_jax import assets, config, restpg, settings
+from restpg_jax import assets, cli, config, restpg
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / 'configs').rglob('*.py'))
 LAYERS = (  # imports go down this list, never up or sideways
   ('main', 'assets.make'),
-  ('preflight', 'doctor'),
-  ('restpg', 'settings'),
-  ('stages',),
+  ('preflight', 'doctor', 'report', 'commands'),
+  ('restpg',),
+  ('validate', 'cautions', 'experiments'),
+  ('stages', 'variants'),
+  ('engines',),
   ('io', 'data'),
   ('retrieval', 'models', 'sampling', 'rewards', 'training', 'parallel'),
   ('text',),
+  ('cli', 'effective', 'paper'),
   ('config', 'assets'),
-  ('types', 'errors', 'heap', 'storage', 'folders', 'backends'),
+  ('types', 'errors', 'malloc', 'storage', 'folders', 'backends'),
 )
 DOORS = {  # package -> the only modules that may import it
-  'absl': ('settings',),
-  'ml_collections': ('settings',),
+  'absl': ('cli',),
+  'ml_collections': ('cli',),
   'orbax': ('io.checkpoints',),
   'tqdm': ('io.progress',),
   'pyarrow': ('data.parquet',),
@@ -31,7 +34,7 @@ DOORS = {  # package -> the only modules that may import it
   'mailparser': ('data.avocado',),
   'safetensors': ('io.tensors',),
   'sentencepiece': ('text.tokenizer', 'text.tokenizer_json', 'assets.make'),
-  'jinja2': ('text.templates', 'stages.page'),
+  'jinja2': ('text.templates', 'io.pages'),
   'regex': ('text.words',),
   'rank_bm25': ('retrieval.bm25',),
   'nltk': ('rewards.meteor',),
@@ -81,6 +84,15 @@ def upward(modules):
         yield f'{module} imports {target}'
 
 
+def between_stages(modules):
+  """'stages.draw imports stages.select': what two need is an engine."""
+  for module, text in modules.items():
+    if package(module) == 'stages':
+      for name in imports(text):
+        if name.startswith('restpg_jax.stages'):
+          yield f'{module} imports {name.removeprefix("restpg_jax.")}'
+
+
 def uninvited(modules):
   """'data.world imports scipy.stats' for whatever does not use the door."""
   for module, text in modules.items():
@@ -92,6 +104,23 @@ def uninvited(modules):
 
 def test_imports_go_down():
   assert list(upward(sources())) == []
+
+
+def test_no_stage_imports_a_stage():
+  assert list(between_stages(sources())) == []
+
+
+def test_stages_are_the_nodes_of_algorithm_1():
+  nodes = {m.split('.')[1] for m in sources() if m.startswith('stages.')}
+  assert nodes == {
+    *('base', 'retrieve', 'reason', 'train', 'choose'),
+    *('draw', 'score', 'select', 'measure'),
+  }
+
+
+def test_no_file_is_long():
+  long = {m: t.count('\n') for m, t in sources().items() if t.count('\n') > 400}
+  assert long == {}
 
 
 def test_each_heavy_package_has_one_door():
@@ -118,6 +147,8 @@ def test_an_offender_is_named():
     'text.prompts imports rewards.judge',
     'rewards.judge imports restpg',
   ]
+  sideways = {'stages.draw': 'from restpg_jax.stages import select'}
+  assert list(between_stages(sideways)) == ['stages.draw imports stages.select']
   assert list(uninvited(bad)) == [
     'data.world imports scipy.stats; the door is rewards.significance'
   ]
@@ -125,7 +156,7 @@ def test_an_offender_is_named():
 
 def test_only_patterns_of_our_own_are_searched_for():
   """epath's glob takes the user's folder for a part of the pattern."""
-  known = ('folders', 'assets', 'stages.machine')  # that, pathlib's, /dev
+  known = ('folders', 'assets', 'doctor.machine')  # that, pathlib's, /dev
   assert [
     module
     for module, text in sources().items()
@@ -180,7 +211,7 @@ def ways(path):
 
 @pytest.mark.parametrize('name', [n for p in CONFIGS for n in ways(p)])
 def test_every_config_is_valid(name):
-  cfg = settings.load(name)
+  cfg = cli.load(name)
   restpg.check(cfg)
   for template in (
     cfg.prompt.template,

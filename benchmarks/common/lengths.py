@@ -3,7 +3,7 @@
 import numpy as np
 
 from restpg_jax import config
-from restpg_jax.stages import workload
+from restpg_jax.preflight import workload
 from restpg_jax.training import packing
 
 LONGEST = 5120 + 1536  # tokens of an example

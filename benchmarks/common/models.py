@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from restpg_jax import assets, config
+from restpg_jax.commands import convert
 from restpg_jax.io import checkpoints, weights
 from restpg_jax.models import decoder, formats
-from restpg_jax.stages import convert
 
 TOKENIZER = 'tiny.spm.model'
 EOS, BOS = 1, 2

@@ -37,9 +37,9 @@ class Words:
 def ours(job: Job):
   """restpg_jax.stages.language.sample; forced lengths go to its engine."""
   from restpg_jax import config
+  from restpg_jax.engines import generator
   from restpg_jax.parallel import layout as layouts
   from restpg_jax.sampling import engine, keys
-  from restpg_jax.stages import language
 
   devices = min(job.threads, job.batch)  # a core each
   compute = config.Compute(
@@ -47,7 +47,7 @@ def ours(job: Job):
   )
   layout = layouts.Layout.of(compute)
   folder = pathlib.Path(job.folder) / 'ours'
-  model = language.load(folder, job.tokenizer or 'tiny.spm.model', layout)
+  model = generator.load(folder, job.tokenizer or 'tiny.spm.model', layout)
   if not job.tokenizer:
     words = Words(job, model.model.size.vocabulary)
     model = dataclasses.replace(model, tokenizer=words)
@@ -56,9 +56,9 @@ def ours(job: Job):
 
   def natural(inputs, seed):
     found = {}
-    for harvest in language.sample(
+    for harvest in generator.sample(
       model,
-      (language.Wanted(str(n), job.prompts[n], range(job.m)) for n in inputs),
+      (generator.Wanted(str(n), job.prompts[n], range(job.m)) for n in inputs),
       inputs=len(job.prompts),
       prompt_length=length,
       m=job.m,
@@ -72,7 +72,7 @@ def ours(job: Job):
     return [[found[n, j] for j in range(job.m)] for n in inputs]
 
   def forced(inputs, seed):
-    shape = language.shape_of(
+    shape = generator.shape_of(
       model,
       m=job.m,
       prompt=length,
@@ -80,7 +80,7 @@ def ours(job: Job):
       inputs=len(job.prompts),
     )
     words = model.tokenizer.vocab_size
-    programs = language.draw_programs(
+    programs = generator.draw_programs(
       model.model, layout, shape, stop=(words,), top_k=0, words=words, **how
     )
     name = {'seed': seed, 'purpose': 'draw', 'iteration': 0}

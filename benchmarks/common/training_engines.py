@@ -15,16 +15,15 @@ from common.training_job import Job
 
 
 def ours(job: Job):
-  """The programs of stages/train.py, without its files."""
+  """The programs of engines/trainer.py, without its files."""
   import jax
   import jax.numpy as jnp
   import numpy as np
 
   from restpg_jax import config
+  from restpg_jax.engines import batch_loader, trainer
   from restpg_jax.io import weights
   from restpg_jax.parallel import layout as layouts
-  from restpg_jax.stages import feed
-  from restpg_jax.stages import train as stage
   from restpg_jax.training import batches, optimizer
   from restpg_jax.training import step as steps
 
@@ -35,11 +34,11 @@ def ours(job: Job):
     job.optimizer, rate, weight_decay=job.weight_decay, clip=job.clip
   )
   settings = config.Train(compute_dtype='float32')
-  attention = stage.attention_of(layout, size, settings.compute_dtype)
-  model = stage.model_of(size, attention, settings, layout)
+  attention = trainer.attention_of(layout, size, settings.compute_dtype)
+  model = trainer.model_of(size, attention, settings, layout)
   state = layout.place(steps.start(jax.tree.map(jnp.asarray, params), tx))
-  accumulate, update = stage.programs(model, tx, state, layout)
-  reads = feed.Feed.of(
+  accumulate, update = trainer.programs(model, tx, state, layout)
+  reads = batch_loader.Feed.of(
     [
       batches.Output(*(np.array(ids, np.int32) for ids in row), 1.0)
       for row in job.rows

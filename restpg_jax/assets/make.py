@@ -39,8 +39,6 @@ SIZE = decoder.Size(
   vocabulary=VOCABULARY,
 )
 PROMPTS = pathlib.Path(__file__).parent / 'prompts' / 'tiny'
-
-
 # The judge's prompt before the ground truth stood in it twice.
 ONCE = 'Judge the answer.\nTask: {}\nTruth: {}\nAnswer: {}\nScore:\n'
 

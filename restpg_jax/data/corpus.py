@@ -18,7 +18,6 @@ from restpg_jax import types
 from restpg_jax.data import grammar, world
 
 Segments = list[tuple[str, float]]  # text, weight of its tokens in the loss
-
 SOFT = 0.05  # weight of what a drill does not train
 DOCUMENT_WEIGHT = 0.15  # documents are context; their own words matter little
 STATEMENTS = {

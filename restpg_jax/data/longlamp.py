@@ -27,7 +27,6 @@ COUNTS = (
   'duplicate_users',  # rows of a user who had an earlier one in their split
   'unused_outputs',  # outputs whose id no question has
 )
-
 # Beside what `prepare` makes: not read, but fingerprints have always held it.
 TFDS_NOTE = '.config/metadata.json'
 SEPARATORS = {'abstract_generation': 'items:', 'email_generation': ':'}

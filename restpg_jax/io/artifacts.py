@@ -7,7 +7,7 @@ and goes on from what it finds there.
 A stage whose settings have an EXTENT field (draw and score: m) keeps an
 extensible store: the extent is not in the fingerprint, DONE.json says how far
 the store reaches, and asking for more makes what is missing in that folder.
-Who reads such a store says how far (stages/samples.py), in its own settings.
+Who reads such a store says how far (io/samples.py), in its own settings.
 """
 
 import collections
@@ -25,7 +25,7 @@ from typing import Any
 
 from etils import epath
 
-from restpg_jax import assets, config, errors, heap, storage
+from restpg_jax import assets, config, errors, malloc, storage
 from restpg_jax.io import code, located, records
 
 DONE = 'DONE.json'
@@ -38,7 +38,6 @@ LIBRARIES = (
 UNREAD = re.compile(
   r'\.(?!z(array|attrs|group)$).*|README.*|__pycache__|.*\.lock'
 )
-
 # Kind of a folder -> (settings that name it, its path) -> what is read of it:
 # files, and folders that are read whole.
 Reads = Mapping[str, Callable[[Any, epath.Path], Sequence[epath.Path]]]
@@ -151,7 +150,7 @@ class Store:
     paths = [artifact.path for artifact in inputs]
     summary = fn(*paths, out=folder, cfg=cfg, layout=self._layout)
     seconds = time.monotonic() - start
-    heap.trim()
+    malloc.trim()
     _check(name, summary)
     records.write_json(
       folder / DONE,

@@ -6,14 +6,13 @@ texts are pooled, and whether vectors are normalised.
 """
 
 import dataclasses
-import json
 import re
 
 import numpy as np
 from etils import epath
 
 from restpg_jax import errors
-from restpg_jax.io import foreign, tensors
+from restpg_jax.io import foreign, records, tensors
 from restpg_jax.models import bert
 from restpg_jax.text import wordpiece
 
@@ -262,12 +261,7 @@ def _json(path: epath.Path, default: dict | list | None = None):
     return default
   if not path.is_file():
     raise errors.InputError(f'{path.parent}: {path.name} is missing')
-  try:
-    found = json.loads(path.read_text())
-  except ValueError as e:
-    raise errors.InputError(
-      f'{path}: no whole JSON ({errors.reason(e)}); {errors.CUT}'
-    ) from e
+  found = records.json_of(path)
   kind = dict if default is None else type(default)
   if not isinstance(found, kind):
     raise errors.InputError(f'{path}: it holds no {KINDS[kind]}; {AGAIN}')

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from etils import epath
 
-from restpg_jax import storage
+from restpg_jax import errors, storage
 from restpg_jax.io import parts
 
 T = TypeVar('T')
@@ -52,6 +52,24 @@ def read_json(path: epath.PathLike) -> Any:
     return json.loads(epath.Path(path).read_bytes())
   except ValueError as error:
     raise ValueError(f'{os.fspath(path)}: no whole JSON: {error}') from error
+
+
+def json_of(path: epath.Path) -> Any:
+  """The JSON of somebody else's file; InputError where it holds none."""
+  try:
+    return json.loads(path.read_text())
+  except ValueError as error:
+    raise errors.InputError(
+      f'{path}: no whole JSON ({errors.reason(error)}); {errors.CUT}'
+    ) from error
+
+
+def json_object(path: epath.Path) -> dict[str, Any]:
+  """The same; InputError where it is no object."""
+  value = json_of(path)
+  if not isinstance(value, dict):
+    raise errors.InputError(f'{path}: no JSON object; {errors.CUT}')
+  return value
 
 
 class Appender:

@@ -8,7 +8,6 @@ and nothing is ever unpickled.
 
 import dataclasses
 import itertools
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -18,8 +17,8 @@ import numpy as np
 from etils import epath
 
 from restpg_jax import errors
-from restpg_jax.io import checkpoints, foreign, shapes, tensors
-from restpg_jax.models import catalog, decoder, formats, hf_config
+from restpg_jax.io import checkpoints, foreign, records, shapes, tensors
+from restpg_jax.models import decoder, formats, hf_config
 from restpg_jax.training import lora
 
 TOKENIZER = 'tokenizer.model'
@@ -171,15 +170,6 @@ def files_of(path: epath.PathLike) -> list[epath.Path]:
   return [p for p in dict.fromkeys(found) if p.exists()] or [outer]
 
 
-def context(path: epath.PathLike) -> int | None:
-  """Tokens that the model of a folder was made for: as its config.json says,
-  or as a published model of its size; None where neither tells."""
-  found = find(path)
-  if found.kind == 'hf':
-    return hf_config.context(_json(found.path / CONFIG))
-  return catalog.context(found.size)
-
-
 def tokenizer_of(path: epath.Path) -> epath.Path | None:
   """Beside the weights or, as DeepMind's archives have it, one above: unless
   they have one of their own, of another kind."""
@@ -193,7 +183,7 @@ def tokenizer_of(path: epath.Path) -> epath.Path | None:
 def _ours(path: epath.Path) -> Checkpoint:
   size = _model_json(path)
   tree = checkpoints.Tree(path / 'params')
-  described = _json(path / MODEL)
+  described = records.json_object(path / MODEL)
   if adapters := described.get('adapters'):
     return _adapted(path, size, tree, **adapters)
   found = _checked(path, 'ours', size, formats.ours(size), tree)
@@ -254,7 +244,7 @@ def _resolved(path: epath.Path, relative: str) -> epath.Path:
 
 
 def _hf(path: epath.Path) -> Checkpoint:
-  config = _json(path / CONFIG)
+  config = records.json_object(path / CONFIG)
   try:
     size, rows = hf_config.read(config), hf_config.rows(config)
   except errors.InputError as e:
@@ -279,7 +269,7 @@ def _hf(path: epath.Path) -> Checkpoint:
     ignored=ignored,
   )
   published = {
-    note: _json(path / note)
+    note: records.json_object(path / note)
     for note in (CONFIG, GENERATION)
     if (path / note).is_file()
   }
@@ -380,22 +370,10 @@ _RULES = {  # what decides which tensors there must be
 
 
 def _model_json(path: epath.Path) -> decoder.Size:
-  found = _json(path / MODEL)
+  found = records.json_object(path / MODEL)
   try:
     return decoder.Size(**found['size'])
   except (KeyError, TypeError) as e:
     raise errors.InputError(
       f'{path / MODEL}: it describes no model ({e!r}); {errors.CUT}'
     ) from e
-
-
-def _json(path: epath.Path) -> dict:
-  try:
-    found = json.loads(path.read_text())
-  except ValueError as e:
-    raise errors.InputError(
-      f'{path}: no whole JSON ({errors.reason(e)}); {errors.CUT}'
-    ) from e
-  if not isinstance(found, dict):
-    raise errors.InputError(f'{path}: no JSON object; {errors.CUT}')
-  return found

@@ -40,7 +40,6 @@ _llama3 = functools.partial(  # arXiv 2407.21783
   scaled_embedding=False,
   rope_base=500_000.0,
 )
-
 CATALOG = {  # layers, width, hidden, heads, kv_heads, head_size
   'gemma_2b': _gemma(18, 2048, 16384, 8, 1, 256),
   'gemma_7b': _gemma(28, 3072, 24576, 16, 16, 256),
@@ -59,7 +58,6 @@ CATALOG = {  # layers, width, hidden, heads, kv_heads, head_size
     16, 2048, 8192, 32, 8, 64, rope_scale=32.0, rope_context=8192
   ),
 }
-
 CONTEXTS = {  # tokens that each was trained on; max_position_embeddings
   **dict.fromkeys(['gemma_2b', 'gemma_7b'], 8192),
   **dict.fromkeys(['gemma2_2b', 'gemma2_9b', 'gemma2_27b'], 8192),

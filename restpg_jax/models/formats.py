@@ -74,7 +74,6 @@ HF_ROWS = {256_128: 256_000}  # Gemma 1 and 2 come without padding
 HF_IGNORED = re.compile(  # of multimodal models; buffers of old files
   r'(model\.)?(vision_tower|multi_modal_projector)\.|.*\.rotary_emb\.inv_freq$'
 )
-
 GEMMA = (
   Row('embedder/input_embedding', 'embedding', 'vd', 'vd'),
   Row('final_norm/scale', 'final_norm/scale', 'd', 'd'),

@@ -1,15 +1,15 @@
 """The base checkpoint, theta_0: what SFT and every M-step start from."""
 
 from restpg_jax import assets, config
+from restpg_jax.engines import tokenizer_files
 from restpg_jax.io import artifacts, checkpoints, located
-from restpg_jax.stages import language
 
 
 @artifacts.stage('restpg_jax.stages.base.load_base')
 def load_base(*, out, cfg: config.Model, layout) -> dict:
   """Checks that weights and tokenizer fit; keeps the weights in the workdir."""
   del layout
-  found, _ = language.find(assets.path(cfg.checkpoint), cfg.tokenizer)
+  found, _ = tokenizer_files.find(assets.path(cfg.checkpoint), cfg.tokenizer)
   params = found.load()
   checkpoints.save_model(
     out / 'model',

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from restpg_jax import config, errors, types
+from restpg_jax.engines import generator, rewards, trainer
 from restpg_jax.io import (
   artifacts,
   checkpoints,
@@ -17,7 +18,6 @@ from restpg_jax.io import (
   shards,
   weights,
 )
-from restpg_jax.stages import draw, language, score, train
 from restpg_jax.text import prompts
 
 VERSION = 2  # 1 kept whole questions in judged/
@@ -67,7 +67,7 @@ def choose(trained, examples, *, out, cfg: Settings, layout) -> dict:
     seed=cfg.seed,
   )
   check_all_there(trained)
-  candidates = train.finished(trained)
+  candidates = trainer.finished(trained)
   folders = {n: trained / 'checkpoints' / f'step_{n}' for n in candidates}
   log = shards.Shards(out / 'answers', Answered, host=jax.process_index())
   done = {(a.step, a.sample.example_id, a.sample.j): a for a in log}
@@ -171,9 +171,9 @@ def subset(
 
 def answers(
   model, examples, done, cfg: Settings, layout
-) -> Iterator[language.Harvest]:
+) -> Iterator[generator.Harvest]:
   """What a checkpoint writes for each example; (example, j) in `done` not."""
-  settings = draw.Settings.of(
+  settings = generator.SamplingSettings.of(
     cfg.answer,
     prompt=cfg.prompt,
     tokenizer=cfg.tokenizer,
@@ -183,10 +183,12 @@ def answers(
     iteration=0,
   )
   words = cfg.tokenizer.tokenizer
-  writer = language.load(model, words, layout, dtype=cfg.answer.dtype)
-  asked = draw.policy_prompts(examples, writer.tokenizer, settings)
+  writer = generator.load(model, words, layout, dtype=cfg.answer.dtype)
+  asked = generator.policy_prompts(examples, writer.tokenizer, settings)
   extent = prompts.Extent.of(asked)
-  yield from draw.missing(writer, examples, settings, extent=extent, done=done)
+  yield from generator.missing(
+    writer, examples, settings, extent=extent, done=done
+  )
 
 
 def judge(
@@ -194,19 +196,19 @@ def judge(
 ) -> list[Judged]:
   """Each checkpoint's macro-mean reward, by step; equal answers asked once."""
   by_id = {e.id: e for e in examples}
-  answer_of = score.reader(cfg.prompt, reasoning=cfg.reasoning)
+  answer_of = rewards.reader(cfg.prompt, reasoning=cfg.reasoning)
   questions = [
-    score.question(by_id[a.sample.example_id], answer_of(a.sample.text))
+    rewards.question(by_id[a.sample.example_id], answer_of(a.sample.text))
     for a in answered
   ]
-  found = score.rewards_of(
+  found = rewards.rewards_of(
     lambda: questions, out=out / 'judged', cfg=cfg.reward, layout=layout
   )
-  rewards = collections.defaultdict(lambda: collections.defaultdict(list))
+  by_step = collections.defaultdict(lambda: collections.defaultdict(list))
   for a, question in zip(answered, questions, strict=True):
     task = by_id[a.sample.example_id].task
-    rewards[a.step][task].append(found.of(question))
+    by_step[a.step][task].append(found.of(question))
   return [
     Judged(step, statistics.fmean(map(statistics.fmean, of_task.values())))
-    for step, of_task in sorted(rewards.items())
+    for step, of_task in sorted(by_step.items())
   ]

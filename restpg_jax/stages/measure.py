@@ -7,16 +7,22 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import jax
 
 from restpg_jax import assets, config, errors, types
-from restpg_jax.io import artifacts, encoders, progress, records, shards
+from restpg_jax.engines import embedder, rewards
+from restpg_jax.io import (
+  artifacts,
+  encoders,
+  progress,
+  records,
+  samples,
+  shards,
+)
 from restpg_jax.rewards import bleu, embedding, meteor, rouge
-from restpg_jax.stages import draw, embed, reward, samples, score
 
 PIECE = 256  # answers that are put on disk together
 VECTORS, JUDGED = 'vectors', 'judged'  # folders, until the stage is done
-
 # Questions, whose answer is '' where there is none -> what is measured of each,
 # in order: a number, or what a number of all answers to a task is made from.
-Metric = Callable[[Sequence[reward.Question]], Iterable[float | list[int]]]
+Metric = Callable[[Sequence[rewards.Question]], Iterable[float | list[int]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,9 +57,9 @@ def measure(examples, answers, *, out, cfg: Settings, layout) -> dict:
   by_id = {e.id: e for e in examples}
   drawn = list(samples.read(answers / 'trajectories.jsonl', cfg.m))
   known = shards.Shelf(
-    out / 'measured', Measured, host=jax.process_index(), key=draw.name
+    out / 'measured', Measured, host=jax.process_index(), key=samples.key
   )
-  new = [s for s in drawn if draw.name(s) not in known]
+  new = [s for s in drawn if samples.key(s) not in known]
   with (
     known,
     progress.bar(
@@ -70,7 +76,7 @@ def measure(examples, answers, *, out, cfg: Settings, layout) -> dict:
       known.append(piece)
       shown.update(len(piece))
   made = records.write(
-    out / 'measured.jsonl', known.get([draw.name(s) for s in drawn])
+    out / 'measured.jsonl', known.get([samples.key(s) for s in drawn])
   )
   for name in (VECTORS, JUDGED):
     (out / name).rmtree(missing_ok=True)
@@ -143,11 +149,11 @@ def numbers(
   """Of each sample, in order."""
   if not drawn:  # no model is loaded for nothing
     return
-  answer_of = score.reader(cfg.prompt, reasoning=cfg.reasoning)
+  answer_of = rewards.reader(cfg.prompt, reasoning=cfg.reasoning)
   asked = []
   for s in drawn:
     example, answer = examples[s.example_id], answer_of(s.text)
-    asked.append(reward.Question(example.input, example.output, answer or ''))
+    asked.append(rewards.Question(example.input, example.output, answer or ''))
   columns = [metric(asked) for metric in metrics.values()]
   for s, *values in zip(drawn, *columns, strict=True):
     yield Measured(s.example_id, s.j, dict(zip(metrics, values, strict=True)))
@@ -171,14 +177,14 @@ def by_vectors(cfg: Settings, layout, out) -> Metric:
   Vectors stay in the stage's folder, and only until it is done.
   """
 
-  def cosines(asked: Sequence[reward.Question]) -> list[float]:
+  def cosines(asked: Sequence[rewards.Question]) -> list[float]:
     found = [0.0] * len(asked)
     places = [n for n, question in enumerate(asked) if question.answer]
     if not places:
       return found
-    embedder = embed.Embedder(assets.path(cfg.encoder), layout, out / VECTORS)
-    written_ND = embedder([asked[n].answer for n in places])
-    gold_ND = embedder([asked[n].reference for n in places])
+    encode = embedder.Embedder(assets.path(cfg.encoder), layout, out / VECTORS)
+    written_ND = encode([asked[n].answer for n in places])
+    gold_ND = encode([asked[n].reference for n in places])
     for n, value in zip(
       places, embedding.cosines(written_ND, gold_ND), strict=True
     ):
@@ -191,9 +197,9 @@ def by_vectors(cfg: Settings, layout, out) -> Metric:
 def by_judge(cfg: Settings, layout, out) -> Metric:
   """What the judge says where it is not the reward; no answer is 0."""
 
-  def judged(asked: Sequence[reward.Question]) -> list[float]:
+  def judged(asked: Sequence[rewards.Question]) -> list[float]:
     answers = [question if question.answer else None for question in asked]
-    found = score.rewards_of(
+    found = rewards.rewards_of(
       lambda: answers,
       out=out / JUDGED,
       cfg=cfg.judge,

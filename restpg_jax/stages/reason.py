@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import jax
 
 from restpg_jax import config, errors, types
+from restpg_jax.engines import generator, tokenizer_files
 from restpg_jax.io import artifacts, progress, records, shards
-from restpg_jax.stages import language
 from restpg_jax.text import prompts, templates
 from restpg_jax.text import tokenizer as tokenizers
 
@@ -43,8 +43,8 @@ def reason(examples, *, out, cfg: Settings, layout) -> dict:
   is drawn again; after `tries` draws the example is dropped and counted.
   """
   settings = cfg.reason
-  output = templates.Output.of(language.load_template(cfg.prompt.template))
-  writer = language.load_named(settings.model, layout, dtype=settings.dtype)
+  output = templates.Output.of(generator.load_template(cfg.prompt.template))
+  writer = generator.load_named(settings.model, layout, dtype=settings.dtype)
   examples = list(records.read(examples / 'examples.jsonl', types.Example))
   prompt = prompter(cfg, writer.tokenizer)
   extent = prompts.Extent.of(map(prompt, examples))
@@ -69,9 +69,9 @@ def reason(examples, *, out, cfg: Settings, layout) -> dict:
       left = [
         e for e in examples if e.id not in good and (e.id, j) not in tried
       ]
-      for harvest in language.sample(
+      for harvest in generator.sample(
         writer,
-        (language.Wanted(e.id, prompt(e).ids, (j,)) for e in left),
+        (generator.Wanted(e.id, prompt(e).ids, (j,)) for e in left),
         inputs=len(examples),
         prompt_length=extent.longest,
         m=1,
@@ -130,7 +130,7 @@ def prompter(
 ) -> Callable[[types.Example], prompts.Prompt]:
   """prompt(example): asks about the documents that the policy will read, cut
   as its own limit cuts them; `tokenizer` is the reasoner's."""
-  template = language.load_template(cfg.reason.template)
+  template = generator.load_template(cfg.reason.template)
   as_policy = policy_prompter(cfg)
 
   def prompt(example):
@@ -149,9 +149,9 @@ def policy_prompter(
   cfg: Settings,
 ) -> Callable[[types.Example], prompts.Prompt]:
   """prompt(example): what the policy will read."""
-  template = language.load_template(cfg.prompt.template)
+  template = generator.load_template(cfg.prompt.template)
   model = cfg.tokenizer or cfg.reason.model
-  tokenizer = language.read_tokenizer(model.tokenizer)
+  tokenizer = tokenizer_files.read_tokenizer(model.tokenizer)
 
   def prompt(example):
     limit = cfg.prompt.max_input
@@ -179,7 +179,7 @@ def warn_if_older(examples, *, out, cfg: Settings) -> str:
   """
   if 'cut_off' in records.read_json(out / artifacts.DONE)['summary']:
     return ''
-  output = templates.Output.of(language.load_template(cfg.prompt.template))
+  output = templates.Output.of(generator.load_template(cfg.prompt.template))
   used = {}
   for t in shards.Shards(out / 'drawn', types.Trajectory, host=0):
     if usable(t, output, 'keep'):
@@ -225,7 +225,7 @@ def _same_file(*tokenizers: str) -> bool:
   if len({*tokenizers}) == 1:
     return True
   try:
-    files = [language.tokenizer_file(name) for name in tokenizers]
+    files = [tokenizer_files.tokenizer_file(name) for name in tokenizers]
   except errors.InputError:  # preflight needs none of them
     return False
   return len({artifacts.content(file) for file in files}) == 1

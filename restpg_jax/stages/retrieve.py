@@ -7,15 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from etils import epath
 
-from restpg_jax import assets, config, errors, types
+from restpg_jax import assets, config, effective, errors, types
 from restpg_jax.data import copies, longlamp, rows, shuffling, world
+from restpg_jax.engines import embedder
 from restpg_jax.io import artifacts, encoders, records
 from restpg_jax.retrieval import bm25, chance, dense, question, recency
-from restpg_jax.stages import embed, used
 
 VERSION = 4  # 3: texts of retrievers by name; 4: equal vectors are a tie
 PIECE = 1024  # examples whose documents are ranked together
-
 # Questions -> for each the indices of its documents, best first.
 Retriever = Callable[[Sequence[question.Question]], Iterable[list[int]]]
 
@@ -58,9 +57,11 @@ def settings(
   data: config.Data, retrieval: config.Retrieval, split: str, seed: int
 ) -> Settings:
   """Those that decide something; a seed is not for every retriever."""
-  retrieval = used.retrieval(retrieval, split)
+  retrieval = effective.retrieval(retrieval, split)
   by_chance = retrieval.name == 'random' or retrieval.shuffle
-  return Settings(used.data(data), retrieval, split, seed if by_chance else 0)
+  return Settings(
+    effective.data(data), retrieval, split, seed if by_chance else 0
+  )
 
 
 def read(
@@ -170,9 +171,9 @@ def by_vectors(cfg: config.Retrieval, seed, layout, out) -> Retriever:
   del seed
   checkpoint = assets.path(cfg.encoder)
   content = artifacts.content(checkpoint, encoders.files_of(checkpoint))[:12]
-  folder = f'vectors-{embed.VERSION}-{content}'
-  embedder = embed.Embedder(checkpoint, layout, out.parent / folder)
-  return functools.partial(dense.ranked, embed=embedder)
+  folder = f'vectors-{embedder.VERSION}-{content}'
+  encode = embedder.Embedder(checkpoint, layout, out.parent / folder)
+  return functools.partial(dense.ranked, embed=encode)
 
 
 RETRIEVERS = {

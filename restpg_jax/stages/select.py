@@ -1,16 +1,13 @@
 """Line 9: the outputs of an E-step that are good enough to learn from."""
 
-import collections
 import dataclasses
-import math
 import warnings
 from collections.abc import Sequence
 
 from restpg_jax import config, errors, types
-from restpg_jax.io import artifacts, records
-from restpg_jax.stages import samples
+from restpg_jax.io import artifacts, records, samples
+from restpg_jax.rewards import selection
 
-HIGHEST = 1.0  # of all rewards, see types.Trajectory
 VERSION = 2  # 1 ordered copies by their last occurrence
 
 
@@ -27,7 +24,7 @@ def select(*scored, out, cfg: Settings, layout) -> dict:
   """trajectories.jsonl: what is kept of all rounds, by example and j."""
   del layout
   rule = cfg.select
-  check(rule)
+  selection.check(rule)
   best = max(
     s.reward for found in samples.by_example(scored, cfg.rounds) for s in found
   )
@@ -36,7 +33,7 @@ def select(*scored, out, cfg: Settings, layout) -> dict:
 
   def good():
     for found in samples.by_example(scored, cfg.rounds):
-      chosen = choose(
+      chosen = selection.keep_best(
         found,
         rule=rule.rule,
         threshold=rule.threshold,
@@ -94,86 +91,3 @@ def lowered(cfg: config.Select, best: float) -> float:
     stacklevel=2,
   )
   return best
-
-
-def choose(
-  found: Sequence[types.Trajectory],
-  *,
-  rule: str,
-  threshold: float,
-  floor: float,
-  limit: int,
-  distinct: bool,
-) -> list[types.Trajectory]:
-  """The first `limit` good ones of each example by sample index.
-
-  rewards of j = 0..3: .4 .9 1. .9, rule 'threshold', threshold .9, limit 2
-    -> j = 1, 2
-  the same, rule 'best' (the input's best reward, if at least `floor`)
-    -> j = 2
-  """
-  of_example = collections.defaultdict(list)
-  for s in found:
-    of_example[s.example_id].append(s)
-  kept = []
-  for group in of_example.values():
-    group = sorted(group, key=lambda s: s.j)
-    least = threshold
-    if rule == 'best':
-      least = max(floor, max(s.reward for s in group))
-    good = [s for s in group if s.reward >= least]
-    if distinct:
-      good = first_of_each_text(good)
-    kept += good[:limit]
-  return kept
-
-
-def full(
-  found: Sequence[types.Trajectory], cfg: config.Select
-) -> frozenset[str]:
-  """The examples of which later samples cannot change what `choose` keeps.
-
-  They have `limit` outputs that will stay: good ones by 'threshold'; by 'best'
-  only those of the highest reward there is, as a better one raises the bar.
-
-  rewards of j = 0..2: .4 1. .9, limit 2  ->  by 'threshold' .9, not by 'best'
-  and a j = 3 with 1.                     ->  by either
-  """
-  kept = choose(
-    found,
-    rule='threshold',
-    threshold=HIGHEST if cfg.rule == 'best' else cfg.threshold,
-    floor=cfg.floor,
-    limit=cfg.limit,
-    distinct=cfg.distinct,
-  )
-  count = collections.Counter(s.example_id for s in kept)
-  return frozenset(e for e, n in count.items() if n == cfg.limit)
-
-
-def first_of_each_text(
-  found: Sequence[types.Trajectory],
-) -> list[types.Trajectory]:
-  """texts a b a  ->  a b, the first of each in the order given."""
-  of_text = {}
-  for s in found:
-    of_text.setdefault(s.text, s)
-  return list(of_text.values())
-
-
-def least(cfg: config.Select) -> float:
-  """The reward below which nothing is kept."""
-  return cfg.floor if cfg.rule == 'best' else cfg.threshold
-
-
-def check(cfg: config.Select) -> None:
-  if cfg.rule not in ('threshold', 'best'):
-    raise errors.InputError(
-      f"select.rule is {cfg.rule!r}; it must be 'threshold' or 'best'"
-    )
-  if cfg.rule == 'threshold' and not cfg.threshold <= HIGHEST:
-    raise errors.InputError(
-      f'select.threshold is {cfg.threshold:g}; no reward is above {HIGHEST:g}'
-    )
-  if math.isnan(cfg.floor):
-    raise errors.InputError('select.floor is nan; it must be a number')

@@ -2,23 +2,15 @@
 
 import contextlib
 import dataclasses
-import functools
-import os
-import re
 import warnings
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from etils import epath
 
-from restpg_jax import config, errors, folders, types
+from restpg_jax import config, errors, types
+from restpg_jax.engines import batch_loader, generator, tokenizer_files, trainer
 from restpg_jax.io import artifacts, checkpoints, progress, records, weights
-from restpg_jax.models import decoder, packed, precision
-from restpg_jax.parallel import parted
-from restpg_jax.stages import draw, feed, language
-from restpg_jax.training import batches, lora, meter, optimizer
-from restpg_jax.training import step as steps
+from restpg_jax.training import batches, lora, meter
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,12 +47,12 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
   Goes on from the last of them; the same batches follow, and so the same
   weights as in a run that was never interrupted.
   """
-  settings = check(cfg.train)
+  settings = trainer.check(cfg.train)
   begin = weights.find(start / 'model')
   params, size = begin.load(), begin.size
   outputs, counts = read_outputs(examples, trajectories, size, cfg)
-  attention = attention_of(layout, size, settings.compute_dtype)
-  reads = feed.Feed.of(
+  attention = trainer.attention_of(layout, size, settings.compute_dtype)
+  reads = batch_loader.Feed.of(
     outputs,
     size,
     layout,
@@ -68,17 +60,17 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
     seed=cfg.seed,
     size=settings.batch_size,
   )
-  rate, tx = update_rule(settings)
-  model = model_of(size, attention, settings, layout)
+  rate, tx = trainer.update_rule(settings)
+  model = trainer.model_of(size, attention, settings, layout)
   dtype = jnp.dtype(settings.compute_dtype)
   frozen, trained = lora.split(
     params, settings.lora, dtype=dtype, seed=cfg.seed
   )
   adapters = checkpoints.count(trained) if settings.lora.rank else None
-  state = begun(out, trained, tx, frozen, layout)
+  state = trainer.begun(out, trained, tx, frozen, layout)
   del params, trained, frozen  # the host need not hold them, too
-  accumulate, update = programs(model, tx, state, layout)
-  made = described(settings.lora, start, out) | begin.origin()
+  accumulate, update = trainer.programs(model, tx, state, layout)
+  made = trainer.described(settings.lora, start, out) | begin.origin()
   log = records.Appender(out / 'metrics.jsonl', Log)
   logged = {line.step for line in log.done}  # by a run that was killed
   warned = False
@@ -98,7 +90,7 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
       following = reads.step(done) if done < settings.steps else None
       found = {name: float(metrics[name]) for name in ('loss', 'grad_norm')}
       if not np.isfinite(list(found.values())).all():
-        raise feed.diverged(out, done, found, now, after=saved)
+        raise batch_loader.diverged(out, done, found, now, after=saved)
       shown.update(1, tokens=now.tokens, busy=now.tokens, slots=now.slots)
       if done % layout.compute.log_every == 0 or done == settings.steps:
         line = measured(done, metrics, rate, now.tokens / now.slots)
@@ -107,7 +99,7 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
           log.append([line])
       if done % settings.checkpoint_every == 0 or done == settings.steps:
         log.flush()  # its steps are not made again
-        save(saver, out, done, state, size, made)
+        trainer.save(saver, out, done, state, size, made)
         saved = done
   *_, last = records.read(out / 'metrics.jsonl', Log)
   return (
@@ -138,42 +130,6 @@ def warn(start, examples, trajectories, *, out, cfg: Settings) -> str:
   return ''
 
 
-def update_rule(settings: config.Train):
-  """The schedule of the learning rate, and the optimizer that follows it."""
-  rate = optimizer.schedule(
-    settings.learning_rate,
-    steps=settings.steps,
-    warmup=settings.warmup,
-    final_rate=settings.final_rate,
-  )
-  return rate, optimizer.build(
-    settings.optimizer,
-    rate,
-    weight_decay=settings.weight_decay,
-    clip=settings.clip,
-  )
-
-
-def check(settings: config.Train) -> config.Train:
-  """Raises InputError for what would only fail later."""
-  if settings.compute_dtype not in language.DTYPES:
-    raise errors.InputError(
-      f'train.compute_dtype is {settings.compute_dtype!r}; it must be '
-      f'{" or ".join(language.DTYPES)}'
-    )
-  if settings.optimizer not in optimizer.OPTIMIZERS:
-    raise errors.InputError(
-      f'train.optimizer is {settings.optimizer!r}; known are '
-      f'{", ".join(optimizer.OPTIMIZERS)}'
-    )
-  if not 0 <= settings.warmup < settings.steps:
-    raise errors.InputError(
-      f'train.warmup={settings.warmup} must be less than '
-      f'train.steps={settings.steps}'
-    )
-  return settings
-
-
 def read_outputs(
   examples, trajectories, size, cfg: Settings
 ) -> tuple[list[batches.Output], dict[str, int]]:
@@ -182,13 +138,13 @@ def read_outputs(
   A target that is longer than max_output is cut, and, like a sample that
   never ended, gets no end token (docs/reading_the_paper.md).
   """
-  tokenizer = language.load_tokenizer(cfg.tokenizer.tokenizer, size)
+  tokenizer = tokenizer_files.load_tokenizer(cfg.tokenizer.tokenizer, size)
   read = records.read(examples / 'examples.jsonl', types.Example)
   by_id = {e.id: e for e in read}
   path = trajectories / 'trajectories.jsonl'
   samples = records.read(path, types.Trajectory)
   ids = dict.fromkeys(sample.example_id for sample in samples)
-  asked = draw.policy_prompts((by_id[i] for i in ids), tokenizer, cfg)
+  asked = generator.policy_prompts((by_id[i] for i in ids), tokenizer, cfg)
   prompts, cut_prompts = {}, 0
   for id, prompt in zip(ids, asked, strict=True):
     prompts[id] = np.array(prompt.ids, np.int32)
@@ -202,103 +158,6 @@ def read_outputs(
     prompt = prompts[sample.example_id]
     outputs.append(batches.Output(prompt, target, sample.reward, name))
   return outputs, {'cut_targets': cut_targets, 'cut_prompts': cut_prompts}
-
-
-def attention_of(layout, size: decoder.Size, dtype: str) -> str:
-  """The name of the attention; raises InputError where it cannot be had."""
-  name = layout.compute.attention
-  how = dict(cap=size.attention_softcap, dtype=dtype, sharing=layout.sharing)
-  if not name:
-    return packed.default(layout.platform, head_size=size.head_size, **how)
-  fault = packed.fault(name, layout.platform, **how)
-  if fault:
-    raise errors.InputError(
-      f'compute.attention={name} {fault}; leave it empty for what fits best'
-    )
-  return name
-
-
-def model_of(
-  size: decoder.Size, attention: str, settings: config.Train, layout
-) -> steps.Model:
-  """The decoder as functions of its variables."""
-  attend, rows = packed.NAMES[attention], parted.Rows(layout.mesh)
-  model = decoder.Decoder(
-    size,
-    jnp.dtype(settings.compute_dtype),
-    # Layers compiled in one piece are 1.4 times as fast on a CPU.
-    unroll=size.layers if layout.on_cpu else 1,
-    remat=remat_of(layout),
-    look_up=rows.look_up,
-    # Kernels of Pallas are not partitioned by the compiler.
-    attend=rows.by_rows(attend) if attention == 'splash' else attend,
-  )
-
-  def head(variables):
-    return variables['params']['embedding' if size.tied else 'head']
-
-  def logits(variables, head_vD, hidden_BTD):
-    return model.apply(variables, hidden_BTD, head_vD, method='logits')
-
-  hidden = functools.partial(model.apply, method='hidden')
-  hidden, logits = (precision.exact(f, model.dtype) for f in (hidden, logits))
-  join = functools.partial(lora.variables, settings=settings.lora)
-  return steps.Model(hidden, head, logits, join)
-
-
-def remat_of(layout) -> str:
-  """Of decoder.REMAT."""
-  return layout.compute.remat or ('none' if layout.on_cpu else 'full')
-
-
-def programs(model: steps.Model, tx, state: steps.State, layout):
-  """accumulate and update, compiled for a state like this one."""
-  devices = layout.parts * layout.sharing
-  rows = parted.Rows(layout.mesh)
-  take = rows.take if layout.sharing > 1 else steps.take
-  accumulate = steps.accumulate(model, devices=devices, pin=rows.pin, take=take)
-  return (
-    layout.sharded(accumulate, steps.Sums(None, state.params), donate=[1]),
-    layout.sharded(steps.update(tx), (state, None), donate=[0]),
-  )
-
-
-def described(settings: config.Lora, start, out) -> dict:
-  """What the model.json of a checkpoint says of its adapters."""
-  if not settings.rank:
-    return {}
-  folder = out / 'checkpoints' / 'step_0' / 'model'
-  base = os.path.relpath(start / 'model', folder)
-  return {'adapters': {'base': base, 'scale': settings.alpha / settings.rank}}
-
-
-def save(saver, out: epath.Path, done: int, state: steps.State, size, made):
-  """One checkpoint: a model folder, and the rest of the state beside it."""
-  folder = out / 'checkpoints' / f'step_{done}'
-  saver.save(folder, state.params, state.optimizer, size, step=done, **made)
-
-
-def finished(out: epath.Path) -> list[int]:
-  """Steps of the whole checkpoints, in order; model.json is written last."""
-  found = folders.matching(out / 'checkpoints', 'step_*/model/model.json')
-  numbers = [re.fullmatch(r'step_(\d+)', p.parent.parent.name) for p in found]
-  return sorted(int(n[1]) for n in numbers if n)
-
-
-def begun(out: epath.Path, trained, tx, frozen, layout) -> steps.State:
-  """The last whole checkpoint's state, or a new one; on the devices only."""
-
-  def start(trained, frozen):
-    return steps.start(trained, tx, frozen)
-
-  done = finished(out)
-  if not done:
-    return layout.born(start, *map(layout.place, (trained, frozen)))
-  like = jax.eval_shape(start, trained, frozen)
-  folder = out / 'checkpoints' / f'step_{done[-1]}'
-  params = checkpoints.load_tree(folder / 'model' / 'params', like.params)
-  opt = checkpoints.load_tree(folder / 'optimizer', like.optimizer)
-  return layout.place(steps.State(jnp.int32(done[-1]), params, opt, frozen))
 
 
 def measured(done: int, metrics, rate, packed: float) -> Log:

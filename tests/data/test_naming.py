@@ -8,7 +8,7 @@ from etils import epath
 
 from restpg_jax import config, errors
 from restpg_jax.data import builder, naming, requests, rows
-from restpg_jax.stages import survey
+from restpg_jax.doctor import survey
 from tests.data import longlamp_rows as given
 
 CASE = pathlib.Path(__file__).parents[3] / 'shared/cases/misnamed_field'

@@ -88,7 +88,7 @@ def test_what_comes_after_a_stage_finds_it_done(tmp_path, capsys):
 
 def test_what_a_stage_has_freed_is_given_back(tmp_path, monkeypatch):
   trims = []
-  monkeypatch.setattr(artifacts.heap, 'trim', lambda: trims.append(1))
+  monkeypatch.setattr(artifacts.malloc, 'trim', lambda: trims.append(1))
   store = artifacts.Store(tmp_path, layout=None)
   for name in ('one', 'two', 'two'):
     store.step(name, Calls())

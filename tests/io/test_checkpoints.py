@@ -16,8 +16,8 @@ import pytest
 from etils import epath
 
 from restpg_jax import errors
+from restpg_jax.engines import trainer
 from restpg_jax.io import checkpoints
-from restpg_jax.stages import train
 from restpg_jax.training import optimizer
 from tests import tiny
 
@@ -139,12 +139,12 @@ def test_who_saves_waits_for_the_disk_only_at_the_next_and_at_the_end(
   folders = [tmp_path / 'checkpoints' / f'step_{n}' for n in (1, 2)]
   with checkpoints.Saver() as saver:
     saver.save(folders[0], tree, tree, SIZE)
-    assert train.finished(epath.Path(tmp_path)) == []
+    assert trainer.finished(epath.Path(tmp_path)) == []
     threading.Timer(0.1, disk.release).start()
     saver.save(folders[1], tree, tree, SIZE)
-    assert train.finished(epath.Path(tmp_path)) == [1]
+    assert trainer.finished(epath.Path(tmp_path)) == [1]
     threading.Timer(0.1, disk.release).start()
-  assert train.finished(epath.Path(tmp_path)) == [1, 2]
+  assert trainer.finished(epath.Path(tmp_path)) == [1, 2]
 
 
 def test_an_error_of_the_disk_is_not_lost(tmp_path, monkeypatch):
@@ -172,7 +172,7 @@ def test_what_counts_as_whole_after_a_kill_is_whole(tmp_path):
     time.sleep(pause)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    whole = train.finished(epath.Path(tmp_path))
+    whole = trainer.finished(epath.Path(tmp_path))
     assert whole[:begun] == list(range(begun))  # all before the last one
     for n in whole:
       folder = tmp_path / 'checkpoints' / f'step_{n}'

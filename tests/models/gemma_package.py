@@ -20,7 +20,9 @@ if not hasattr(checkpoints, 'AbstractPartialLoader'):
 
 from gemma import gm  # noqa: E402
 
-from restpg_jax.models import formats  # noqa: E402
+from restpg_jax.models import formats
+
+# noqa: E402
 from tests.models import families  # noqa: E402
 
 config = gm.nn.config

@@ -11,13 +11,12 @@ import optax
 from jax.sharding import Mesh
 
 from restpg_jax import config, errors
+from restpg_jax.engines import batch_loader, trainer
 from restpg_jax.models import decoder, packed, splash
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.parallel import mesh as meshes
 from restpg_jax.parallel import parted
 from restpg_jax.sampling import engine, keys, slots
-from restpg_jax.stages import feed
-from restpg_jax.stages import train as train_stage
 from restpg_jax.training import batches, optimizer
 from restpg_jax.training import step as steps
 
@@ -88,9 +87,9 @@ def train(params, layout, count=50, attention='blocks'):
   )
   start = functools.partial(steps.start, tx=tx)
   state = layout.born(start, layout.place(params))
-  model = train_stage.model_of(SIZE, attention, FLOAT32, layout)
-  accumulate, update = train_stage.programs(model, tx, state, layout)
-  reads = feed.Feed.of(
+  model = trainer.model_of(SIZE, attention, FLOAT32, layout)
+  accumulate, update = trainer.programs(model, tx, state, layout)
+  reads = batch_loader.Feed.of(
     EXAMPLES, SIZE, layout, attention=attention, seed=0, size=12
   )
   for n in range(count):

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from restpg_jax.sampling import candidates
-from restpg_jax.sampling.candidates import Candidate, Room
 
 
 @pytest.mark.parametrize(
@@ -20,7 +19,7 @@ from restpg_jax.sampling.candidates import Candidate, Room
   ],
 )
 def test_a_prompt_is_parted_where_it_leaves_another(ids, like, prefix, rest):
-  assert candidates.parted(ids, like) == Candidate(prefix, rest)
+  assert candidates.parted(ids, like) == candidates.Candidate(prefix, rest)
 
 
 def test_few_lengths_are_compiled_and_little_is_padded():
@@ -40,14 +39,16 @@ def test_few_lengths_are_compiled_and_little_is_padded():
 
 def texts(*lengths):
   """Candidates by (prefix, its length, length of the rest)."""
-  return [Candidate((p,) * n, [1] * r) for p, n, r in lengths]
+  return [candidates.Candidate((p,) * n, [1] * r) for p, n, r in lengths]
 
 
 def test_a_batch_is_of_one_shape_and_those_of_a_prefix_stay_together():
   judged = texts(
     (7, 9, 40), (8, 9, 5), (7, 9, 5), (8, 9, 50), (8, 9, 6), (9, 40, 6)
   )  # fmt: skip
-  assert list(candidates.batches(judged, lambda _: Room(2, 4), devices=1)) == [
+  assert list(
+    candidates.batches(judged, lambda _: candidates.Room(2, 4), devices=1)
+  ) == [
     [[2, 1, 4]],  # 32 and 32 tokens; prefix 7 was there before 8
     [[0, 3]],  # 32 and 64
     [[5]],  # 64 and 32
@@ -58,12 +59,16 @@ def test_devices_share_a_batch_evenly():
   judged = texts(*[(7, 3, 4)] * 10)
   sizes = [
     [len(part) for part in parts]
-    for parts in candidates.batches(judged, lambda _: Room(2, 4), devices=3)
+    for parts in candidates.batches(
+      judged, lambda _: candidates.Room(2, 4), devices=3
+    )
   ]
   assert sizes == [[4, 4, 2]]
   sizes = [
     [len(part) for part in parts]
-    for parts in candidates.batches(judged, lambda _: Room(2, 8), devices=3)
+    for parts in candidates.batches(
+      judged, lambda _: candidates.Room(2, 8), devices=3
+    )
   ]
   assert sizes == [[4, 4, 2]]  # not 8 and 2
 
@@ -72,7 +77,9 @@ def test_every_candidate_is_in_one_place_within_the_room():
   rng = np.random.default_rng(0)
   judged = texts(*rng.integers(1, (9, 90, 90), (200, 3)).tolist())
   found = []
-  for parts in candidates.batches(judged, lambda _: Room(3, 8), devices=2):
+  for parts in candidates.batches(
+    judged, lambda _: candidates.Room(3, 8), devices=2
+  ):
     assert len(parts) <= 2
     shapes = {candidates.shape(judged[n]) for part in parts for n in part}
     assert len(shapes) == 1
@@ -81,17 +88,20 @@ def test_every_candidate_is_in_one_place_within_the_room():
       assert len({judged[n].prefix for n in part}) <= 3
     found += itertools.chain(*parts)
   assert sorted(found) == list(range(200))
-  assert list(candidates.batches([], lambda _: Room(3, 8), devices=2)) == []
+  assert (
+    list(candidates.batches([], lambda _: candidates.Room(3, 8), devices=2))
+    == []
+  )
 
 
 def test_arrays_by_hand():
   judged = [
-    Candidate((5, 6), [1]),
-    Candidate((), [2, 3, 4]),
-    Candidate((5, 6), [7, 8]),
+    candidates.Candidate((5, 6), [1]),
+    candidates.Candidate((), [2, 3, 4]),
+    candidates.Candidate((5, 6), [7, 8]),
   ]
   prefix, prefix_length, rest, rest_length, behind = candidates.arrays(
-    judged, Room(3, 4), (3, 4)
+    judged, candidates.Room(3, 4), (3, 4)
   )
   assert prefix.tolist() == [[5, 6, 0], [0, 0, 0], [0, 0, 0]]
   assert prefix_length.tolist() == [2, 0, 0]

@@ -1,5 +1,5 @@
 """What is drawn, against exact probabilities: the whole engine, as a stage
-calls it (stages/language.sample)."""
+calls it (engines/generator.sample)."""
 
 import collections
 import functools
@@ -10,10 +10,10 @@ import pytest
 from scipy import stats
 
 from restpg_jax import config
+from restpg_jax.engines import generator
 from restpg_jax.io import checkpoints
 from restpg_jax.models import decoder
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.stages import language
 from tests import tiny
 
 SIZE = tiny.size(vocabulary=1024)  # room for the bundled tokenizer
@@ -41,11 +41,11 @@ def draws(tmp_path_factory):
   folder = tmp_path_factory.mktemp('model')
   checkpoints.save_model(folder, tiny.parameters(SIZE, SCALE), SIZE)
   layout = layouts.Layout.of(config.Compute(prompts=4, samples=50))
-  loaded = language.load(folder, 'tiny.spm.model', layout)
+  loaded = generator.load(folder, 'tiny.spm.model', layout)
   drawn = {}
-  for harvest in language.sample(
-    language.Language(loaded.model, loaded.params, Ids(), layout),
-    [language.Wanted(f'x/{n}', PROMPT, range(M)) for n in range(INPUTS)],
+  for harvest in generator.sample(
+    generator.Language(loaded.model, loaded.params, Ids(), layout),
+    [generator.Wanted(f'x/{n}', PROMPT, range(M)) for n in range(INPUTS)],
     inputs=INPUTS,
     prompt_length=len(PROMPT),
     m=M,

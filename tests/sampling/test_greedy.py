@@ -1,14 +1,15 @@
 """Greedy samples of the bundled model against `transformers`' own generation,
-through stages/language.sample. Needs PyTorch (the test extra)."""
+through engines/generator.sample. Needs PyTorch (the test extra)."""
 
 import dataclasses
 
 import pytest
 
 from restpg_jax import assets, config
+from restpg_jax.commands import convert
 from restpg_jax.data import world
+from restpg_jax.engines import generator
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.stages import convert, language
 
 torch = pytest.importorskip('torch')
 transformers = pytest.importorskip('transformers')
@@ -30,7 +31,7 @@ class Ids:
 @pytest.fixture(scope='module')
 def language_model():
   layout = layouts.Layout.of(config.Compute(prompts=3, samples=2))
-  return language.load(assets.path('tiny_pt'), TOKENIZER, layout)
+  return generator.load(assets.path('tiny_pt'), TOKENIZER, layout)
 
 
 def prompts(tokenizer):
@@ -53,9 +54,9 @@ def test_greedy_samples_are_those_of_transformers(language_model, tmp_path):
   assert len({len(prompt) for prompt in asked}) == 8
   ids = Ids(words.vocab_size)
   found = {}
-  for harvest in language.sample(
+  for harvest in generator.sample(
     dataclasses.replace(language_model, tokenizer=ids),
-    [language.Wanted(str(n), p, [0, 1]) for n, p in enumerate(asked)],
+    [generator.Wanted(str(n), p, [0, 1]) for n, p in enumerate(asked)],
     inputs=len(asked),
     prompt_length=max(map(len, asked)),
     m=2,

@@ -198,7 +198,7 @@ every = pytest.mark.parametrize('name', ['tiny', 'gemma1', 'gemma3'])
 
 
 def judged(name):
-  """The label sequences of the judge, as stages/language.py makes them."""
+  """The label sequences of the judge, as engines/generator.py makes them."""
   return [load(name).encode(str(label)) for label in judge.LABELS]
 
 

@@ -10,10 +10,11 @@ import pytest
 from etils import epath
 
 from restpg_jax import config, errors, restpg, types
+from restpg_jax.commands import convert
 from restpg_jax.io import artifacts, checkpoints, records, weights
 from restpg_jax.models import decoder, formats
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.stages import convert, train
+from restpg_jax.stages import train
 from restpg_jax.training import lora
 from tests import pipeline, tiny
 

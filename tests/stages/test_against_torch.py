@@ -8,9 +8,10 @@ import transformers
 from etils import epath
 
 from restpg_jax import assets, config, types
+from restpg_jax.commands import convert
 from restpg_jax.io import checkpoints, records
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.stages import convert, retrieve, train
+from restpg_jax.stages import retrieve, train
 from restpg_jax.training import batches, optimizer
 
 STEPS, EXAMPLES = 50, 24

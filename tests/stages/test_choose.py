@@ -8,8 +8,9 @@ import pytest
 from etils import epath
 
 from restpg_jax import config, errors, restpg, types
+from restpg_jax.engines import generator, trainer
 from restpg_jax.io import artifacts, checkpoints, records
-from restpg_jax.stages import choose, language, train
+from restpg_jax.stages import choose
 from tests import pipeline, tiny
 
 SIZE = tiny.size()
@@ -44,7 +45,7 @@ def test_only_the_chosen_weights_are_left(chosen):
   (trained / 'checkpoints' / 'step_4' / 'model').mkdir(parents=True)  # a kill
   said = choose.clear(trained, None, out=out, cfg=settings())
   assert left(trained) == ['step_2/model']
-  assert train.finished(trained) == [2]
+  assert trainer.finished(trained) == [2]
   freed = int(said.split('(')[1].split(' bytes')[0].replace(',', ''))
   note = (trained / choose.REMOVED).stat().length
   assert freed == before - choose.size_of(trained) + note > 5 * 1000
@@ -71,7 +72,7 @@ def test_a_kill_in_between_is_mended_by_the_next_run(chosen, monkeypatch):
 def test_all_is_kept_if_that_is_asked(chosen):
   trained, out = chosen
   assert choose.clear(trained, None, out=out, cfg=settings(keep_all=True)) == ''
-  assert train.finished(trained) == [1, 2, 3]
+  assert trainer.finished(trained) == [1, 2, 3]
   assert len(left(trained)) == 6
 
 
@@ -91,10 +92,10 @@ def test_a_checkpoint_that_lacks_an_answer_is_missed(chosen, monkeypatch):
   def answers(model, examples, done, cfg, layout):
     if model.parent.name != 'step_3':
       drawn = [
-        language.Sampled('e', j, 'text', True, 1, -1.0)
+        generator.Sampled('e', j, 'text', True, 1, -1.0)
         for j in range(2 if model.parent.name == 'step_1' else 1)
       ]
-      yield language.Harvest(drawn, busy=1, slots=1)
+      yield generator.Harvest(drawn, busy=1, slots=1)
 
   def judge(answered, *_):
     return [choose.Judged(step, 0.5) for step in {a.step for a in answered}]
@@ -126,7 +127,7 @@ def test_a_run_frees_what_it_can_and_the_same_again_finds_all(tmp_path, capsys):
   (trained,) = tmp_path.glob('sft/train-*')
   (out,) = tmp_path.glob('sft/choose-*')
   assert (out / 'DONE.json').exists()
-  assert len(train.finished(epath.Path(trained))) == 1
+  assert len(trainer.finished(epath.Path(trained))) == 1
   first = capsys.readouterr().out.splitlines()
   (freed,) = [line for line in first if ' freed ' in line]
   assert freed.startswith('sft/choose               freed   (')

@@ -8,13 +8,13 @@ import pytest
 from etils import epath
 
 from restpg_jax import config, errors, restpg, types
+from restpg_jax.engines import embedder
 from restpg_jax.io import artifacts, records
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.stages import embed, measure, score
-from tests import pipeline
+from restpg_jax.stages import measure, score
+from tests import pipeline, runs
 from tests.io import test_encoders
 from tests.rewards import nltk_data
-from tests.stages import runs
 
 folder = test_encoders.folder  # a small BERT
 GOLD = 'a good boat is a boat'
@@ -89,7 +89,7 @@ def test_cosine_is_that_of_the_encoders_vectors(tmp_path, layout, folder):
   found = measured(
     tmp_path, [[t] for t in texts], settings('cosine', encoder=folder), layout
   )
-  vectors_ND = embed.Embedder(folder, layout, tmp_path / 'x')(texts)
+  vectors_ND = embedder.Embedder(folder, layout, tmp_path / 'x')(texts)
   lengths_N = np.linalg.norm(vectors_ND, axis=1)
   expected = vectors_ND @ vectors_ND[2] / lengths_N / lengths_N[2]
   assert [m.values['cosine'] for m in found] == pytest.approx(expected)

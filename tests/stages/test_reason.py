@@ -6,8 +6,9 @@ import warnings
 import pytest
 
 from restpg_jax import assets, config, errors, types
+from restpg_jax.engines import generator
 from restpg_jax.io import artifacts, records, shards
-from restpg_jax.stages import language, reason
+from restpg_jax.stages import reason
 from restpg_jax.text import prompts, templates
 
 OUTPUT = templates.Output('Summary:', 'Answer:')
@@ -30,7 +31,7 @@ class Reasoner:
 
   def __init__(self, monkeypatch, texts):
     self.asked, self.prompts = [], {}
-    self.tokenizer = language.load_named(
+    self.tokenizer = generator.load_named(
       config.Model(), monkeypatch.layout
     ).tokenizer
 
@@ -42,11 +43,11 @@ class Reasoner:
         for j in w.js:
           text = texts[w.example_id, j]
           ended = not text.endswith('..')
-          drawn.append(language.Sampled(w.example_id, j, text, ended, 3, -1))
-        yield language.Harvest(drawn, busy=3, slots=4)
+          drawn.append(generator.Sampled(w.example_id, j, text, ended, 3, -1))
+        yield generator.Harvest(drawn, busy=3, slots=4)
 
-    monkeypatch.setattr(language, 'sample', sample)
-    monkeypatch.setattr(language, 'load_named', lambda *_, **__: self)
+    monkeypatch.setattr(generator, 'sample', sample)
+    monkeypatch.setattr(generator, 'load_named', lambda *_, **__: self)
 
 
 def run(tmp_path, monkeypatch, texts, settings=SETTINGS):
@@ -172,7 +173,7 @@ def test_the_reasoner_reads_what_the_policy_will(tmp_path, monkeypatch):
   monkeypatch.setitem(globals(), 'EXAMPLES', [LONG])
   reasoner, *_ = run(tmp_path, monkeypatch, {('e0', 0): 'Tea.'}, TIGHT)
   words = reasoner.tokenizer
-  template = language.load_template('prompts/tiny/policy.txt')
+  template = generator.load_template('prompts/tiny/policy.txt')
   read = prompts.policy(template, words, LONG, reasoning=True, limit=110)
   assert read.cut == ('document 1', 'document 2')
   shown = reasoner.prompts['e0']
@@ -185,7 +186,7 @@ def test_the_reasoner_reads_what_the_policy_will(tmp_path, monkeypatch):
 def test_where_nothing_is_cut_its_prompt_is_as_ever(tmp_path, monkeypatch):
   monkeypatch.setitem(globals(), 'EXAMPLES', [LONG])
   reasoner, *_ = run(tmp_path, monkeypatch, {('e0', 0): 'Tea.'})
-  template = language.load_template('prompts/tiny/reasoner.txt')
+  template = generator.load_template('prompts/tiny/reasoner.txt')
   words = reasoner.tokenizer
   asked = prompts.reasoner(template, words, LONG, limit=8192)
   assert reasoner.prompts['e0'] == words.decode(asked.ids)
@@ -252,9 +253,9 @@ def test_targets_without_reasoning_are_the_gold_texts(tmp_path):
 def test_an_example_that_was_never_drawn_is_missed_and_not_dropped(
   tmp_path, monkeypatch
 ):
-  drawn = language.Harvest.trajectories
+  drawn = generator.Harvest.trajectories
   monkeypatch.setattr(
-    language.Harvest,
+    generator.Harvest,
     'trajectories',
     lambda self: [t for t in drawn(self) if t.example_id != 'e2'],
   )

@@ -7,10 +7,11 @@ import pathlib
 import numpy as np
 import pytest
 
-from restpg_jax import config, errors, types
+from restpg_jax import config, errors, types, validate
+from restpg_jax.engines import embedder
 from restpg_jax.io import artifacts, records
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.stages import checks, embed, retrieve
+from restpg_jax.stages import retrieve
 from tests.data import longlamp_rows
 from tests.io import test_encoders
 
@@ -114,14 +115,14 @@ class Counted:
 
 
 def test_equal_texts_and_known_ones_are_read_once(tmp_path, layout, folder):
-  embedder = embed.Embedder(folder, layout, tmp_path / 'vectors')
-  embedder._program = program = Counted(embedder._program)
+  encode = embedder.Embedder(folder, layout, tmp_path / 'vectors')
+  encode._program = program = Counted(encode._program)
   texts = ['a', 'b good', 'a', 'c', 'b good']
-  found = embedder(texts)
+  found = encode(texts)
   assert program.texts == 3
   np.testing.assert_array_equal(found[0], found[2])
   np.testing.assert_array_equal(found[1], found[4])
-  again = embed.Embedder(folder, layout, tmp_path / 'vectors')
+  again = embedder.Embedder(folder, layout, tmp_path / 'vectors')
   again._program = program
   more = again(['c', 'd', 'a'])
   assert program.texts == 4
@@ -131,8 +132,8 @@ def test_equal_texts_and_known_ones_are_read_once(tmp_path, layout, folder):
 def test_a_text_has_the_same_vector_in_any_company(tmp_path, layout, folder):
   rng = np.random.default_rng(0)
   texts = [' '.join(rng.choice(list('abcde'), n)) for n in range(1, 40)]
-  alone = embed.Embedder(folder, layout, tmp_path / '1')(texts[5:6])
-  beside = embed.Embedder(folder, layout, tmp_path / '2')(texts)
+  alone = embedder.Embedder(folder, layout, tmp_path / '1')(texts[5:6])
+  beside = embedder.Embedder(folder, layout, tmp_path / '2')(texts)
   np.testing.assert_array_equal(alone[0], beside[5])
 
 
@@ -151,10 +152,10 @@ def test_stages_of_a_workdir_share_what_was_read(tmp_path, layout, folder):
 
 
 def test_an_interrupted_stage_goes_on(tmp_path, layout, folder, monkeypatch):
-  monkeypatch.setattr(embed, 'KEPT', 4)
-  embedder = embed.Embedder(folder, layout, tmp_path)
-  embedder._program = program = Counted(embedder._program)
-  add = embedder._store.add
+  monkeypatch.setattr(embedder, 'KEPT', 4)
+  encode = embedder.Embedder(folder, layout, tmp_path)
+  encode._program = program = Counted(encode._program)
+  add = encode._store.add
   left = [2]
 
   def killed(*args):
@@ -163,12 +164,12 @@ def test_an_interrupted_stage_goes_on(tmp_path, layout, folder, monkeypatch):
       return add(*args)
     raise KeyboardInterrupt
 
-  embedder._store.add = killed
+  encode._store.add = killed
   texts = [f'{"a" * n} {"b" * m}' for n in range(1, 4) for m in range(1, 4)]
   with pytest.raises(KeyboardInterrupt):
-    embedder(texts)
+    encode(texts)
   assert program.texts == 8
-  again = embed.Embedder(folder, layout, tmp_path)
+  again = embedder.Embedder(folder, layout, tmp_path)
   again._program = program
   again(texts)
   assert program.texts == 8 + 5
@@ -195,7 +196,7 @@ def test_another_encoder_has_another_fingerprint(folder, tmp_path):
 def test_wrong_settings_are_told_before_anything_runs(retrieval, said):
   cfg = config.Config(retrieval=config.Retrieval(**retrieval))
   with pytest.raises(errors.InputError) as error:
-    checks.check(cfg)
+    validate.check(cfg)
   assert said in str(error.value)
 
 
@@ -226,7 +227,7 @@ def test_a_published_encoder_ranks_real_texts_as_transformers(tmp_path, layout):
   data = config.Data(path=str(SAMPLE), limit=1)
   examples, _ = retrieve.read(data, 'val')
   theirs = reference(path)
-  ours = embed.Embedder(path, layout, tmp_path)
+  ours = embedder.Embedder(path, layout, tmp_path)
   for example in examples:
     asked = retrieve.asked(example)
     texts = list(dict.fromkeys([asked.query, *asked.keys[:24]]))
@@ -314,5 +315,5 @@ def test_how_rows_are_read_decides_nothing_of_the_world():
 )
 def test_wrong_ways_to_read_are_told_before_anything_runs(data, said):
   with pytest.raises(errors.InputError) as error:
-    checks.check(config.Config(data=config.Data(**data)))
+    validate.check(config.Config(data=config.Data(**data)))
   assert said in str(error.value)

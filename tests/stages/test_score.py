@@ -13,10 +13,11 @@ from etils import epath
 
 from restpg_jax import config, errors, types
 from restpg_jax.data import corpus
+from restpg_jax.engines import generator, label_scorer, rewards, tokenizer_files
 from restpg_jax.io import artifacts, records, shards
 from restpg_jax.models import decoder
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.stages import judging, language, reward, score
+from restpg_jax.stages import score
 from restpg_jax.text import prompts
 
 PROMPT = config.Prompt(template='prompts/tiny/policy.txt')
@@ -28,8 +29,8 @@ def settings(reasoning, name='rouge'):
 
 
 def asked(text, reasoning=True):
-  question = score.question(
-    EXAMPLE, score.reader(PROMPT, reasoning=reasoning)(text)
+  question = rewards.question(
+    EXAMPLE, rewards.reader(PROMPT, reasoning=reasoning)(text)
   )
   return question and question.answer
 
@@ -74,8 +75,8 @@ def test_no_answer_is_reward_0_and_counted_and_equal_answers_asked_once(
   tmp_path,
 ):
   texts = ['no marker', 'x\nAnswer:\nIt is good.', 'y\nAnswer:\nIt is good.']
-  summary, rewards = scored(tmp_path, texts)
-  assert rewards == [0.0, 1.0, 1.0]
+  summary, scores = scored(tmp_path, texts)
+  assert scores == [0.0, 1.0, 1.0]
   assert summary['without_answer'] == 1
   assert summary['distinct'] == 1
 
@@ -104,23 +105,23 @@ def test_rewards_of_a_killed_run_are_not_asked_again(tmp_path):
   texts = ['x\nAnswer:\nIt is good.', 'y\nAnswer:\nelse']
   out = tmp_path / 'out'
   out.mkdir()
-  known = reward.Question('Say it', 'It is good.', 'It is good.')
-  shards.Shards(out / 'rewards', score.Scored, host=0).append(
+  known = rewards.Question('Say it', 'It is good.', 'It is good.')
+  shards.Shards(out / 'rewards', rewards.Scored, host=0).append(
     [
-      score.Scored(score.name(known), 0.25)
+      rewards.Scored(rewards.question_name(known), 0.25)
     ]  # no reward of ours: proves it is not redone
   )
-  _, rewards = scored(tmp_path, texts)
-  assert rewards == [0.25, 0.0]
+  _, scores = scored(tmp_path, texts)
+  assert scores == [0.25, 0.0]
 
 
 def test_of_two_rewards_of_a_question_the_first_counts(tmp_path):
-  known = reward.Question('Say it', 'It is good.', 'It is good.')
-  shards.Shards(tmp_path / 'out/rewards', score.Scored, host=0).append(
-    [score.Scored(score.name(known), r) for r in (0.25, 0.5)]
+  known = rewards.Question('Say it', 'It is good.', 'It is good.')
+  shards.Shards(tmp_path / 'out/rewards', rewards.Scored, host=0).append(
+    [rewards.Scored(rewards.question_name(known), r) for r in (0.25, 0.5)]
   )
-  _, rewards = scored(tmp_path, ['x\nAnswer:\nIt is good.'])
-  assert rewards == [0.25]
+  _, scores = scored(tmp_path, ['x\nAnswer:\nIt is good.'])
+  assert scores == [0.25]
 
 
 def test_pieces_ask_a_question_once_wherever_it_comes_again(
@@ -147,8 +148,8 @@ def test_pieces_ask_a_question_once_wherever_it_comes_again(
 
     return ask
 
-  monkeypatch.setitem(reward.REWARDS, 'length', build)
-  monkeypatch.setattr(score, 'PIECE', 3)
+  monkeypatch.setitem(rewards.REWARDS, 'length', build)
+  monkeypatch.setattr(rewards, 'PIECE', 3)
   summary = score.score(
     tmp_path,
     tmp_path,
@@ -170,35 +171,35 @@ def test_cut_prompts_are_counted_over_all_sittings(tmp_path, monkeypatch):
     def __call__(self, asked):
       yield [(n, 0.5) for n, _ in enumerate(asked)]
 
-  monkeypatch.setitem(reward.REWARDS, 'cutter', lambda cfg, layout: Cutter())
+  monkeypatch.setitem(rewards.REWARDS, 'cutter', lambda cfg, layout: Cutter())
   for texts in (['x\nAnswer:\ny'], ['x\nAnswer:\ny', 'x\nAnswer:\nz']):
     summary, _ = scored(tmp_path, texts, 'cutter')
   assert summary['cut_prompts'] == 2
 
 
 def test_samples_beyond_m_of_a_wider_store_are_not_scored(tmp_path):
-  summary, rewards = scored(tmp_path, ['x\nAnswer:\ny'] * 11)
+  summary, scores = scored(tmp_path, ['x\nAnswer:\ny'] * 11)
   assert len(rewards) == summary['expected'] == 8
 
 
 def test_a_sample_that_gets_lost_is_missed(tmp_path, monkeypatch):
   asked = score.asked
   monkeypatch.setattr(score, 'asked', lambda *of: [*asked(*of)][:-1])
-  summary, rewards = scored(tmp_path, ['x\nAnswer:\ny'] * 3)
+  summary, scores = scored(tmp_path, ['x\nAnswer:\ny'] * 3)
   assert len(rewards) == 2
   assert (summary['expected'], summary['made']) == (3, 2)
 
 
 def test_a_round_without_samples_has_no_mean(tmp_path):
-  summary, rewards = scored(tmp_path, [])
-  assert rewards == [] and summary['made'] == 0
+  summary, scores = scored(tmp_path, [])
+  assert scores == [] and summary['made'] == 0
   assert summary['mean_reward'] is None
 
 
 def test_the_accepted_share_is_shown_and_changes_nothing(tmp_path):
   texts = ['none', *['x\nAnswer:\nIt is good.'] * 2, 'y\nAnswer:\nelse']
-  summary, rewards = scored(tmp_path, texts, accept=0.7)
-  assert rewards == [0.0, 1.0, 1.0, 0.0]
+  summary, scores = scored(tmp_path, texts, accept=0.7)
+  assert scores == [0.0, 1.0, 1.0, 0.0]
   assert summary['accepted'] == 0.5
   *_, line = (tmp_path / 'out' / 'metrics.jsonl').read_text().splitlines()
   pace = json.loads(line)  # of answers: an output without one is not scored
@@ -215,9 +216,9 @@ def test_the_accepted_share_is_shown_and_changes_nothing(tmp_path):
 
 def test_an_unknown_reward_names_the_known_ones():
   with pytest.raises(errors.InputError, match='known are judge, rouge'):
-    reward.build(config.Reward(name='jugde'), None)
+    rewards.build(config.Reward(name='jugde'), None)
   with pytest.raises(errors.InputError, match='no_such_module'):
-    reward.build(config.Reward(name='no_such_module:build'), None)
+    rewards.build(config.Reward(name='no_such_module:build'), None)
 
 
 def test_a_reward_of_somebody_else_is_imported(tmp_path, monkeypatch):
@@ -226,8 +227,8 @@ def test_a_reward_of_somebody_else_is_imported(tmp_path, monkeypatch):
     'def build(cfg, layout):\n  return lambda asked: (\n'
     '    [(n, 0.5)] for n, _ in enumerate(asked))\n'
   )
-  _, rewards = scored(tmp_path, ['x\nAnswer:\ny'], 'their_rewards:build')
-  assert rewards == [0.5]
+  _, scores = scored(tmp_path, ['x\nAnswer:\ny'], 'their_rewards:build')
+  assert scores == [0.5]
 
 
 def test_a_reward_answers_each_question_once(tmp_path, monkeypatch):
@@ -257,11 +258,11 @@ REFERENCE = (
 )
 OTHER = 'Howdy team, the trip needs silence while the trip demands privacy.'
 QUESTIONS = [
-  reward.Question(INSTRUCTION, REFERENCE, answer)
+  rewards.Question(INSTRUCTION, REFERENCE, answer)
   for answer in (REFERENCE, OTHER, 'no <eos> 10', 'H')
 ] + [
-  reward.Question('', OTHER, OTHER),
-  reward.Question('Say it. ' * 30, REFERENCE, OTHER),
+  rewards.Question('', OTHER, OTHER),
+  rewards.Question('Say it. ' * 30, REFERENCE, OTHER),
 ]
 
 
@@ -276,18 +277,18 @@ def test_equal_to_a_judge_that_reads_each_prompt_and_label_in_full(
 ):
   cfg = config.Reward(template='prompts/tiny/judge.txt', max_input=max_input)
   layout = layouts.Layout.of(config.Compute(judged=4))
-  ask = reward.build(cfg, layout)
-  model = language.load_named(cfg.model, layout)
+  ask = rewards.build(cfg, layout)
+  model = generator.load_named(cfg.model, layout)
   logp = np.array([naive(model, cfg, q) for q in QUESTIONS])
   likeliest = np.array([0.1, 0.3, 0.5, 0.7, 1.0])[logp.argmax(axis=1)]
-  said, label_logp = {}, judging.label_logp
+  said, label_logp = {}, label_scorer.label_logp
 
   def heard(*args):
     for found in label_logp(*args):
       said.update(found)
       yield found
 
-  monkeypatch.setattr(judging, 'label_logp', heard)
+  monkeypatch.setattr(label_scorer, 'label_logp', heard)
   assert answers(ask) == likeliest.tolist()
   assert len(ask.cut) == cut
   np.testing.assert_allclose(
@@ -295,7 +296,7 @@ def test_equal_to_a_judge_that_reads_each_prompt_and_label_in_full(
   )
   P = np.exp(logp)
   mean = P @ [0.1, 0.3, 0.5, 0.7, 1.0] / P.sum(axis=1)
-  expected = reward.build(dataclasses.replace(cfg, rule='expected'), layout)
+  expected = rewards.build(dataclasses.replace(cfg, rule='expected'), layout)
   np.testing.assert_allclose(answers(expected), mean, atol=1e-4)
   assert np.ptp(mean) > 0.1
   if max_input == 192:
@@ -309,7 +310,7 @@ def test_a_prompt_is_parted_and_its_answers_share_what_is_before_them(
   template, monkeypatch
 ):
   cfg = config.Reward(template=template, max_input=700)
-  ask = reward.build(cfg, layouts.Layout.of(config.Compute()))
+  ask = rewards.build(cfg, layouts.Layout.of(config.Compute()))
   read = []
 
   def logp(model, judged, labels):
@@ -317,17 +318,17 @@ def test_a_prompt_is_parted_and_its_answers_share_what_is_before_them(
     for n in (4, 1, 0, 2, 5, 3):  # likeliest: label n % 5
       yield [(n, np.eye(5)[n % 5])]
 
-  monkeypatch.setattr(judging, 'label_logp', logp)
+  monkeypatch.setattr(label_scorer, 'label_logp', logp)
   mixed = [QUESTIONS[n] for n in (0, 4, 1, 5, 2, 3)]
   found = dict(p for part in ask(mixed) for p in part)
   # They are read input by input: 0 2 4 5, 1, 3.
   assert found == {0: 0.1, 2: 0.3, 4: 0.5, 5: 0.7, 1: 1.0, 3: 0.1}
-  words = language.load_tokenizer(
+  words = tokenizer_files.load_tokenizer(
     cfg.model.tokenizer, decoder.Size(1, 2, 2, 1, 1, 2, vocabulary=1024)
   )
   whole = [
     prompts.judge(
-      language.load_template(template), words, **vars(q), limit=700
+      generator.load_template(template), words, **vars(q), limit=700
     ).ids
     for q in QUESTIONS
   ]
@@ -343,9 +344,9 @@ def test_a_prompt_is_parted_and_its_answers_share_what_is_before_them(
 def test_the_bundled_judge_knows_good_from_bad(diet, least):
   """.888 and .776 on 400 rows, none of which it was trained on."""
   cfg = config.Reward(template='prompts/tiny/judge.txt', max_input=192)
-  ask = reward.build(cfg, layouts.Layout.of(config.Compute(judged=64)))
+  ask = rewards.build(cfg, layouts.Layout.of(config.Compute(judged=64)))
   rows = list(itertools.islice(diet(777), 120))
-  asked = [reward.Question(*texts) for *texts, _, _ in rows]
+  asked = [rewards.Question(*texts) for *texts, _, _ in rows]
   found = dict(p for part in ask(asked) for p in part)
   given = [found[n] for n in range(len(rows))]
   truth = [label / 10 for *_, label, _ in rows]
@@ -355,7 +356,7 @@ def test_the_bundled_judge_knows_good_from_bad(diet, least):
 def naive(judge, cfg, question):
   """Log-probability of each label: one prompt and one label at a time, whole
   rows, in NumPy."""
-  template = language.load_template(cfg.template)
+  template = generator.load_template(cfg.template)
   ids = prompts.judge(
     template, judge.tokenizer, **vars(question), limit=cfg.max_input
   ).ids

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from restpg_jax import config, errors, types
 from restpg_jax.io import records
+from restpg_jax.rewards import selection
 from restpg_jax.stages import select
 
 
@@ -33,7 +34,7 @@ def kept(found, **changed):
     'limit': 10,
     'distinct': False,
   }
-  chosen = select.choose(found, **(settings | changed))
+  chosen = selection.keep_best(found, **(settings | changed))
   return [(s.example_id, s.j) for s in chosen]
 
 
@@ -77,7 +78,7 @@ def test_distinct_is_applied_before_the_limit():
 
 def full(found, **changed):
   cfg = config.Select(**({'threshold': 0.9, 'limit': 2} | changed))
-  return select.full(found, cfg)
+  return selection.full(found, cfg)
 
 
 def test_by_threshold_an_input_is_full_with_limit_good_outputs():
@@ -137,7 +138,7 @@ def test_rounds_keep_what_the_whole_budget_keeps(drawn, ends, rule):
   rounds = [*sorted(ends), 8]
   found = []
   for first, end in itertools.pairwise([0, *rounds]):
-    certain = select.full(found, rule)
+    certain = selection.full(found, rule)
     found += [
       s for s in store if s.example_id not in certain and first <= s.j < end
     ]
@@ -148,7 +149,7 @@ def chosen(found, rule):
   with warnings.catch_warnings():
     warnings.simplefilter('ignore', errors.DataWarning)
     floor = select.lowered(rule, max(s.reward for s in found))
-  return select.choose(found, **(vars(rule) | {'floor': floor}))
+  return selection.keep_best(found, **(vars(rule) | {'floor': floor}))
 
 
 def test_later_rounds_are_merged_and_a_store_that_reaches_further_is_not_read(
@@ -211,7 +212,7 @@ def test_summary_counts_the_inputs_that_drop_out(tmp_path):
 
 def test_an_unknown_rule_names_the_known_ones():
   with pytest.raises(errors.InputError, match="'threshold' or 'best'"):
-    select.check(config.Select(rule='bset'))
+    selection.check(config.Select(rule='bset'))
 
 
 def test_a_sample_that_is_read_past_is_missed(tmp_path):

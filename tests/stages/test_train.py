@@ -11,10 +11,11 @@ import pytest
 from etils import epath
 
 from restpg_jax import config, errors, types
+from restpg_jax.engines import batch_loader, tokenizer_files, trainer
 from restpg_jax.io import checkpoints, records
 from restpg_jax.models import decoder
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.stages import feed, language, train
+from restpg_jax.stages import train
 from restpg_jax.training import packing
 
 SIZE = decoder.Size(1, 32, 64, 2, 1, 16, vocabulary=1024)
@@ -34,7 +35,7 @@ def rows(tmp_path, trajectories, max_output=8):
 
 @pytest.fixture
 def words():
-  return language.load_tokenizer('tiny.spm.model', SIZE)
+  return tokenizer_files.load_tokenizer('tiny.spm.model', SIZE)
 
 
 def test_only_the_target_counts_each_token_with_the_reward(tmp_path, words):
@@ -74,7 +75,7 @@ def test_a_long_target_is_cut_without_end_token_and_counted(tmp_path, words):
 )
 def test_settings_that_cannot_work_are_refused(changed, message):
   with pytest.raises(errors.InputError, match=message):
-    train.check(config.Train(**changed))
+    trainer.check(config.Train(**changed))
 
 
 THANKS = types.Trajectory('e', 0, 'Thanks.', reward=1.0)
@@ -199,13 +200,13 @@ def test_a_loss_that_is_no_number_stops_with_what_was_read(tmp_path):
   assert message.endswith('Lower train.learning_rate or mend the examples')
   assert '\n' not in message
   (row,), _ = rows(tmp_path / 'rows', [THANKS])
-  lines = list(records.read(out / 'replay.jsonl', feed.Read))
+  lines = list(records.read(out / 'replay.jsonl', batch_loader.Read))
   assert [line.id for line in lines] == ['e 0', 'e 0']
   assert {(line.step, line.after) for line in lines} == {(2, 1)}
   assert {line.tokens for line in lines} == {row.tokens}
   assert {line.weights for line in lines} == {row.weights}
   # What is broken is not kept: the run would go on from it.
-  assert train.finished(out) == [1]
+  assert trainer.finished(out) == [1]
 
 
 def test_a_run_that_was_interrupted_ends_with_the_same_weights(tmp_path):

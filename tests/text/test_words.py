@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score import tokenize
 
+from restpg_jax import types
 from restpg_jax.data import copies
 from restpg_jax.retrieval import bm25
 from restpg_jax.rewards import bleu, rouge
 from restpg_jax.text import words
-from restpg_jax.types import Document
 from tests.text import languages
 
 ASCII = st.text(st.characters(max_codepoint=127), max_size=80)
@@ -77,7 +77,9 @@ def test_the_document_that_fits_comes_first_in_any_language(name):
 @USERS
 def test_the_near_copy_is_found_in_any_language(name):
   user = languages.USERS[name]
-  profile = [Document(text, text) for text in [*user.profile, user.output]]
+  profile = [
+    types.Document(text, text) for text in [*user.profile, user.output]
+  ]
   assert list(copies.find(user.output, profile).leaked) == [4, 5]
 
 

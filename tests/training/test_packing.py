@@ -6,34 +6,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restpg_jax.training import packing
-from restpg_jax.training.packing import Length, Shape
 
 WORK = packing.Work(devices=1, attention=0.0)
 
 
 def lengths(*tokens):
-  return [Length(n, 1) for n in tokens]
+  return [packing.Length(n, 1) for n in tokens]
 
 
 def test_best_fit_by_hand():
   # 5 opens a row of 8, 4 another; 3 fits both and fills the first; 2 and 1.
-  rows = packing.in_rows(lengths(5, 3, 4, 2, 1), Shape(1, 8, 9))
+  rows = packing.in_rows(lengths(5, 3, 4, 2, 1), packing.Shape(1, 8, 9))
   assert rows == [(0, 1), (2, 3, 4)]
 
 
 def test_targets_must_fit_too():
-  sizes = [Length(4, 3), Length(4, 3), Length(2, 1)]
-  assert packing.in_rows(sizes, Shape(1, 16, 4)) == [(0, 2), (1,)]
+  sizes = [packing.Length(4, 3), packing.Length(4, 3), packing.Length(2, 1)]
+  assert packing.in_rows(sizes, packing.Shape(1, 16, 4)) == [(0, 2), (1,)]
 
 
 def test_the_last_micro_batch_is_filled_with_empty_rows():
-  found = packing.groups(lengths(2, 8, 7), range(3), Shape(2, 8, 8))
+  found = packing.groups(lengths(2, 8, 7), range(3), packing.Shape(2, 8, 8))
   assert [group.rows for group in found] == [((1,), (2,)), ((0,), ())]
   assert packing.slots(found) == 32
 
 
 def test_what_is_left_over_may_have_another_shape():
-  shapes = [Shape(2, 8, 8), Shape(1, 4, 8)]
+  shapes = [packing.Shape(2, 8, 8), packing.Shape(1, 4, 8)]
   found = packing.pack(lengths(8, 8, 3), shapes, WORK)
   assert [(g.shape, g.rows) for g in found] == [
     (shapes[0], ((0,), (1,))),
@@ -43,14 +42,14 @@ def test_what_is_left_over_may_have_another_shape():
 
 def test_long_rows_must_pay_for_what_they_see():
   sizes = lengths(*[4] * 8)
-  shapes = [Shape(8, 4, 8), Shape(1, 32, 8)]
+  shapes = [packing.Shape(8, 4, 8), packing.Shape(1, 32, 8)]
   free, dear = packing.Work(1, 0.0), packing.Work(1, 1.0)
   assert packing.pack(sizes, shapes[1:], free)[0].shape.length == 32
   assert packing.pack(sizes, shapes, dear)[0].shape.length == 4
 
 
 LENGTHS = st.integers(1, 100).flatmap(
-  lambda n: st.builds(Length, st.just(n), st.integers(0, n - 1))
+  lambda n: st.builds(packing.Length, st.just(n), st.integers(0, n - 1))
 )
 
 
@@ -81,7 +80,7 @@ def test_each_example_comes_once_and_no_row_overflows(sizes, devices):
 def test_no_micro_batch_is_larger_than_the_largest(
   sizes, far, rows, least, sharing
 ):
-  sizes = [Length(64 * n, t) for n, t in sizes]
+  sizes = [packing.Length(64 * n, t) for n, t in sizes]
   longest = max(one.tokens for one in sizes) + 64 * far
   how = dict(rows=rows, length=0, least=least)
   most = packing.largest(longest, sharing=sharing, **how)
@@ -116,7 +115,7 @@ def test_rows_are_nearly_full_where_a_batch_fills_several(devices, least):
   """64 examples of 300 to 6,656 tokens, 2,000 on average."""
   rng = np.random.default_rng(0)
   tokens = np.clip(rng.lognormal(7.45, 0.5, 6400), 300, 6656).astype(int)
-  sizes = [Length(int(n), int(n) // 4) for n in tokens]
+  sizes = [packing.Length(int(n), int(n) // 4) for n in tokens]
   steps = [range(n, n + 64) for n in range(0, 6400, 64)]
   work = packing.Work(devices, 2e-5)
   shapes = packing.shapes(sizes, steps[:8], work, least=128)

@@ -1,0 +1,114 @@
+"""What a run may do, but a person should know before it begins."""
+
+import dataclasses
+import warnings
+from collections.abc import Iterator
+
+from restpg_jax import assets, config, errors, types
+from restpg_jax.engines import model_size
+from restpg_jax.models import catalog
+from restpg_jax.rewards import judge, selection
+
+DIGITS = max(len(str(label)) for label in judge.LABELS)  # tokens of a label
+
+
+@dataclasses.dataclass(frozen=True)
+class Caution:
+  """One of them."""
+
+  about: str
+  said: str
+  remedy: str
+
+
+def warn(cfg: config.Config, *, reasoning: bool, em: bool) -> None:
+  """A DataWarning for each."""
+  for caution in of(cfg, reasoning=reasoning, em=em):
+    warnings.warn(
+      f'{caution.said}; {caution.remedy}', errors.DataWarning, stacklevel=2
+    )
+
+
+def of(cfg: config.Config, *, reasoning: bool, em: bool) -> Iterator[Caution]:
+  """reasoning, em: whether one of the run's methods reasons, has E-steps."""
+  yield from contexts(cfg, reasoning=reasoning)
+  if em:
+    yield from thresholds(cfg)
+  yield from tasks(cfg.data)
+
+
+def contexts(cfg: config.Config, *, reasoning: bool) -> Iterator[Caution]:
+  """Models that are to read and write beyond what they were trained on.
+
+  No fault: rotary positions go on, and so did all runs so far; but nobody
+  knows how well.
+  """
+  reaches = {
+    ('policy', cfg.policy.checkpoint): {
+      'prompt.max_input': cfg.prompt.max_input,
+      'prompt.max_output': cfg.prompt.max_output,
+    }
+  }
+  if reasoning:
+    reaches['reasoner', cfg.reason.model.checkpoint] = {
+      'reason.max_input': cfg.reason.max_input,
+      'reason.max_output': cfg.reason.max_output,
+    }
+  if 'judge' in (cfg.reward.name, *cfg.evaluate.metrics):
+    reaches['judge', cfg.reward.model.checkpoint] = {
+      'reward.max_input': cfg.reward.max_input,
+      'a label of': DIGITS,
+    }
+  for (role, checkpoint), parts in reaches.items():
+    total, context = sum(parts.values()), context_of(checkpoint)
+    if context and total > context:
+      setting, most = next(iter(parts)), context - total + [*parts.values()][0]
+      yield Caution(
+        f'{role}, context',
+        f'{role}: {" + ".join(f"{k} {n:,}" for k, n in parts.items())} = '
+        f'{total:,} tokens, but {checkpoint} was made for {context:,}',
+        f'lower {setting} to {most} or less'
+        if most > 0
+        else f'lower {" and ".join(k for k in parts if "." in k)}',
+      )
+
+
+def context_of(checkpoint: str) -> int | None:
+  """Tokens that a model was made for; None where nobody says."""
+  try:
+    return model_size.context_length(assets.path(checkpoint))
+  except errors.InputError:  # not there, or broken: others tell
+    return catalog.CONTEXTS.get(checkpoint)
+
+
+def thresholds(cfg: config.Config) -> Iterator[Caution]:
+  """Bars of the E-step that hardly any output can reach."""
+  bar = cfg.select.threshold
+  if cfg.select.rule != 'threshold' or bar < selection.HIGHEST:
+    return
+  if cfg.reward.name == 'judge' and cfg.reward.rule == 'expected':
+    why = (
+      'reward.rule=expected is a mean of labels, which is 1 only if P(10) is'
+    )
+  elif cfg.reward.name == 'rouge':
+    why = 'reward.name=rouge is 1 only for the words of the gold text itself'
+  else:
+    return
+  yield Caution(
+    'select.threshold',
+    f'hardly any output can reach select.threshold={bar:g}: {why}',
+    "lower it, or take select.rule='best'",
+  )
+
+
+def tasks(data: config.Data) -> Iterator[Caution]:
+  """Synthetic users, too few for every task."""
+  for split in ('train', 'val', 'test'):
+    count = getattr(data.world, split)
+    if not data.path and 0 < count < len(types.TASKS):
+      yield Caution(
+        f'data.world.{split}',
+        f'data.world.{split} is {count}: not every task has an example there, '
+        'and means over tasks are of those that have',
+        f'take at least {len(types.TASKS)}',
+      )

@@ -1,0 +1,128 @@
+"""Before a run: what is there, what is missing, and what the data is like.
+
+A run stops at the first fault; this goes on, and says how to mend each.
+"""
+
+import dataclasses
+import textwrap
+from collections.abc import Iterator
+
+from etils import epath
+
+from restpg_jax import cautions, config, errors, restpg, validate
+from restpg_jax.doctor import (
+  findings,
+  inspection,
+  machine,
+  page,
+  survey,
+  survey_tables,
+)
+from restpg_jax.io import artifacts, pages, records
+
+FILES = 'doctor.json', 'doctor.html'
+WIDTH = 100  # columns of a terminal
+NAME, STATE = 32, 9  # of them
+
+
+def run(cfg: config.Config, workdir: str) -> None:
+  """Prints what it finds and writes it as doctor.json and doctor.html.
+
+  Raises InputError where something that a run needs is missing or broken.
+  """
+  out = _writable(workdir or '.')
+  seen, splits = [], []
+  for found in looked(cfg, out):
+    if isinstance(found, dict):
+      splits.append(found)
+    elif found not in seen:
+      seen.append(found)
+      print(line(found), flush=True)
+  bad = list(dict.fromkeys(f.name for f in seen if f.state in findings.BAD))
+  found = {
+    'bad': bad,
+    'findings': [dataclasses.asdict(finding) for finding in seen],
+    'splits': splits,
+    'config': dataclasses.asdict(cfg),
+    'versions': artifacts.versions(),
+  }
+  tables = survey_tables.made(splits, synthetic=not cfg.data.path)
+  for table in tables:
+    said = f'\n{_wrapped(table.said)}' if table.said else ''
+    print(f'\n{survey_tables.text(table)}{said}')
+  records.write_json(out / FILES[0], found)
+  pages.write(out / FILES[1], page.html(found, tables))
+  print(*(out / name for name in FILES))
+  if bad:
+    raise errors.InputError(
+      f'missing or broken: {"; ".join(bad)}. {out / FILES[1]} says more'
+    )
+
+
+def looked(
+  cfg: config.Config, workdir: epath.Path
+) -> Iterator[findings.Finding | dict]:
+  """All findings, and then a summary of each task and split."""
+  methods = [restpg.METHODS[m] for m in cfg.methods if m in restpg.METHODS]
+  reasoning = restpg.kinds(cfg)['reasoning']
+  roles = inspection.roles(cfg, reasoning=reasoning)
+  fits = sum(1 + cfg.iterations * m.em for m in methods)
+  parts = restpg.check_methods, *validate.PARTS, restpg.check_splits
+  yield from inspection.settings(cfg, parts)
+  # Before any checkpoint is looked at: that begins with JAX.
+  yield from machine.devices(cfg)
+  yield from inspection.data(cfg.data)
+  yield from inspection.models(roles)
+  for caution in cautions.of(cfg, **restpg.kinds(cfg)):
+    yield findings.Finding(
+      caution.about, findings.NOTE, caution.said, caution.remedy
+    )
+  yield from map(inspection.template, roles)
+  yield from inspection.vectors(cfg)
+  yield from inspection.reward(cfg.reward)
+  yield from inspection.data_of_metrics(cfg.evaluate)
+  yield machine.memory()
+  yield machine.disk(cfg, workdir, fits=fits)
+  yield from machine.installed()
+  words = inspection.tokenizer(cfg.policy)
+  reader = words and survey.Reader(
+    words, cfg.prompt, cfg.retrieval, cfg.data, reasoning, cfg.seed
+  )
+  yield from survey.taken(cfg.data, reader)
+
+
+def line(finding: findings.Finding) -> str:
+  """As wide as the terminal is; the remedy stands below."""
+  begin = f'{finding.name:<{NAME}}{finding.state:<{STATE}}'
+  lines = [_wrapped(finding.said, begin)]
+  if finding.remedy:
+    lines.append(_wrapped(f'-> {finding.remedy}', ' ' * len(begin)))
+  return '\n'.join(lines)
+
+
+def _writable(workdir: str) -> epath.Path:
+  """The folder, made if need be; InputError where it takes no file."""
+  out = epath.Path(workdir)
+  part = out / f'{FILES[0]}.part'
+  try:
+    out.mkdir(parents=True, exist_ok=True)
+    part.write_text('')
+    part.unlink()
+  except OSError as error:
+    raise errors.InputError(
+      f'--workdir={out}: nothing can be written there '
+      f'({errors.reason(error)}); give another folder'
+    ) from error
+  return out
+
+
+def _wrapped(text: str, begin: str = '') -> str:
+  """Commands and paths are never parted."""
+  return textwrap.fill(
+    text,
+    WIDTH,
+    initial_indent=begin,
+    subsequent_indent=' ' * len(begin),
+    break_long_words=False,
+    break_on_hyphens=False,
+  )

@@ -1,0 +1,58 @@
+"""Sizes of models by name, before any weight is read."""
+
+import math
+
+import jax
+from etils import epath
+
+from restpg_jax import assets, config, errors
+from restpg_jax.io import encoders, records, weights
+from restpg_jax.models import bert, catalog, decoder, hf_config
+
+
+def size_of(checkpoint: str) -> decoder.Size:
+  """Of a folder of weights or, where there is none, of the catalog's model of
+  that name: 'gemma_2b' is known before it is downloaded."""
+  try:
+    path = assets.path(checkpoint)
+  except errors.InputError:
+    if checkpoint in catalog.CATALOG:
+      return catalog.size(checkpoint)
+    raise errors.InputError(
+      f'{checkpoint}: no such folder of weights, and no model of that name; '
+      f'known are {", ".join(catalog.CATALOG)}'
+    ) from None
+  return weights.find(path).size
+
+
+def encoders_of(cfg: config.Config) -> list[str]:
+  """Checkpoints of encoders that a run reads texts with."""
+  names = []
+  if cfg.retrieval.name == 'contriever':
+    names.append(cfg.retrieval.encoder)
+  if 'cosine' in cfg.evaluate.metrics:
+    names.append(cfg.evaluate.encoder or cfg.retrieval.encoder)
+  return [*dict.fromkeys(names)]
+
+
+def encoder_of(checkpoint: str) -> bert.Size:
+  """Of a folder or, where there is none, Contriever's: that of BERT base."""
+  try:
+    path = assets.path(checkpoint)
+  except errors.InputError:
+    return bert.Size(12, 768, 3072, 12, vocabulary=30_522, positions=512)
+  return encoders.size(path)
+
+
+def count(shapes) -> int:
+  """Of parameters."""
+  return sum(math.prod(x.shape) for x in jax.tree.leaves(shapes))
+
+
+def context_length(path: epath.PathLike) -> int | None:
+  """Tokens that the model of a folder was made for: as its config.json says,
+  or as a published model of its size; None where neither tells."""
+  found = weights.find(path)
+  if found.kind == 'hf':
+    return hf_config.context(records.json_object(found.path / weights.CONFIG))
+  return catalog.context(found.size)

@@ -1,0 +1,152 @@
+"""Every evaluated answer of the methods in a workdir, with its scores."""
+
+import dataclasses
+from collections.abc import Iterator
+
+from etils import epath
+
+from restpg_jax import types
+from restpg_jax.data import world
+from restpg_jax.io import records, samples
+from restpg_jax.stages import measure
+from restpg_jax.text import templates
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+  """One test request, what a policy wrote, and all that was measured."""
+
+  example: types.Example
+  j: int
+  reasoning: str
+  text: str | None  # None: the output never reached the answer marker
+  ended: bool  # False: cut at the output limit
+  reward: float
+  true_score: float | None  # known for synthetic users only
+  metrics: dict[str, float | list[int]]  # stages/measure.py; {}: not measured
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+  """All answers of one method's policy after iteration t."""
+
+  method: str  # its label (experiments.py)
+  t: int
+  answers: tuple[Answer, ...]
+
+
+def read(workdir: epath.Path, methods: list[dict]) -> list[Evaluation]:
+  """Methods in the order given; what several methods share is read once.
+
+  A method's `output` holds the opening and marker lines that its answers were
+  written with (templates.Output); None for methods without reasoning.
+  """
+  seen = {}
+  evaluations = []
+  for method in methods:
+    m = method['config']['answer']['m']
+    output = method['output'] and templates.Output(**method['output'])
+    for run in method['iterations']:
+      measures = run.get('measures')  # older runs have none
+      key = run['examples'], run['scores'], measures, m, output
+      if key not in seen:
+        seen[key] = tuple(
+          _scored(
+            workdir / run['examples'] / 'examples.jsonl',
+            workdir / run['scores'] / 'scored.jsonl',
+            measures and workdir / measures / 'measured.jsonl',
+            m=m,
+            output=output,
+          )
+        )
+      evaluations.append(Evaluation(method['label'], run['t'], seen[key]))
+  return evaluations
+
+
+def missing(workdir: epath.Path, method: dict) -> str:
+  """The first folder of a method that was removed since; '' where all are."""
+  folders = (
+    run[kind]
+    for run in method['iterations']
+    for kind in ('examples', 'scores', 'measures')
+    if run.get(kind)
+  )
+  return next((f for f in folders if not (workdir / f).exists()), '')
+
+
+def last(evaluations: list[Evaluation]) -> dict[str, Evaluation]:
+  """Each method's last iteration."""
+  return {e.method: e for e in sorted(evaluations, key=lambda e: e.t)}
+
+
+def numbers(answer: Answer) -> dict[str, float]:
+  """The metrics that are a number of this answer alone."""
+  return {
+    name: value
+    for name, value in answer.metrics.items()
+    if isinstance(value, float)
+  }
+
+
+def _scored(
+  examples: epath.Path,
+  scored: epath.Path,
+  measured: epath.Path | None,
+  *,
+  m: int,
+  output: templates.Output | None,
+) -> Iterator[Answer]:
+  by_id = {e.id: e for e in records.read(examples, types.Example)}
+  metrics = _metrics(measured) if measured else {}
+  missing = set(by_id)
+  for trajectory in samples.read(scored, m):
+    if trajectory.reward is None or trajectory.example_id not in by_id:
+      raise ValueError(
+        f'{scored}: {trajectory.example_id} has no reward or is not in '
+        f'{examples}. Remove that folder and run again.'
+      )
+    key = trajectory.example_id, trajectory.j
+    if measured and key not in metrics:
+      raise ValueError(
+        f'{measured}: {trajectory.example_id}, j={trajectory.j} is missing. '
+        'Remove that folder and run again.'
+      )
+    missing.discard(trajectory.example_id)
+    yield _answer(
+      by_id[trajectory.example_id], trajectory, output, metrics.get(key, {})
+    )
+  if missing:
+    raise ValueError(
+      f'{scored}: {len(missing)} of {len(by_id)} examples have no answer. '
+      'Remove that folder and run again.'
+    )
+
+
+def _metrics(path: epath.Path) -> dict[tuple[str, int], dict]:
+  return {
+    (m.example_id, m.j): m.values for m in records.read(path, measure.Measured)
+  }
+
+
+def _answer(
+  example: types.Example,
+  trajectory: types.Trajectory,
+  output: templates.Output | None,
+  metrics: dict[str, float | list[int]],
+) -> Answer:
+  reasoning, text = '', trajectory.text.strip()
+  if output:
+    reasoning, text = output.split(trajectory.text)
+  true_score = None
+  if example.truth:
+    true_score = world.true_score(text or '', example.truth)
+  return Answer(
+    example=example,
+    j=trajectory.j,
+    reasoning=reasoning,
+    text=text,
+    ended=trajectory.ended,
+    reward=trajectory.reward,
+    true_score=true_score,
+    metrics=metrics,
+  )

@@ -1,0 +1,318 @@
+"""WORKDIR/report, rebuilt from all methods that are finished in a workdir."""
+
+import warnings
+from collections.abc import Iterable, Iterator
+
+from etils import epath
+
+from restpg_jax import errors, experiments, paper, variants
+from restpg_jax.io import pages, records
+from restpg_jax.report import answers, compare, page, tables, timing
+from restpg_jax.rewards import significance
+
+# What a summary may count; its rate is the count by the stage's seconds.
+COUNTED = ('made', 'tokens', 'steps')
+# What is told of every stage.
+STAGE = ('name', 'seconds', 'rates', 'summary')
+SYNTHETIC = (
+  'Data: synthetic users (restpg_jax/data/world.py), not LongLaMP: the numbers '
+  'say nothing about other data or models.'
+)
+# What must be known of text metrics, by how their names begin.
+METRICS = {
+  'rouge': (
+    'ROUGE, F-measure without stemming, by rouge_score with words as Unicode '
+    'has them, in any script (restpg_jax/text/words.py)'
+  ),
+  'bleu': (
+    "BLEU, sacrebleu's of each answer, tokenizer 13a, each character of a "
+    'script without spaces by itself'
+  ),
+  'corpus_bleu': (
+    'BLEU/corpus, of all answers to a task together, as LongLaMP gives it '
+    '(there times 100)'
+  ),
+  'meteor': 'METEOR, with the synonyms of WordNet, by NLTK',
+  'cosine': 'cosine of their vectors',
+  'judge': 'judge, the score of the judge, which is not the reward here',
+}
+
+
+def build(workdir: epath.PathLike) -> dict:
+  """Writes report.md, index.html, scores.jsonl, results.json; the last's dict.
+
+  `methods` in it holds only numbers that a second run with the same seed
+  gives again, by the labels of experiments.py; whatever else is known
+  stands beside it.
+  """
+  workdir = epath.Path(workdir)
+  methods = _finished(workdir)
+  evaluations = answers.read(workdir, methods)
+  results = _results(methods, evaluations, _stages(workdir))
+  out = workdir / 'report'
+  out.mkdir(parents=True, exist_ok=True)
+  records.write(out / 'scores.jsonl', _scores(evaluations))
+  pages.write(out / 'report.md', page.markdown(results))
+  pages.write(out / 'index.html', page.html(results, evaluations))
+  records.write_json(out / 'results.json', results)
+  return results
+
+
+def text(results: dict) -> str:
+  """What a person at a terminal sees at the end of a run."""
+  return tables.text(results)
+
+
+def _finished(workdir: epath.Path) -> list[dict]:
+  """The records of all methods whose answers are still there."""
+  found = []
+  for method in experiments.read(workdir):
+    if gone := answers.missing(workdir, method):
+      warnings.warn(
+        f'{method["label"]} is left out: {gone} is not there any more; run it '
+        f'again, or remove methods/{method["key"]}.json',
+        errors.DataWarning,
+        stacklevel=2,
+      )
+    else:
+      found.append(method)
+  if not found:
+    raise errors.InputError(
+      f'{workdir}: no finished method to report (methods/*.json). '
+      'Finish a run with this workdir first.'
+    )
+  return found
+
+
+def _results(
+  methods: list[dict],
+  evaluations: list[answers.Evaluation],
+  stages: list[dict],
+) -> dict:
+  by_label = {m['label']: m for m in methods}
+  pairs = compare.between_methods(answers.last(evaluations), by_label)
+  numbers = {label: _method(label, evaluations) for label in by_label}
+  return {
+    'about': _about(methods, {'methods': numbers}),
+    'notes': _notes(methods, numbers, pairs),
+    'methods': numbers,
+    'significance': {
+      'test': significance.TEST,
+      'alpha': significance.ALPHA,
+      'methods': pairs,
+      'iterations': compare.between_iterations(evaluations),
+    },
+    'paper': paper.RESULTS,
+    'seconds': {label: m['seconds'] for label, m in by_label.items()},
+    'stages': [{k: s[k] for k in STAGE} for s in stages],
+    'speed': timing.speeds(methods, stages),
+    'versions': _versions(stages),
+    'experiments': {label: m['key'] for label, m in by_label.items()},
+    'config': {label: m['config'] for label, m in by_label.items()},
+  }
+
+
+def _method(name: str, evaluations: list[answers.Evaluation]) -> dict:
+  iterations = [
+    {'t': e.t, **compare.summarize(e)} for e in evaluations if e.method == name
+  ]
+  return {
+    'tasks': iterations[-1]['tasks'],
+    'macro': iterations[-1]['macro'],
+    'macro_public': iterations[-1]['macro_public'],
+    'iterations': iterations,
+  }
+
+
+def _scores(evaluations: list[answers.Evaluation]) -> Iterator[dict]:
+  """The lines of scores.jsonl: one answer and its numbers."""
+  for e in evaluations:
+    for a in e.answers:
+      yield {
+        'method': e.method,
+        't': e.t,
+        'task': a.example.task,
+        'example_id': a.example.id,
+        'j': a.j,
+        'reward': a.reward,
+        'true_score': a.true_score,  # known for synthetic users only
+        **answers.numbers(a),
+        'answer': a.text,  # None: the output never reached the marker
+      }
+
+
+def _about(methods: list[dict], results: dict) -> list[str]:
+  """What is measured, on what, of which models: sentences to print."""
+  configs = [m['config'] for m in methods]
+  policies = _either(c['policy']['checkpoint'] for c in configs)
+  about = [
+    f'Task columns and macro: {_either(map(_reward, configs))}, on test '
+    f'examples, after the last iteration; policy {policies}.',
+    _macros(results),
+  ]
+  if tables.has_truth(results):
+    about.append(
+      "true: the share of what the user's traits ask for that an answer "
+      'says; known because the users are synthetic. A reward that rises '
+      'without it points to a judge that is being gamed.'
+    )
+  measured = tables.metrics_of(results)
+  if measured:
+    known = [
+      text
+      for start, text in METRICS.items()
+      if any(name.startswith(start) for name in measured)
+    ]
+    about.append(
+      'Text metrics compare answer and gold text, at best 1, without an answer '
+      f'0: {"; ".join(known)}.'
+    )
+  if len(methods) > 1:
+    about.append(
+      "Letters beside a number: it is higher than that method's, p < "
+      f'{significance.ALPHA} in a two-tailed paired t-test.'
+    )
+  about += dict.fromkeys(
+    f'Data: {c["data"]["path"]}.' if c['data']['path'] else SYNTHETIC
+    for c in configs
+  )
+  return about
+
+
+def _either(texts: Iterable[str]) -> str:
+  """Each text once: 'a or b'."""
+  return ' or '.join(dict.fromkeys(texts))
+
+
+def _reward(config: dict) -> str:
+  """What the reward of a run is."""
+  reward = config['reward']
+  if reward['name'] == 'judge':
+    return (
+      f"the judge's score (model {reward['model']['checkpoint']}; labels "
+      '1, 3, 5, 7, 10 divided by 10)'
+    )
+  if reward['name'] == 'rouge':
+    return 'the mean of ROUGE-1 and ROUGE-L F'
+  return f'the score of {reward["name"]}'
+
+
+def _macros(results: dict) -> str:
+  """What the macro columns are."""
+  every, *public = tables.macros(results).values()
+  text = f'{every}: the mean of all tasks there are, each with the same weight'
+  if public:
+    text += f'; {public[0]}: without e-mail, whose data is under a licence'
+  return f'{text[0].upper()}{text[1:]}.'
+
+
+def _notes(methods: list[dict], numbers: dict, pairs: list[dict]) -> list[str]:
+  """What a reader must know before believing the table."""
+  found = []
+  for method, of_method in numbers.items():
+    without, cut = (
+      sum(task[count] for task in of_method['tasks'].values())
+      for count in ('no_answer', 'cut')
+    )
+    if without or cut:
+      found.append(
+        f'{method}: {without} outputs never reached the answer marker (no '
+        f'answer); {cut} were cut at the output limit.'
+      )
+  most = max(len(of_method['tasks']) for of_method in numbers.values())
+  for method, of_method in numbers.items():
+    if len(of_method['tasks']) < most:
+      found.append(
+        f'{method}: it has {len(of_method["tasks"])} of {most} tasks, its '
+        'macros are over these.'
+      )
+  found += _unmeasured(methods)
+  different = sorted(variants.names(methods))
+  if different:
+    found.append(
+      f'The methods were run with different settings: {", ".join(different)}.'
+    )
+  for pair in pairs:
+    if pair['left_out']:
+      found.append(
+        f'{pair["a"]} and {pair["b"]} share {pair["examples"]} test '
+        f'examples and are compared on these; {pair["left_out"]} are left '
+        'out.'
+      )
+  return found
+
+
+def _unmeasured(methods: list[dict]) -> Iterator[str]:
+  """Text metrics that are not there, and how to have them."""
+  older = [
+    method['label']
+    for method in methods
+    if not all('measures' in run for run in method['iterations'])
+  ]
+  if older:
+    yield (
+      f'{", ".join(older)}: finished before there were text metrics; the same '
+      'command again measures them and makes nothing else.'
+    )
+  asked = {
+    name
+    for method in methods
+    for name in method['config'].get('evaluate', {}).get('metrics', ())
+  }
+  if 'meteor' not in asked:
+    yield (
+      "METEOR was not measured: it needs NLTK's data (README.md, Metrics)."
+    )
+
+
+def _stages(workdir: epath.Path) -> list[dict]:
+  """Every finished stage of the workdir, each after what it was made from:
+  its DONE.json with its `folder` and `rates`."""
+  done = [
+    records.read_json(path) | {'folder': str(path.parent.relative_to(workdir))}
+    for path in _markers(workdir)
+  ]
+  inputs = {
+    stage['fingerprint']: [made['fingerprint'] for made in stage['inputs']]
+    for stage in done
+  }
+
+  def depth(fingerprint: str) -> int:
+    return 1 + max(map(depth, inputs.get(fingerprint, ())), default=0)
+
+  done.sort(key=lambda s: (depth(s['fingerprint']), s['name']))
+  return [
+    stage | {'rates': _rates(stage['summary'], stage['seconds'])}
+    for stage in done
+  ]
+
+
+def _markers(folder: epath.Path) -> Iterator[epath.Path]:
+  """The DONE.json of each stage; what a finished stage holds is not searched.
+
+  (epath has no `**`, which would walk every checkpoint.)
+  """
+  if (folder / 'DONE.json').exists():
+    yield folder / 'DONE.json'
+    return
+  for inner in sorted(folder.iterdir()):
+    if inner.is_dir():
+      yield from _markers(inner)
+
+
+def _rates(summary: dict, seconds: float) -> dict[str, float]:
+  """{'made': 64, ..} in 8 seconds -> {'made_per_second': 8.0}."""
+  return {
+    f'{key}_per_second': summary[key] / seconds
+    for key in COUNTED
+    if key in summary and seconds > 0
+  }
+
+
+def _versions(stages: list[dict]) -> dict[str, str]:
+  """Library versions; several where a workdir was made with several."""
+  found = {}
+  for stage in stages:
+    for library, version in stage['versions'].items():
+      found.setdefault(library, set()).add(version)
+  return {name: ', '.join(sorted(found[name])) for name in sorted(found)}

@@ -1,0 +1,149 @@
+"""What a person opens: report.md and the page index.html."""
+
+import base64
+import hashlib
+import json
+import pathlib
+
+from restpg_jax import paper, types
+from restpg_jax.io import pages
+from restpg_jax.report import answers, figures, tables
+
+EXAMPLES = 25  # test examples of each task in the page's browser
+CHARACTERS = 6000  # of one text in the page's browser
+# Of the paper's numbers.
+PAPER_PLACES = {
+  **paper.TASK_TITLES,
+  'macro': 'macro 4',
+  'macro_public': 'macro 3',
+}
+FOLDER = pathlib.Path(__file__).with_name('templates')
+
+
+def markdown(results: dict) -> str:
+  """report.md."""
+  return _render('report.md.j2', results, escape=False)
+
+
+def html(results: dict, evaluations: list[answers.Evaluation]) -> str:
+  """index.html: one file, nothing loaded from elsewhere.
+
+  Texts of users and models enter as JSON inside a script element that no
+  browser executes, and reach the page as textContent only.
+  """
+  script = (FOLDER / 'browser.js').read_text('utf-8')
+  digest = base64.b64encode(hashlib.sha256(script.encode()).digest())
+  return _render(
+    'index.html.j2',
+    results,
+    escape=True,
+    style=pages.style(),
+    script=pages.trusted(script),
+    script_hash=digest.decode(),
+    samples=pages.trusted(script_json(samples(evaluations))),
+    charts=[
+      c
+      for c in (
+        figures.chart(results, 'reward', 'Reward'),
+        figures.chart(results, 'true_score', 'True score'),
+      )
+      if c
+    ],
+    examples=EXAMPLES,
+    characters=CHARACTERS,
+  )
+
+
+def script_json(value) -> str:
+  """Strict ASCII JSON that cannot end the script element it stands in."""
+  text = json.dumps(value, ensure_ascii=True, allow_nan=False)
+  for character in '<>&':
+    text = text.replace(character, f'\\u{ord(character):04x}')
+  return text
+
+
+def samples(evaluations: list[answers.Evaluation]) -> dict:
+  """What the page's browser shows: the same first examples for all runs."""
+  index, shown, runs = {}, [], []
+  for evaluation in evaluations:
+    rows = []
+    for a in _first(evaluation):
+      key = a.example.id, a.example.input, a.example.context, a.example.output
+      if key not in index:
+        index[key] = len(shown)
+        shown.append(
+          {
+            'id': a.example.id,
+            'task': a.example.task,
+            'input': _cut(a.example.input),
+            'context': [_cut(text) for text in a.example.context],
+            'gold': _cut(a.example.output),
+          }
+        )
+      rows.append(
+        {
+          'example': index[key],
+          'reasoning': _cut(a.reasoning),
+          'answer': None if a.text is None else _cut(a.text),
+          'ended': a.ended,
+          'reward': a.reward,
+          'true_score': a.true_score,
+          'metrics': answers.numbers(a),
+        }
+      )
+    runs.append(
+      {
+        'method': evaluation.method,
+        'title': tables.title(evaluation.method),
+        't': evaluation.t,
+        'samples': rows,
+      }
+    )
+  return {
+    'examples': shown,
+    'runs': runs,
+    'metrics': [*tables.METRIC_TITLES.items()],
+  }
+
+
+def _first(evaluation: answers.Evaluation) -> list[answers.Answer]:
+  """One answer to each of the first EXAMPLES examples of each task."""
+  by_task = {task: {} for task in types.EVERY_TASK}
+  for a in evaluation.answers:
+    of_task = by_task[a.example.task]
+    if len(of_task) < EXAMPLES or a.example.id in of_task:
+      of_task.setdefault(a.example.id, a)
+  return [a for of_task in by_task.values() for a in of_task.values()]
+
+
+def _cut(text: str) -> str:
+  if len(text) <= CHARACTERS:
+    return text
+  return f'{text[:CHARACTERS]} [... {len(text) - CHARACTERS} more characters]'
+
+
+def _render(name: str, results: dict, *, escape: bool, **more) -> str:
+  return pages.render(
+    FOLDER / name,
+    escape=escape,
+    filters={
+      'number': tables.number,
+      'seconds': tables.seconds,
+      'p_value': tables.p_value,
+      'method': tables.title,
+    },
+    results=results,
+    rows=tables.rows(results),
+    columns=tables.columns(results),
+    metrics=tables.metrics(results, tables.macros(results)),
+    metrics_by_task=tables.metrics(results, tables.titles_of(results)),
+    iterations=tables.iterations(results),
+    gains=tables.gains(results),
+    speed=tables.speeds(results),
+    titles=paper.TITLES,
+    places=tables.places(results),
+    macro=tables.macros(results)['macro'],
+    paper_places=PAPER_PLACES,
+    config=json.dumps(results['config'], indent=2, ensure_ascii=False),
+    **more,
+  )

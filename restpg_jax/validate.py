@@ -1,0 +1,181 @@
+"""Settings that no run can have, told before anything runs."""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+from restpg_jax import config, errors
+from restpg_jax.data import longlamp
+from restpg_jax.engines import generator, model_size, trainer
+from restpg_jax.models import decoder, formats, packed, splash
+from restpg_jax.parallel import rules
+from restpg_jax.rewards import judge, selection
+from restpg_jax.stages import measure, reason, retrieve
+from restpg_jax.training import lora
+
+
+def check(cfg: config.Config) -> None:
+  """Raises InputError for settings that no run can have."""
+  for part in PARTS:
+    part(cfg)
+
+
+def check_numbers(cfg: config.Config) -> None:
+  """Counts and sizes that are too small."""
+  least = {
+    'retrieval.k': cfg.retrieval.k,
+    'draw.m': cfg.draw.m,
+    'answer.m': cfg.answer.m,
+    'select.limit': cfg.select.limit,
+    'train.steps': cfg.train.steps,
+    'train.batch_size': cfg.train.batch_size,
+    'train.checkpoint_every': cfg.train.checkpoint_every,
+    'choose.examples': cfg.choose.examples,
+    'reason.tries': cfg.reason.tries,
+    'reason.max_output': cfg.reason.max_output,
+    'prompt.max_output': cfg.prompt.max_output,
+    'compute.slots': cfg.compute.slots,
+    'compute.shards': cfg.compute.shards,
+    'compute.judged': cfg.compute.judged,
+    'compute.model': cfg.compute.model,
+    'compute.log_every': cfg.compute.log_every,
+  }
+  for name, value in least.items():
+    if value < 1:
+      raise errors.InputError(f'{name} is {value}; it must be at least 1')
+  for name in (
+    *('prompts', 'samples', 'memory', 'cpu_devices', 'fsdp', 'sequence'),
+    *('rows', 'row_length'),
+  ):
+    value = getattr(cfg.compute, name)
+    if not value >= 0:
+      raise errors.InputError(
+        f'compute.{name} is {value:g}; it must be 0 or more'
+      )
+  if cfg.evaluate.shards < 0:
+    raise errors.InputError(
+      f'evaluate.shards is {cfg.evaluate.shards}; it must be 0 or more'
+    )
+  if cfg.iterations < 0:
+    raise errors.InputError(f'iterations is {cfg.iterations}; 0 or more')
+  if cfg.data.limit < 0:
+    raise errors.InputError(
+      f'data.limit is {cfg.data.limit}; 0 takes every row'
+    )
+
+
+def check_drawing(cfg: config.Config) -> None:
+  """Of every section that draws or reads what is drawn."""
+  for name in ('draw', 'answer', 'reason'):
+    check_sampling(name, getattr(cfg, name))
+  for name in ('draw', 'answer', 'reason', 'reward'):
+    dtype = getattr(cfg, name).dtype
+    if dtype not in generator.DTYPES:
+      raise errors.InputError(
+        f'{name}.dtype is {dtype!r}; it must be {" or ".join(generator.DTYPES)}'
+      )
+  dtype = cfg.evaluate.dtype
+  if dtype and dtype not in generator.DTYPES:
+    raise errors.InputError(
+      f'evaluate.dtype is {dtype!r}; it must be '
+      f'{" or ".join(generator.DTYPES)}, or empty for reward.dtype'
+    )
+  check_rounds(cfg.draw)
+
+
+def check_policy(cfg: config.Config, layout) -> None:
+  """Raises InputError where the policy cannot be trained so on these devices.
+
+  Once they are there: reading what a checkpoint holds begins with JAX.
+  """
+  size = model_size.size_of(cfg.policy.checkpoint)
+  lora.check(cfg.train.lora, formats.shapes(size))
+  rules.check(size, layout.mesh)
+  attention = trainer.attention_of(layout, size, cfg.train.compute_dtype)
+  check_row(attention, cfg.compute.row_length, layout.sharing)
+
+
+def check_data(cfg: config.Config) -> None:
+  """Raises InputError where data is named that is not there."""
+  if cfg.data.path:
+    longlamp.tasks_found(cfg.data.path, setting=cfg.data.setting)
+
+
+def check_splits(data: config.Data, splits: Sequence[str]) -> None:
+  """Raises InputError for a split that is needed and has no example.
+
+  Those of data.path are known when they are read, also before any training.
+  """
+  for split in splits:
+    count = getattr(data.world, split)
+    if not data.path and count < 1:
+      raise errors.InputError(
+        f'data.world.{split} is {count}; this run needs at least 1 example'
+      )
+
+
+def check_sampling(name: str, how: config.Sample | config.Reason) -> None:
+  """Temperature, nucleus and top-k of a section that draws."""
+  top_k = getattr(how, 'top_k', 0)
+  if not 0 <= how.temperature < math.inf:
+    fault = f'temperature is {how.temperature:g}; it must be 0 or more'
+  elif not 0 < how.top_p <= 1:
+    fault = f'top_p is {how.top_p:g}; it must be above 0 and at most 1'
+  elif top_k < 0:
+    fault = f'top_k is {top_k}; it must be 0 (all tokens) or more'
+  else:
+    return
+  raise errors.InputError(f'{name}.{fault}')
+
+
+def check_training(cfg: config.Config) -> None:
+  """Names of ways to compute, and that every example fits its row."""
+  trainer.check(cfg.train)
+  for name, known in (('attention', packed.NAMES), ('remat', decoder.REMAT)):
+    value = getattr(cfg.compute, name)
+    if value and value not in known:
+      raise errors.InputError(
+        f'compute.{name} is {value!r}; known are {", ".join(known)}'
+      )
+  most = cfg.prompt.max_input + cfg.prompt.max_output
+  if 0 < cfg.compute.row_length < most:
+    raise errors.InputError(
+      f'compute.row_length={cfg.compute.row_length} is too short: an example '
+      f'may have prompt.max_input + prompt.max_output = {most} tokens'
+    )
+  check_row(cfg.compute.attention, cfg.compute.row_length)
+
+
+def check_row(attention: str, length: int, sharing: int = 1) -> None:
+  """A kernel reads rows of whole lanes, devices share them in equal parts."""
+  multiple = splash.multiple(sharing) if attention == 'splash' else sharing
+  if length % multiple:
+    shared = f' over {sharing} devices (compute.sequence)'
+    raise errors.InputError(
+      f'compute.row_length={length} must be a multiple of {multiple} for '
+      f'compute.attention={attention}{shared * (sharing > 1)}'
+    )
+
+
+def check_rounds(draw: config.Draw) -> None:
+  if not draw.rounds:
+    return
+  rising = all(a < b for a, b in itertools.pairwise((0, *draw.rounds)))
+  if not rising or draw.rounds[-1] != draw.m:
+    raise errors.InputError(
+      f'draw.rounds is {",".join(map(str, draw.rounds))}; it must rise from '
+      f'1 or more and end with draw.m={draw.m}'
+    )
+
+
+PARTS = (  # each tells the first fault of its own
+  check_numbers,
+  check_drawing,
+  check_training,
+  lambda cfg: longlamp.check(cfg.data),
+  lambda cfg: reason.check(cfg.reason),
+  lambda cfg: selection.check(cfg.select),
+  lambda cfg: judge.check(cfg.reward.rule),
+  lambda cfg: retrieve.check(cfg.retrieval),
+  lambda cfg: measure.check(cfg.evaluate, cfg.retrieval),
+)

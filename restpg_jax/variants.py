@@ -1,0 +1,204 @@
+"""Which settings of a finished method decided something, and how two differ.
+
+Settings are dotted here: {'seed': 0, 'data.world.train': 1000, ..}.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from restpg_jax import config, effective
+from restpg_jax.engines import input_files
+from restpg_jax.io import artifacts
+
+Record = dict[str, Any]  # a file of WORKDIR/methods
+SFT = ('sft', 'sft_reasoning')  # rows of Table 1 without iterations
+SHORT = {'draw.m': 'm'}  # as the paper calls it
+
+
+def stated(record: Record) -> dict[str, Any]:
+  """All settings of a method but those that cannot change results."""
+  local = {'methods', *_local(config.Config())}
+  return {n: v for n, v in _flat(record['config']) if n not in local}
+
+
+def settings(record: Record) -> dict[str, Any]:
+  """Those that decided something: with data.path no data.world, ..."""
+  unused = tuple(f'{name}.' for name in _unused(record))
+  return {
+    name: value
+    for name, value in stated(record).items()
+    if not f'{name}.'.startswith(unused)
+  }
+
+
+def same_reward(a: Record, b: Record) -> bool:
+  """Whether two methods were scored alike: by what files held, as far as both
+  records say it, else by their names."""
+  if 'reward' in a and 'reward' in b:
+    return a['reward'] == b['reward']
+  one, other = (
+    effective.reward(_built(config.Reward(), record['config']['reward']))
+    for record in (a, b)
+  )
+  return one == other
+
+
+def contents(cfg: config.Config, record: Record) -> dict[str, str]:
+  """Digests of what the settings that name files stood for.
+
+  {'policy.checkpoint': '0123..', 'prompt.template': '89ab..', ..}
+  """
+  known = _only(cfg, {*settings(record)})
+  return dict(_contents(known, artifacts.meaning(known, input_files.READS)))
+
+
+def names(
+  of_all: Sequence[Record], view: Callable[[Record], dict] = settings
+) -> list[str]:
+  """The settings that are not the same in all records that have them."""
+  views = [(record, view(record)) for record in of_all]
+  every = dict.fromkeys(name for _, flat in views for name in flat)
+  return [
+    name
+    for name in every
+    if not _alike([(r, flat[name]) for r, flat in views if name in flat], name)
+  ]
+
+
+def texts(
+  of_all: Sequence[Record], view: Callable[[Record], dict] = settings
+) -> list[str]:
+  """What each record has of the settings that differ: 'seed 1, m 16'."""
+  differing = {name: short(name) for name in names(of_all, view)}
+  return [
+    ', '.join(
+      f'{title} {_text(record, name, flat[name])}'
+      for name, title in differing.items()
+      if name in flat
+    )
+    for record, flat in ((record, view(record)) for record in of_all)
+  ]
+
+
+def short(name: str) -> str:
+  """The last part of a setting's name, where no other setting ends in it."""
+  last = name.rpartition('.')[2]
+  every = dataclasses.asdict(config.Config())
+  ends = [other.rpartition('.')[2] for other, _ in _flat(every)]
+  return SHORT.get(name, last if ends.count(last) == 1 else name)
+
+
+def order(text: str) -> list[str | float]:
+  """To sort by: 'm 8' comes before 'm 16'."""
+  pieces = re.split(r'(\d+(?:\.\d+)?(?:e[-+]?\d+)?)', text)
+  return [float(p) if n % 2 else p for n, p in enumerate(pieces)]
+
+
+def _unused(record: Record) -> Iterator[str]:
+  """Settings and sections that decided nothing of this method."""
+  cfg = _built(config.Config(), record['config'])
+  if record['method'] in SFT:
+    yield 'iterations'
+  if len(record['iterations']) == 1:  # no E-step
+    yield from ('draw', 'select', 'fresh_start')
+  if not record['output']:  # the method does not reason
+    yield 'reason'
+  idle = {
+    f'{name}.{field}'
+    for name, section in (*vars(cfg).items(), ('train.lora', cfg.train.lora))
+    for field in effective.idle(section)
+  }
+  yield from _unmeasured(cfg, idle)
+
+
+def _unmeasured(cfg: config.Config, idle: set[str]) -> set[str]:
+  """What of the idle settings no metric uses either."""
+  idle = idle | {'evaluate.encoder'}
+  if 'judge' in cfg.evaluate.metrics:
+    idle = {name for name in idle if not name.startswith('reward.')}
+  elif cfg.reward.name == 'rouge':
+    idle.add('evaluate.dtype')
+  if 'cosine' in cfg.evaluate.metrics:
+    section = 'evaluate' if cfg.evaluate.encoder else 'retrieval'
+    idle.discard(f'{section}.encoder')
+  return idle
+
+
+def _built(default: Any, stated: dict[str, Any]) -> Any:
+  """The settings as a dataclass: of another version, what both have."""
+  return dataclasses.replace(
+    default,
+    **{
+      name: _built(getattr(default, name), value)
+      if isinstance(value, dict)
+      else value
+      for name, value in stated.items()
+      if hasattr(default, name)
+    },
+  )
+
+
+def _flat(section: dict[str, Any], prefix: str = '') -> Iterator[tuple]:
+  for name, value in section.items():
+    if isinstance(value, dict):
+      yield from _flat(value, f'{prefix}{name}.')
+    else:
+      yield f'{prefix}{name}', value
+
+
+def _local(section: Any, prefix: str = '') -> Iterator[str]:
+  for field in dataclasses.fields(section):
+    value, name = getattr(section, field.name), f'{prefix}{field.name}'
+    if dataclasses.is_dataclass(value):
+      yield from _local(value, f'{name}.')
+    elif field.metadata == config.LOCAL:
+      yield name
+
+
+def _only(section: Any, names: set[str], prefix: str = '') -> Any:
+  """The section without texts that are not in `names`: the files that they
+  stand for were perhaps never there."""
+  changed = {}
+  for field in dataclasses.fields(section):
+    value, name = getattr(section, field.name), f'{prefix}{field.name}'
+    if dataclasses.is_dataclass(value):
+      changed[field.name] = _only(value, names, f'{name}.')
+    elif isinstance(value, str) and name not in names:
+      changed[field.name] = ''
+  return dataclasses.replace(section, **changed)
+
+
+def _contents(section: Any, means: dict, prefix: str = '') -> Iterator[tuple]:
+  """Of texts which mean something else than what they say."""
+  for key, value in means.items():
+    name = f'{prefix}{key}'
+    inner = getattr(section, key, None)
+    if dataclasses.is_dataclass(inner):
+      yield from _contents(inner, value, f'{name}.')
+    elif isinstance(value, dict):
+      text = json.dumps(value, sort_keys=True)
+      yield name, hashlib.sha256(text.encode()).hexdigest()
+
+
+def _alike(pairs: Sequence[tuple[Record, Any]], name: str) -> bool:
+  """Whether (record, value) are of one value, or name files of one content."""
+  held = [record.get('contents', {}).get(name) for record, _ in pairs]
+  values = [value for _, value in pairs] if None in held else held
+  return all(value == values[0] for value in values)
+
+
+def _text(record: Record, name: str, value: Any) -> str:
+  """A value in a few characters; no path of this machine but its last part."""
+  held = record.get('contents', {}).get(name)
+  if held:
+    return f'{os.path.basename(value.rstrip("/"))} {held[:6]}'
+  if isinstance(value, list | tuple):
+    return '/'.join(map(str, value)) or 'none'
+  if isinstance(value, str):
+    return os.path.basename(value.rstrip('/')) or 'none'
+  return str(value)

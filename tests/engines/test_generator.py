@@ -1,0 +1,102 @@
+"""Facts about restpg_jax/engines/generator.py: weights and their tokenizers."""
+
+import types as python
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sentencepiece import sentencepiece_model_pb2
+
+from restpg_jax import assets, errors
+from restpg_jax.engines import generator, tokenizer_files
+from restpg_jax.io import checkpoints, weights
+from restpg_jax.models import decoder
+from tests import tiny
+
+TOKENIZER = assets.HERE / 'tiny.spm.model'
+HOST = python.SimpleNamespace(block=32, on_each=lambda tree: tree)
+
+
+@pytest.fixture
+def read(monkeypatch):
+  """Every leaf that is made of a checkpoint."""
+  leaf, leaves = weights.Checkpoint.leaf, []
+
+  def noted(self, *args):
+    leaves.append(leaf(self, *args))
+    return leaves[-1]
+
+  monkeypatch.setattr(weights.Checkpoint, 'leaf', noted)
+  return leaves
+
+
+@pytest.mark.parametrize('dtype', generator.DTYPES)
+def test_weights_are_made_once_in_the_type_that_is_wanted(read, dtype):
+  path = assets.path('tiny_pt')
+  found = generator.load(path, 'tiny.spm.model', HOST, dtype=dtype).params
+  made = list(read)
+  size = sum(x.nbytes for x in jax.tree.leaves(found))
+  assert sum(x.nbytes for x in made) == size
+  for x in jax.tree.leaves(found):
+    assert any(np.shares_memory(x, y) for y in made)
+  params, _ = weights.load(path)
+  as_cast = jax.tree.map(lambda x: x.astype(jnp.dtype(dtype)), params)
+  as_cast = decoder.unstacked(as_cast)
+  assert jax.tree.structure(found) == jax.tree.structure(as_cast)
+  for x, y in zip(
+    jax.tree.leaves(found), jax.tree.leaves(as_cast), strict=True
+  ):
+    assert x.dtype == y.dtype and x.tobytes() == y.tobytes()
+
+
+@pytest.fixture
+def folder(tmp_path):
+  """A model with a tokenizer of its own."""
+  size = tiny.size(vocabulary=1024)
+  checkpoints.save_model(tmp_path / 'm', tiny.parameters(size, 0.2), size)
+  (tmp_path / 'm' / 'tokenizer.model').write_bytes(TOKENIZER.read_bytes())
+  return tmp_path / 'm'
+
+
+def test_as_many_pieces_are_not_the_same_pieces(folder, tmp_path):
+  tokenizer_files.find(folder, str(TOKENIZER))
+  model = sentencepiece_model_pb2.ModelProto.FromString(TOKENIZER.read_bytes())
+  a, b = model.pieces[600], model.pieces[601]
+  a.piece, b.piece = b.piece, a.piece
+  other = tmp_path / 'other.model'
+  other.write_bytes(model.SerializeToString())
+  with pytest.raises(errors.InputError) as e:
+    tokenizer_files.find(folder, str(other))
+  assert f'{other} and the tokenizer that came with the weights' in str(e.value)
+  assert f'give {folder}/tokenizer.model as their tokenizer' in str(e.value)
+
+
+def test_a_folder_with_tokenizer_json_alone_is_told_what_is_read(folder):
+  (folder / 'tokenizer.model').unlink()
+  (folder / 'tokenizer.json').write_text('{}')
+  with pytest.raises(errors.InputError) as e:
+    tokenizer_files.read_tokenizer(folder)
+  assert str(e.value) == (
+    f'{folder}: it has no tokenizer.model but tokenizer.json; only '
+    "SentencePiece models are read, as Gemma's and Llama 2's tokenizer.model; "
+    'give a SentencePiece file'
+  )
+
+
+def test_the_tokenizer_of_llama_3_is_called_by_name(folder):
+  path = folder / 'tokenizer.model'
+  path.write_bytes(b'IQ== 0\nIg== 1\n')
+  with pytest.raises(errors.InputError) as e:
+    tokenizer_files.find(folder, str(folder))
+  assert str(e.value) == (
+    f"{path}: no usable SentencePiece model: a tiktoken file, as Llama 3's "
+    "tokenizer.model is; only SentencePiece models are read, as Gemma's and "
+    "Llama 2's tokenizer.model"
+  )
+
+
+def test_a_tokenizer_is_read_from_a_bucket(bucket):
+  with open(bucket.local('gs://x'), 'wb') as file:
+    file.write(TOKENIZER.read_bytes())
+  assert tokenizer_files.read_tokenizer('gs://x').vocab_size == 1024

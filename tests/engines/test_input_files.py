@@ -1,0 +1,235 @@
+"""Facts about engines/input_files.py: what of a folder is in fingerprints.
+
+The digests are those of builds that hashed every file of a folder: a run of
+then is found again where the folder held nothing but what is read.
+"""
+
+import dataclasses
+import json
+import shutil
+from typing import Any
+
+import pytest
+
+from restpg_jax import assets, config, errors, restpg
+from restpg_jax.engines import input_files
+from restpg_jax.io import artifacts
+from restpg_jax.stages import measure
+from tests import pipeline
+from tests.data import longlamp_rows
+
+JUNK = (  # of downloads, of systems, of people
+  *('.DS_Store', '.gitattributes', '.cache/huggingface/download/a.metadata'),
+  *('README.md', 'notes.txt', 'a.lock', '__pycache__/a.pyc'),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+  """A folder, the setting that names it, and what it is hashed to."""
+
+  field: str
+  settings: Any
+  names: tuple[str, ...]  # what is read
+  digest: str
+  junk: tuple[str, ...] = ()
+
+  def made(self, path):
+    return folder(path, *self.names)
+
+  def content(self, path) -> str:
+    cfg = dataclasses.replace(self.settings, **{self.field: str(path)})
+    return artifacts.meaning(cfg, input_files.READS)[self.field]['content']
+
+
+HF = Kind(
+  'checkpoint',
+  config.Model(),
+  ('config.json', 'model.safetensors', 'tokenizer.model'),
+  '43d3b69f07663962a17ba522581ac155b8e2bfc07eb204ec01489b2f95793c40',
+  ('gemma-2b.gguf', 'pytorch_model.bin', 'tokenizer.json', 'model.json'),
+)
+ENCODER = Kind(
+  'encoder',
+  config.Retrieval(),
+  (
+    *('config.json', 'model.safetensors', 'vocab.txt', 'modules.json'),
+    *('1_Pooling/config.json', 'sentence_bert_config.json'),
+    'tokenizer_config.json',
+  ),
+  '783c56bac4df2b12b3e15fcf0a09a6d030294ab20e38b3a173b2c75f0d8aadf7',
+  ('onnx/model.onnx', 'pytorch_model.bin', 'special_tokens_map.json'),
+)
+KINDS = {
+  'hf': HF,
+  'its tokenizer': dataclasses.replace(HF, field='tokenizer'),
+  'gemma': Kind(
+    'checkpoint',
+    config.Model(),
+    (
+      *('_METADATA', 'checkpoint', 'layer_0/.zarray', 'layer_0/0.0'),
+      'tokenizer.model',
+    ),
+    '4d20cbddedae5b4370bcf3943765e082d234d615696be252b2b58e7ca471edac',
+    ('2b.gguf', 'layer_0/.DS_Store', 'config.json'),
+  ),
+  'encoder': ENCODER,
+  'encoder of a metric': dataclasses.replace(
+    ENCODER, settings=measure.Settings((), None, False, 1)
+  ),
+  'data': Kind(
+    'path',
+    config.Data(),
+    tuple(
+      f'{task}_user/{name}'
+      for task in ('product_review', 'topic_writing')
+      for name in ('train.jsonl', 'val-00000-of-00001.parquet', 'test.json')
+    ),
+    '97ee9793300a5e59b4368e59bbfd48e7c8475b88ab014fd83cd4f2c7675c8ebe',
+    (
+      *('product_review_temporal/train.jsonl', 'product_review/train.jsonl'),
+      *('topic_writing_user/README.md', 'topic_writing_user/train.json.lock'),
+      'topic_writing_user/.cache/train.jsonl',
+    ),
+  ),
+  'prepared': Kind(
+    'path',
+    config.Data(),
+    (
+      '.config/metadata.json',  # TFDS writes it
+      *(
+        f'product_review_user/1.0.0/{name}'
+        for name in (
+          *('dataset_info.json', 'features.json'),
+          'longlamp-train.array_record-00000-of-00001',
+        )
+      ),
+    ),
+    '93de1764cc5383f4bad9a11742d812607d85ec2122db003bbacc07a2a15c8725',
+    (
+      'product_review_user/incomplete.AB_1.0.0/dataset_info.json',
+      'product_review_user/1.0.0/.DS_Store',
+    ),
+  ),
+}
+each_kind = pytest.mark.parametrize('kind', KINDS.values(), ids=KINDS)
+
+
+def folder(path, *names):
+  for name in names:
+    file = path / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f'bytes of {name}')
+  return path
+
+
+@each_kind
+def test_a_folder_of_what_is_read_counts_as_ever(kind, tmp_path):
+  assert kind.content(kind.made(tmp_path)) == kind.digest
+
+
+@each_kind
+def test_what_nobody_reads_changes_nothing(kind, tmp_path):
+  folder(kind.made(tmp_path), *JUNK, *kind.junk)
+  (tmp_path / 'gone').symlink_to(tmp_path / 'nowhere')
+  (tmp_path / 'empty').mkdir()
+  assert kind.content(tmp_path) == kind.digest
+
+
+@each_kind
+def test_every_file_that_is_read_counts(kind, tmp_path):
+  kind.made(tmp_path)
+  for name in kind.names:
+    (tmp_path / name).write_text('other bytes')
+    assert kind.content(tmp_path) != kind.digest, name
+    folder(tmp_path, name)
+  assert kind.content(tmp_path) == kind.digest
+
+
+@pytest.mark.parametrize(
+  'name, digest',
+  [
+    (
+      'tiny_pt',
+      'f996d3e856a4754d727a705dc265e68c7575a10f2276c03c9e0d395d376e4200',
+    ),
+    (
+      'tiny_it',
+      'a78010c6bc2a7f6f2e69aa99b07eb166bb99970c9214fdd9af6dfac5a516b370',
+    ),
+  ],
+)
+def test_the_bundled_models_count_as_ever(name, digest, tmp_path):
+  path = shutil.copytree(assets.path(name), tmp_path / 'copy')
+  folder(path, *JUNK, 'model.gguf', 'params/.DS_Store', 'params/README.md')
+  assert HF.content(path) == HF.content(name) == digest
+
+
+def test_the_setting_decides_which_data_counts(tmp_path):
+  kind = KINDS['data']
+  kind.made(tmp_path)
+  for split in ('train', 'val', 'test'):
+    folder(tmp_path, f'topic_writing_temporal/{split}.jsonl')
+  assert kind.content(tmp_path) == kind.digest
+  temporal = dataclasses.replace(kind, settings=config.Data(setting='temporal'))
+  before = temporal.content(tmp_path)
+  shutil.rmtree(tmp_path / 'product_review_user')
+  assert temporal.content(tmp_path) == before != kind.digest
+
+
+def test_the_outputs_beside_the_questions_count(tmp_path):
+  names = [
+    f'email_generation_user/{split}_{part}.json'
+    for split in ('train', 'val', 'test')
+    for part in ('questions', 'outputs')
+  ]
+  folder(tmp_path, *names)
+  before = KINDS['data'].content(tmp_path)
+  for name in names:
+    (tmp_path / name).write_text('other')
+    assert KINDS['data'].content(tmp_path) != before
+    folder(tmp_path, name)
+
+
+def test_of_shards_with_an_index_those_that_it_names_count(tmp_path):
+  folder(tmp_path, 'config.json', 'a.safetensors', 'old.safetensors')
+  index = {'weight_map': {'w': 'a.safetensors'}}
+  (tmp_path / 'model.safetensors.index.json').write_text(json.dumps(index))
+  before = HF.content(tmp_path)
+  (tmp_path / 'old.safetensors').unlink()
+  assert HF.content(tmp_path) == before
+  (tmp_path / 'a.safetensors').write_text('other')
+  assert HF.content(tmp_path) != before
+
+
+def test_a_file_that_cannot_be_read_is_the_users_error(tmp_path):
+  KINDS['data'].made(tmp_path)
+  gone = tmp_path / 'topic_writing_user' / 'train.jsonl'
+  gone.unlink()
+  gone.symlink_to(tmp_path / 'nowhere')
+  with pytest.raises(errors.InputError, match=r'train\.jsonl: it cannot be re'):
+    KINDS['data'].content(tmp_path)
+
+
+def test_a_run_goes_on_where_only_junk_has_come(tmp_path, capsys):
+  data, model = tmp_path / 'data', tmp_path / 'model'
+  longlamp_rows.folder(data)
+  shutil.copytree(assets.path('tiny_pt'), model)
+  cfg = pipeline.small(
+    methods=('sft',),
+    data=config.Data(path=str(data)),
+    policy=config.Model(checkpoint=str(model)),
+  )
+  for _ in range(2):
+    with pytest.raises(artifacts.Until):
+      restpg.run(cfg, tmp_path / 'work', until='retrieve')
+    folder(data, *JUNK, 'email_generation_temporal/train.jsonl')
+    folder(data / 'email_generation_user', *JUNK)
+    folder(model, *JUNK)
+  told = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
+  assert told[-4:] == [
+    ['base', 'kept'],
+    ['retrieve/train', 'kept'],
+    ['retrieve/val', 'kept'],
+    ['retrieve/test', 'kept'],
+  ]
