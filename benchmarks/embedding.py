@@ -49,9 +49,9 @@ def main() -> None:
   args = parser.parse_args()
   data = config.Data(path=args.data, setting=args.setting, limit=args.rows)
   queries = [
-    retrieve.asked(example)
+    retrieve.retrieval_query(example)
     for split in args.splits.split(',')
-    for example in retrieve.read(data, split)[0]
+    for example in retrieve.load_examples(data, split)[0]
   ]
   texts = [t for query in queries for t in (query.query, *query.keys)]
   distinct = list(dict.fromkeys(texts))

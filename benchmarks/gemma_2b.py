@@ -77,8 +77,8 @@ def write(scratch: pathlib.Path, layers: int) -> str:
   rows = 256_000
   folder = scratch / 'hf'
   folder.mkdir()
-  total = tensors.write(folder, map(draw, formats.hf(size, rows)))
-  config = hf_config.write(size, rows=rows, dtype='bfloat16')
+  total = tensors.write_tensors(folder, map(draw, formats.hf(size, rows)))
+  config = hf_config.render_config(size, rows=rows, dtype='bfloat16')
   records.write_json(folder / 'config.json', config)
   return f'{total / memory.GIB:.2f} GiB of bfloat16'
 
@@ -93,7 +93,7 @@ def ours(scratch: pathlib.Path, layers: int) -> str:
   from restpg_jax.models import decoder
 
   (params, size), seconds = timing.timed(
-    weights.load, scratch / 'hf', ml_dtypes.bfloat16
+    weights.load_weights, scratch / 'hf', ml_dtypes.bfloat16
   )
   model = decoder.Decoder(size, dtype=jnp.float32)
   logits = jax.jit(model.apply)({'params': params}, jnp.array([TOKENS]))
@@ -147,7 +147,9 @@ def compare(scratch: pathlib.Path, layers: int) -> str:
 
   from restpg_jax.io import tensors
 
-  first, second = (tensors.Reader(scratch / name) for name in ('hf', 'back'))
+  first, second = (
+    tensors.TensorReader(scratch / name) for name in ('hf', 'back')
+  )
   assert first.shapes == second.shapes
   differ = [
     name

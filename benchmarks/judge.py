@@ -52,18 +52,18 @@ def main() -> None:
     compare(f'{name}, alone', model, alone, args.rounds, args.batch)
 
 
-def tiny_it(layout) -> generator.Language:
+def tiny_it(layout) -> generator.LoadedModel:
   return generator.load(assets.path('tiny_it'), models.TOKENIZER, layout)
 
 
-def large(layout) -> generator.Language:
+def large(layout) -> generator.LoadedModel:
   """Random weights; its tokens are those of the bundled tokenizer."""
   size = models.SIZE_100M
   start = jax.device_get(models.initial_parameters(size))
-  params = layout.on_each(decoder.unstacked(start))
+  params = layout.replicate(decoder.unstacked(start))
   model = decoder.Decoder(size, stacked=False)
   tokenizer = tokenizer_files.load_tokenizer(models.TOKENIZER, size)
-  return generator.Language(model, params, tokenizer, layout)
+  return generator.LoadedModel(model, params, tokenizer, layout)
 
 
 MODELS = {'tiny_it': tiny_it, '100M': large}
@@ -103,7 +103,7 @@ def show(seconds: dict[str, list[timing.Seconds]]) -> None:
 
 
 class Ours:
-  def __init__(self, model: generator.Language):
+  def __init__(self, model: generator.LoadedModel):
     self.model = model
 
   def __call__(self, texts) -> np.ndarray:
@@ -115,7 +115,7 @@ class Ours:
 
 
 class Naive:
-  def __init__(self, model: generator.Language, batch: int):
+  def __init__(self, model: generator.LoadedModel, batch: int):
     tokenizer = model.tokenizer
     sequences = [tokenizer.encode(label) for label in LABELS]
     digits = np.array(tokenizer.digits)

@@ -27,7 +27,7 @@ def main() -> None:
   parser.add_argument('--model', default='gemma3_270m')
   parser.add_argument('--dtype', default='bfloat16', choices=convert.DTYPES)
   args = parser.parse_args()
-  size = catalog.size(args.model)
+  size = catalog.catalog_size(args.model)
   with tempfile.TemporaryDirectory() as name:
     folder = pathlib.Path(name)
     processes.call(write, folder, size, args.dtype)
@@ -59,7 +59,7 @@ def write(folder: pathlib.Path, size, dtype: str) -> None:
 
 def read(path: pathlib.Path, keep: bool) -> tuple[float, float, float]:
   """(peak above the start, result, both in GB; seconds)."""
-  source = weights.find(path)
+  source = weights.find_checkpoint(path)
   before = memory.anonymous()
   watch = memory.Watch()
   kept, seconds = timing.timed(read_all, source, keep)

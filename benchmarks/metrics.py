@@ -51,13 +51,13 @@ def scores(with_meteor: bool) -> dict:
   """Functions of an answer and its gold text."""
 
   def ours(name: str):
-    return lambda written, gold: rouge.score(name, written, gold)
+    return lambda written, gold: rouge.rouge(name, written, gold)
 
   metrics = {name: ours(name) for name in rouge.NAMES}
   metrics['bleu'] = bleu.sentence
   if with_meteor:
-    meteor.check()
-    metrics['meteor'] = meteor.score
+    meteor.check_wordnet()
+    metrics['meteor'] = meteor.meteor
   return metrics
 
 

@@ -79,10 +79,13 @@ def show_full(sizes) -> None:
   ]
   real = sum(size.tokens for size in sizes)
   print(f'\n{"devices":>10}{"full":>8}{"micro-batches":>15}  rows x tokens')
-  for devices, sharing in DEVICES:
-    work = packing.Work(devices, GEMMA_2B, sharing)
-    shapes = packing.shapes(
-      sizes, epoch[: batch_loader.SAMPLE], work, least=splash.multiple(sharing)
+  for devices, context_parallel in DEVICES:
+    work = packing.PackingCost(devices, GEMMA_2B, context_parallel)
+    shapes = packing.choose_shapes(
+      sizes,
+      epoch[: batch_loader.SAMPLE],
+      work,
+      least=splash.multiple(context_parallel),
     )
     packed = [
       packing.pack([sizes[n] for n in step], shapes, work) for step in epoch
@@ -90,7 +93,11 @@ def show_full(sizes) -> None:
     full = real / sum(map(packing.slots, packed))
     number = statistics.fmean(map(len, packed))
     rows = ', '.join(f'{s.rows} x {s.length:,}' for s in shapes)
-    label = f'{devices} x {sharing}' if sharing > 1 else str(devices)
+    label = (
+      f'{devices} x {context_parallel}'
+      if context_parallel > 1
+      else str(devices)
+    )
     print(f'{label:>10}{full:>8.1%}{number:>15.1f}  {rows}', flush=True)
   full = real / (len(sizes) * lengths.LONGEST)
   print(f'{"padded":>10}{full:>8.1%}')
@@ -99,7 +106,7 @@ def show_full(sizes) -> None:
 def compare(sizes, args) -> None:
   rng = np.random.default_rng(1)
   rows = [
-    batches.Output(
+    batches.TrainingExample(
       *lengths.shrunk(rng, size, by=args.shrink, words=SMALL.vocabulary), 1.0
     )
     for size in sizes
@@ -141,25 +148,27 @@ class Run:
   def __init__(self, outputs, compute: config.Compute, *, alone: bool = False):
     self.alone = alone
     self.layout = layouts.Layout.of(compute)
-    self.reads = batch_loader.Feed.of(
+    self.reads = batch_loader.BatchLoader.of(
       outputs, SMALL, self.layout, attention='blocks', seed=0, size=BATCH
     )
-    tx = optimizer.build(
+    tx = optimizer.build_optimizer(
       'adafactor', optax.constant_schedule(1e-3), weight_decay=0.01, clip=1.0
     )
     settings = config.Train(compute_dtype='float32')
     model = trainer.model_of(SMALL, 'blocks', settings, self.layout)
     start = models.initial_parameters(SMALL)
-    self.state = self.layout.place(steps.start(start, tx))
-    self.programs = trainer.programs(model, tx, self.state, self.layout)
+    self.state = self.layout.shard(steps.init_state(start, tx))
+    self.programs = trainer.training_programs(
+      model, tx, self.state, self.layout
+    )
 
-  def step(self, n: int) -> batch_loader.Step:
+  def step(self, n: int) -> batch_loader.StepBatches:
     rows, groups = self.reads.plan(n)
     if self.alone:
       groups = by_themselves(len(rows), groups[0].shape)
     return self.reads.made(rows, groups)
 
-  def sums(self, step: batch_loader.Step):
+  def sums(self, step: batch_loader.StepBatches):
     accumulate, _ = self.programs
     sums = None
     for batch in step.batches:
@@ -187,12 +196,14 @@ class Run:
     return sum(s.tokens for s in taken) / sum(s.slots for s in taken)
 
 
-def by_themselves(count: int, shape: packing.Shape) -> list[packing.Group]:
+def by_themselves(
+  count: int, shape: packing.BatchShape
+) -> list[packing.MicroBatch]:
   """Every example in a row of its own, ROWS at a time."""
   shape = dataclasses.replace(shape, rows=ROWS)
   starts = range(0, count, ROWS)
   return [
-    packing.Group(shape, tuple((n,) for n in range(start, start + ROWS)))
+    packing.MicroBatch(shape, tuple((n,) for n in range(start, start + ROWS)))
     for start in starts
   ]
 

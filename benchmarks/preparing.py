@@ -73,13 +73,13 @@ def measured(function, folder: pathlib.Path) -> tuple[float, float]:
 
 def prepared(folder: pathlib.Path) -> None:
   shutil.rmtree(folder / 'to', ignore_errors=True)
-  args = config.Preparing(source=str(folder), to=str(folder / 'to'), jobs='1')
+  args = config.PrepareArgs(source=str(folder), to=str(folder / 'to'), jobs='1')
   with contextlib.redirect_stdout(io.StringIO()):
-    prepare.prepare(args, config.Data())
+    prepare.prepare_data(args, config.Data())
 
 
 def read(folder: pathlib.Path) -> None:
-  examples, _ = longlamp.read(folder, setting='user', split='train')
+  examples, _ = longlamp.read_examples(folder, setting='user', split='train')
   for _ in examples:
     pass
 

@@ -119,7 +119,7 @@ def policy_prompts(size, length: int, count: int) -> list[list[int]]:
   and of others that write the same kind of texts."""
   template = generator.load_template('prompts/tiny/policy.txt')
   tokenizer = tokenizer_files.load_tokenizer(models.TOKENIZER, size)
-  examples = list(retrieve.read(config.Data(), 'test')[0])
+  examples = list(retrieve.load_examples(config.Data(), 'test')[0])
   rows = []
   for n, example in enumerate(examples):
     near = [e for e in examples[n:] if e.task == example.task]

@@ -61,10 +61,10 @@ def draw(inputs: int, groups: int, slots: int, devices: int) -> dict:
   layout = layouts.Layout.of(compute)
   writer = generator.load_named(config.Model(), layout)
   world = config.World(train=inputs)
-  examples, _ = retrieve.read(config.Data(world=world), 'train')
+  examples, _ = retrieve.load_examples(config.Data(world=world), 'train')
   retriever = retrieve.by_bm25(config.Retrieval(), 0, layout, None)
   examples = list(retrieve.with_contexts(examples, retriever, k=5))
-  settings = draws.Settings.of(
+  settings = draws.DrawSettings.of(
     config.Sample(m=M),
     prompt=config.Prompt('prompts/tiny/policy.txt', 192, 88),
     tokenizer=config.Model(checkpoint=''),
@@ -76,10 +76,12 @@ def draw(inputs: int, groups: int, slots: int, devices: int) -> dict:
   policy_prompts = generator.policy_prompts(
     examples, writer.tokenizer, settings
   )
-  extent = prompts.Extent.of(policy_prompts)
+  extent = prompts.PromptStats.of(policy_prompts)
   return {
     f'{s.example_id} {s.j}': (s.text, s.logp, s.tokens)
-    for harvest in generator.missing(writer, examples, settings, extent=extent)
+    for harvest in generator.generate_missing(
+      writer, examples, settings, extent=extent
+    )
     for s in harvest.samples
   }
 

@@ -98,7 +98,7 @@ def both(case: Case):
 
 def not_shared(case: Case):
   work = [
-    engine.Request(r.prompt, [key], [limit])
+    engine.DecodeRequest(r.prompt, [key], [limit])
     for r in requests(case)
     for key, limit in zip(r.keys, r.limits, strict=True)
   ]
@@ -109,7 +109,7 @@ def not_refilled(case: Case):
   """A call takes as many samples as there are slots."""
   G = min(case.m, case.slots)
   parts = [
-    engine.Request(r.prompt, r.keys[n : n + G], r.limits[n : n + G])
+    engine.DecodeRequest(r.prompt, r.keys[n : n + G], r.limits[n : n + G])
     for r in requests(case)
     for n in range(0, case.m, G)
   ]
@@ -118,12 +118,12 @@ def not_refilled(case: Case):
   return engine_of(case, m=G, slots=G, calls=calls)
 
 
-def requests(case: Case) -> list[engine.Request]:
+def requests(case: Case) -> list[engine.DecodeRequest]:
   rng = np.random.default_rng(case.prompt)
   limits = rng.lognormal(np.log(64), 0.7, (case.inputs, case.m)).round()
   limits = np.clip(limits, 1, MAX_OUTPUT).astype(int)
   return [
-    engine.Request(
+    engine.DecodeRequest(
       rng.integers(models.FIRST_WORD, 1024, case.prompt).tolist(),
       [keys.row_key(**NAME, example_id=str(n), j=j) for j in range(case.m)],
       limits[n].tolist(),
@@ -133,17 +133,17 @@ def requests(case: Case) -> list[engine.Request]:
 
 
 def engine_of(
-  case: Case, *, m: int, slots: int, calls: list[list[engine.Request]]
+  case: Case, *, m: int, slots: int, calls: list[list[engine.DecodeRequest]]
 ):
   """draw() -> number of samples; one call of the engine after the other."""
   compute = config.Compute(prompts=case.slots // slots, samples=slots)
   layout = layouts.Layout.of(compute)
   model = generator.load(assets.path('tiny_pt'), models.TOKENIZER, layout)
-  shape = generator.shape_of(
+  shape = generator.decode_shape(
     model, m=m, prompt=case.prompt, output=MAX_OUTPUT, inputs=case.inputs
   )
   words = model.tokenizer.vocab_size
-  programs = generator.draw_programs(
+  programs = generator.decode_programs(
     model.model,
     layout,
     shape,
@@ -158,7 +158,7 @@ def engine_of(
     return sum(
       len(harvest.drawn)
       for call in calls
-      for harvest in engine.run(
+      for harvest in engine.decode(
         programs, model.params, call, shape, layout.copies
       )
     )

@@ -49,7 +49,7 @@ def main():
   parser.add_argument('--output-length', type=int, default=1536)
   parser.add_argument('--chips', nargs='*', default=list(CHIPS))
   args = parser.parse_args()
-  shape = slots.Shape(
+  shape = slots.DecodeShape(
     args.prompts,
     args.slots,
     args.samples,
@@ -59,10 +59,10 @@ def main():
   print(f'{args.model}, {shape}')
   print('GiB | program | arguments | temporaries | total | usable')
   for name in args.chips:
-    measure(name, catalog.size(args.model), shape)
+    measure(name, catalog.catalog_size(args.model), shape)
 
 
-def measure(name: str, size: decoder.Size, shape: slots.Shape) -> None:
+def measure(name: str, size: decoder.Size, shape: slots.DecodeShape) -> None:
   topology, more, usable, bandwidth = CHIPS[name]
   device = topologies.get_topology_desc(
     platform='tpu', topology_name=topology, **more

@@ -56,7 +56,7 @@ def write(folder: pathlib.Path, inputs: int) -> None:
   """What the stages read: some inputs to compile with, and all."""
   shutil.copytree(assets.HERE / 'tiny_pt', folder / 'policy' / 'model')
   world = config.World(train=inputs)
-  examples, _ = retrieve.read(config.Data(world=world), 'train')
+  examples, _ = retrieve.load_examples(config.Data(world=world), 'train')
   retriever = retrieve.by_bm25(config.Retrieval(), 0, None, None)
   examples = list(retrieve.with_contexts(examples, retriever, k=5))
   records.write(folder / 'all' / 'examples.jsonl', examples)
@@ -66,7 +66,7 @@ def write(folder: pathlib.Path, inputs: int) -> None:
 def measure(folder: epath.Path, side: int) -> dict[str, float]:
   """In a process that has done nothing else."""
   layout = layouts.Layout.of(config.Compute(prompts=side, samples=M))
-  settings = draw.Settings.of(
+  settings = draw.DrawSettings.of(
     config.Sample(m=M),
     prompt=TINY,
     tokenizer=config.Model(),
@@ -91,13 +91,13 @@ def measure(folder: epath.Path, side: int) -> dict[str, float]:
     every,
     every / 'drawn',
     out=every / 'scored',
-    cfg=score.Settings(config.Reward(name='rouge'), TINY, True, M),
+    cfg=score.ScoreSettings(config.Reward(name='rouge'), TINY, True, M),
     layout=layout,
   )
   select.select(
     every / 'scored',
     out=every / 'kept',
-    cfg=select.Settings(config.Select(threshold=0.0), (M,)),
+    cfg=select.SelectSettings(config.Select(threshold=0.0), (M,)),
     layout=layout,
   )
   return {

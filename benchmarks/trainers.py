@@ -137,13 +137,15 @@ def job_of(folder: pathlib.Path, args) -> Job:
 def users_rows(size) -> list[tuple[list[int], list[int]]]:
   """What SFT without reasoning reads: prompt with documents, the gold text."""
   tokenizer = tokenizer_files.load_tokenizer(models.TOKENIZER, size)
-  examples, _ = retrieve.read(config.Data(), 'train')
+  examples, _ = retrieve.load_examples(config.Data(), 'train')
   examples = [
     dataclasses.replace(e, context=tuple(d.text for d in e.profile[:5]))
     for e in itertools.islice(examples, ROWS)
   ]
   prompt = config.Prompt(template='prompts/tiny/policy.txt')
-  settings = train.Settings(config.Train(), prompt, config.Model(), True, 0)
+  settings = train.TrainSettings(
+    config.Train(), prompt, config.Model(), True, 0
+  )
   prompts = generator.policy_prompts(examples, tokenizer, settings)
   return [
     (list(p.ids), [*tokenizer.encode(e.output), tokenizer.eos])

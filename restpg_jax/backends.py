@@ -39,7 +39,7 @@ def keep_32_bits() -> str:
   return f'{X64}={os.environ.pop(X64)} is passed over: all runs in 32 bits'
 
 
-def fault() -> str:
+def backend_fault() -> str:
   """Why JAX has no device; '' where it has some."""
   import jax
 

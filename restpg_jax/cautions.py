@@ -21,15 +21,17 @@ class Caution:
   remedy: str
 
 
-def warn(cfg: config.Config, *, reasoning: bool, em: bool) -> None:
+def warn_of_cautions(cfg: config.Config, *, reasoning: bool, em: bool) -> None:
   """A DataWarning for each."""
-  for caution in of(cfg, reasoning=reasoning, em=em):
+  for caution in cautions_of(cfg, reasoning=reasoning, em=em):
     warnings.warn(
       f'{caution.said}; {caution.remedy}', errors.DataWarning, stacklevel=2
     )
 
 
-def of(cfg: config.Config, *, reasoning: bool, em: bool) -> Iterator[Caution]:
+def cautions_of(
+  cfg: config.Config, *, reasoning: bool, em: bool
+) -> Iterator[Caution]:
   """reasoning, em: whether one of the run's methods reasons, has E-steps."""
   yield from contexts(cfg, reasoning=reasoning)
   if em:

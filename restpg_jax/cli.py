@@ -26,10 +26,10 @@ FILE = re.compile(r'(\w+://|)([^:]*)(?::(.*))?', re.DOTALL)  # [gs://]PATH[:ARG]
 OVERRIDE = re.compile(r'--?(?P<no>no)?config\.(?P<key>[^=]+)(=(?P<text>.*))?$')
 # Flags that belong to one verb: the fields of these.
 OWN = {
-  'convert': config.Export,
-  'generate': config.Writing,
-  'preflight': config.Flight,
-  'prepare': config.Preparing,
+  'convert': config.ConvertArgs,
+  'generate': config.GenerateArgs,
+  'preflight': config.PreflightArgs,
+  'prepare': config.PrepareArgs,
 }
 
 
@@ -41,17 +41,19 @@ class Command:
   workdir: str
   cfg: config.Config | None  # None: no --config was given
   until: str = ''
-  export: config.Export = config.Export()  # for the verb convert
-  writing: config.Writing = config.Writing()  # for the verb generate
-  flight: config.Flight = config.Flight()  # for the verb preflight
-  preparing: config.Preparing = config.Preparing()  # for the verb prepare
+  export: config.ConvertArgs = config.ConvertArgs()  # for the verb convert
+  writing: config.GenerateArgs = config.GenerateArgs()  # for the verb generate
+  flight: config.PreflightArgs = (
+    config.PreflightArgs()
+  )  # for the verb preflight
+  preparing: config.PrepareArgs = config.PrepareArgs()  # for the verb prepare
 
 
 def wants_help(argv: Sequence[str]) -> bool:
   return any(HELP.match(argument) for argument in argv)
 
 
-def parse(argv: Sequence[str], verbs: Sequence[str]) -> Command:
+def parse_command(argv: Sequence[str], verbs: Sequence[str]) -> Command:
   """Of the arguments behind the program's name; the first verb is default."""
   values = flags.FlagValues()
   values.set_gnu_getopt(True)  # flags may stand on either side of the verb
@@ -68,7 +70,7 @@ def parse(argv: Sequence[str], verbs: Sequence[str]) -> Command:
       config.Config(),
       flag_values=values,
       sys_argv=argv,
-      parse_fn=load,
+      parse_fn=load_config,
     )
   try:
     words = values(argv)[1:]
@@ -87,14 +89,14 @@ def parse(argv: Sequence[str], verbs: Sequence[str]) -> Command:
     workdir=os.path.expanduser(values.workdir),
     cfg=_at_home(values.config) if given else None,
     until=values.until,
-    export=_asked(config.Export, values),
-    writing=_asked(config.Writing, values),
-    flight=_asked(config.Flight, values),
-    preparing=_asked(config.Preparing, values),
+    export=_asked(config.ConvertArgs, values),
+    writing=_asked(config.GenerateArgs, values),
+    flight=_asked(config.PreflightArgs, values),
+    preparing=_asked(config.PrepareArgs, values),
   )
 
 
-def load(name: str) -> config.Config:
+def load_config(name: str) -> config.Config:
   """configs/x.py  ->  its get_config(); configs/x.py:arg  ->  get_config(arg).
 
   >>> load('configs/baselines.py:sft').methods

@@ -16,8 +16,8 @@ import dataclasses
 FILE = {'fingerprint': 'content'}
 CODE = {'fingerprint': 'code'}
 LOCAL = {'fingerprint': 'none'}
-EXTENT = {'fingerprint': 'extent'}
-LATER = {'fingerprint': 'unless default'}
+EXTENDABLE = {'fingerprint': 'extent'}
+OMIT_AT_DEFAULT = {'fingerprint': 'unless default'}
 
 
 def section(cls):
@@ -25,7 +25,7 @@ def section(cls):
   return dataclasses.field(default_factory=cls)
 
 
-def file(default: str = '', reads: str = ''):
+def path_field(default: str = '', reads: str = ''):
   """A path, or the name of a bundled asset (restpg_jax/assets/NAME).
 
   Of a folder only what is read counts: `reads` is its kind, a key of
@@ -44,20 +44,20 @@ def code(default: str):
   return dataclasses.field(default=default, metadata=CODE)
 
 
-def local(default):
+def local_field(default):
   """A setting that cannot change results."""
   return dataclasses.field(default=default, metadata=LOCAL)
 
 
-def later(default):
+def omitted_at_default(default):
   """A setting younger than runs that are to be found again: at its default
   it changes nothing, fingerprints included."""
-  return dataclasses.field(default=default, metadata=LATER)
+  return dataclasses.field(default=default, metadata=OMIT_AT_DEFAULT)
 
 
-def extent():
+def extendable():
   """Up to which sample index a stage makes its samples (without default)."""
-  return dataclasses.field(metadata=EXTENT)
+  return dataclasses.field(metadata=EXTENDABLE)
 
 
 @dataclasses.dataclass
@@ -74,15 +74,23 @@ class World:
 class Data:
   """Which examples."""
 
-  path: str = file(reads='data')  # in LongLaMP's schema; empty: data.world
+  path: str = path_field(
+    reads='data'
+  )  # in LongLaMP's schema; empty: data.world
   setting: str = 'user'  # or 'temporal'; appendix B uses 'user'
   limit: int = 0  # at most so many rows of each task and split; 0 = all
-  max_text: int = later(100_000)  # characters kept of a text; some have 2**28
+  max_text: int = omitted_at_default(
+    100_000
+  )  # characters kept of a text; some have 2**28
   # At a row that cannot be used; 'skip': list it, go on.
-  on_error: str = later('stop')
+  on_error: str = omitted_at_default('stop')
   # What is left out of profiles, in training and evaluation (data/copies.py).
-  dedupe: bool = later(False)  # documents that repeat an earlier one
-  drop_leaks: bool = later(False)  # near-copies of the output asked for
+  dedupe: bool = omitted_at_default(
+    False
+  )  # documents that repeat an earlier one
+  drop_leaks: bool = omitted_at_default(
+    False
+  )  # near-copies of the output asked for
   world: World = section(World)
 
 
@@ -93,7 +101,7 @@ class Retrieval:
   name: str = 'bm25'  # contriever, bm25, recency, random or none
   k: int = 5  # section 4.1
   # Of contriever: a folder, Hugging Face's form.
-  encoder: str = file(reads='encoder')
+  encoder: str = path_field(reads='encoder')
   # Share of the test users who get the profile of another one; Figure 5.
   shuffle: float = 0.0
 
@@ -102,15 +110,17 @@ class Retrieval:
 class Model:
   """A checkpoint with its tokenizer."""
 
-  checkpoint: str = file('tiny_pt', reads='weights')
-  tokenizer: str = file('tiny.spm.model', reads='weights')  # or its folder
+  checkpoint: str = path_field('tiny_pt', reads='weights')
+  tokenizer: str = path_field(
+    'tiny.spm.model', reads='weights'
+  )  # or its folder
 
 
 @dataclasses.dataclass
 class Prompt:
   """What the policy reads and may write."""
 
-  template: str = file('prompts/policy.txt')
+  template: str = path_field('prompts/policy.txt')
   max_input: int = 5120  # tokens; appendix B
   max_output: int = 1536  # tokens, reasoning and answer; appendix B
 
@@ -120,7 +130,7 @@ class Reason:
   """Section 3.1, reasoning data: a larger model explains the gold output."""
 
   model: Model = section(lambda: Model(checkpoint='tiny_it'))
-  template: str = file('prompts/reasoner.txt')
+  template: str = path_field('prompts/reasoner.txt')
   temperature: float = 0.7
   top_p: float = 0.95
   max_input: int = 8192
@@ -128,7 +138,7 @@ class Reason:
   dtype: str = 'float32'  # or 'bfloat16'
   tries: int = 3  # draws before an example is dropped and counted
   # Reasoning that reached max_output: half a summary is no target; or 'keep'.
-  cut_off: str = later('drop')
+  cut_off: str = omitted_at_default('drop')
 
 
 @dataclasses.dataclass
@@ -159,7 +169,7 @@ class Reward:
 
   name: str = code('judge')  # or 'rouge', or 'my_package.module:build'
   model: Model = section(lambda: Model(checkpoint='tiny_it'))
-  template: str = file('prompts/judge.txt')
+  template: str = path_field('prompts/judge.txt')
   max_input: int = 8192
   dtype: str = 'float32'  # of the judge; or 'bfloat16'
   rule: str = 'argmax'  # the judge's likeliest label; 'expected': their mean
@@ -178,10 +188,14 @@ class Evaluate:
     *('rouge1', 'rouge2', 'rougeL', 'rougeLsum'),
     *('bleu', 'corpus_bleu'),
   )
-  encoder: str = file(reads='encoder')  # of cosine; empty: retrieval's
+  encoder: str = path_field(reads='encoder')  # of cosine; empty: retrieval's
   # The judge of the test set, "full precision" in appendix B.
-  dtype: str = later('')  # or 'float32', 'bfloat16'; empty: reward.dtype
-  shards: int = local(0)  # devices that share it, at most; 0: compute.shards
+  dtype: str = omitted_at_default(
+    ''
+  )  # or 'float32', 'bfloat16'; empty: reward.dtype
+  shards: int = local_field(
+    0
+  )  # devices that share it, at most; 0: compute.shards
 
 
 @dataclasses.dataclass
@@ -228,7 +242,7 @@ class Choose:
   examples: int = 1024  # at most, of each task; appendices B and D
   # False: when the choice is on disk, the other checkpoints and all states of
   # the optimizer are removed.
-  keep_all: bool = local(False)
+  keep_all: bool = local_field(False)
 
 
 @dataclasses.dataclass
@@ -237,23 +251,29 @@ class Compute:
 
   # Drawing. A group of slots works on one input; 0: as many as the memory
   # allows (sampling/budget.py).
-  prompts: int = local(0)  # groups on a device, in every stage alike
-  samples: int = local(0)  # slots of a group; 0: a quarter of m, 1 to 32
-  slots: int = local(512)  # on a device, at most, where prompts is 0
-  memory: float = local(0.0)  # GiB of a device; 0: 90 % of what it has
-  shards: int = local(1)  # devices that share a model too large for one
-  cpu_devices: int = local(0)  # that share a CPU's cores; 0: one for all
-  judged: int = local(64)  # answers a device scores at once, at most
+  prompts: int = local_field(0)  # groups on a device, in every stage alike
+  samples: int = local_field(0)  # slots of a group; 0: a quarter of m, 1 to 32
+  slots: int = local_field(512)  # on a device, at most, where prompts is 0
+  memory: float = local_field(0.0)  # GiB of a device; 0: 90 % of what it has
+  shards: int = local_field(1)  # devices that share a model too large for one
+  cpu_devices: int = local_field(0)  # that share a CPU's cores; 0: one for all
+  judged: int = local_field(64)  # answers a device scores at once, at most
   # The mesh of training (parallel/mesh.py); data is what these leave of it.
-  fsdp: int = local(0)  # devices that share each weight; 0: all, at most 16
-  sequence: int = local(0)  # that share each row, too; 0: 1, more on large TPUs
-  model: int = local(1)  # devices that share a layer's heads and hidden units
+  fsdp: int = local_field(
+    0
+  )  # devices that share each weight; 0: all, at most 16
+  sequence: int = local_field(
+    0
+  )  # that share each row, too; 0: 1, more on large TPUs
+  model: int = local_field(
+    1
+  )  # devices that share a layer's heads and hidden units
   # Training: examples share rows, rows a micro-batch (training/packing.py).
-  rows: int = local(0)  # of a device in a micro-batch; 0: what packs best
-  row_length: int = local(0)  # tokens; 0: a few lengths, what packs best
-  attention: str = local('')  # models/packed.py; empty: by kind of device
-  remat: str = local('')  # models/decoder.py; empty: full, on a CPU none
-  log_every: int = local(10)  # optimizer steps between metric lines
+  rows: int = local_field(0)  # of a device in a micro-batch; 0: what packs best
+  row_length: int = local_field(0)  # tokens; 0: a few lengths, what packs best
+  attention: str = local_field('')  # models/packed.py; empty: by kind of device
+  remat: str = local_field('')  # models/decoder.py; empty: full, on a CPU none
+  log_every: int = local_field(10)  # optimizer steps between metric lines
 
 
 @dataclasses.dataclass
@@ -280,19 +300,21 @@ class Config:
 
 
 @dataclasses.dataclass(frozen=True)
-class Export:
+class ConvertArgs:
   """What `convert` is asked for; each is a flag (source: --from)."""
 
-  source: str = file()  # a folder of weights, a stage's folder or a workdir
-  to: str = file()
+  source: str = (
+    path_field()
+  )  # a folder of weights, a stage's folder or a workdir
+  to: str = path_field()
   format: str = 'hf'
   dtype: str = 'float32'
   method: str = ''
-  tokenizer: str = file()
+  tokenizer: str = path_field()
 
 
 @dataclasses.dataclass(frozen=True)
-class Flight:
+class PreflightArgs:
   """What `preflight` is asked for; each is a flag."""
 
   topology: str = ''  # TPUs to compile for; '': the devices of this machine
@@ -301,25 +323,27 @@ class Flight:
 
 
 @dataclasses.dataclass(frozen=True)
-class Writing:
+class GenerateArgs:
   """What `generate` is asked for; each is a flag."""
 
   input: str = (
-    file()
+    path_field()
   )  # JSON lines in LongLaMP's schema without `output`, or plain
-  output: str = file()
+  output: str = path_field()
   method: str = ''  # '': the one that was finished last
   task: str = ''  # of rows that do not tell it
 
 
 @dataclasses.dataclass(frozen=True)
-class Preparing:
+class PrepareArgs:
   """What `prepare` is asked for; each is a flag (source: --from)."""
 
-  source: str = file()  # a folder in LongLaMP's schema, or 'hub'
-  to: str = file()
-  avocado: str = file()  # the licensed corpus' folder data/text, of zip files
+  source: str = path_field()  # a folder in LongLaMP's schema, or 'hub'
+  to: str = path_field()
+  avocado: str = (
+    path_field()
+  )  # the licensed corpus' folder data/text, of zip files
   ids: str = (
-    file()
+    path_field()
   )  # beside it: the benchmark's {train,dev,test}_questions.json
   jobs: str = ''  # tasks prepared at once; '': as many as there are cores

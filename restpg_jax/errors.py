@@ -21,6 +21,6 @@ def warn_once(message: str) -> None:
   warnings.warn(message, DataWarning, stacklevel=3)
 
 
-def reason(error: Exception) -> str:
+def detail(error: Exception) -> str:
   """What an exception says, on one line."""
   return ' '.join(str(getattr(error, 'msg', error)).split())

@@ -45,7 +45,7 @@ def note(workdir: epath.Path, record: dict[str, Any]) -> None:
       other.unlink()
 
 
-def read(workdir: epath.PathLike) -> list[dict[str, Any]]:
+def read_experiments(workdir: epath.PathLike) -> list[dict[str, Any]]:
   """Every record with its `key` and `label`: in Table 1's order, those of one
   name by the settings in which they differ.
 
@@ -66,7 +66,9 @@ def read(workdir: epath.PathLike) -> list[dict[str, Any]]:
 
 def by_age(workdir: epath.PathLike) -> list[dict[str, Any]]:
   """As `read`, the last finished last; those without a number come first."""
-  return sorted(read(workdir), key=lambda r: (_number(r), r['label']))
+  return sorted(
+    read_experiments(workdir), key=lambda r: (_number(r), r['label'])
+  )
 
 
 def pick(workdir: epath.PathLike, method: str = '') -> dict[str, Any]:
@@ -157,9 +159,9 @@ def _variants(of_name: list[dict[str, Any]]) -> list[dict[str, Any]]:
   """Records of one name with their labels, by what they differ in."""
   if len(of_name) < 2:
     return [record | {'label': record['method']} for record in of_name]
-  texts = variants.texts(of_name)
+  texts = variants.setting_texts(of_name)
   if len({*texts}) < len(texts):
-    texts = variants.texts(of_name, variants.stated)
+    texts = variants.setting_texts(of_name, variants.stated)
   found = []
   for record, text in zip(of_name, texts, strict=True):
     if not text or texts.count(text) > 1:  # other code or content made it

@@ -111,7 +111,7 @@ def run(command: cli.Command) -> None:
   from restpg_jax.io import artifacts
 
   try:
-    restpg.run(command.cfg, command.workdir, until=command.until)
+    restpg.run_methods(command.cfg, command.workdir, until=command.until)
   except artifacts.Until:
     print(f'stopped after {command.until}')
     return
@@ -123,8 +123,8 @@ def report(command: cli.Command) -> None:
   from restpg_jax.report import build
 
   _check_exists(command.workdir)
-  results = build.build(command.workdir)
-  print(build.text(results))
+  results = build.build_report(command.workdir)
+  print(build.results_text(results))
   print(f'report: {epath.Path(command.workdir) / "report" / "index.html"}')
 
 
@@ -133,7 +133,7 @@ def convert(command: cli.Command) -> None:
   from restpg_jax.commands import convert as convert_stage
 
   export = command.export
-  origin, to = convert_stage.convert(export)
+  origin, to = convert_stage.convert_policy(export)
   print(f'{to}: {export.format}, {export.dtype}, of {origin.weights}')
 
 
@@ -143,7 +143,9 @@ def generate(command: cli.Command) -> None:
 
   _check_exists(command.workdir)
   compute = command.cfg.compute if command.cfg else config.Compute()
-  done = generate_stage.generate(command.workdir, command.writing, compute)
+  done = generate_stage.generate_texts(
+    command.workdir, command.writing, compute
+  )
   by = f'{done.origin.method["label"]}, iteration {done.origin.t}'
   print(
     f'{command.writing.output}: {done.texts:,} texts by {by}; {done.made:,} '
@@ -158,7 +160,7 @@ def preflight(command: cli.Command) -> None:
     raise errors.InputError('missing --config=FILE; see --help')
   from restpg_jax.doctor import run
 
-  run.run(command.cfg, command.flight, command.workdir)
+  run.run_doctor(command.cfg, command.flight, command.workdir)
 
 
 def doctor(command: cli.Command) -> None:
@@ -167,7 +169,7 @@ def doctor(command: cli.Command) -> None:
     raise errors.InputError('missing --config=FILE; see --help')
   from restpg_jax.doctor import run
 
-  run.run(command.cfg, command.workdir)
+  run.run_doctor(command.cfg, command.workdir)
 
 
 def prepare(command: cli.Command) -> None:
@@ -175,7 +177,7 @@ def prepare(command: cli.Command) -> None:
   from restpg_jax.commands import prepare as prepare_stage
 
   data = command.cfg.data if command.cfg else config.Data()
-  prepare_stage.prepare(command.preparing, data)
+  prepare_stage.prepare_data(command.preparing, data)
 
 
 VERBS = {
@@ -196,7 +198,7 @@ def main(argv: Sequence[str]) -> int:
     return DONE
   workdir = ''
   try:
-    command = cli.parse(argv, tuple(VERBS))
+    command = cli.parse_command(argv, tuple(VERBS))
     workdir = command.workdir
     _check_flags(command)
     if said := backends.keep_32_bits():
@@ -248,7 +250,7 @@ def _failed(error: Exception, workdir: str) -> int:
   if remedy := _remedy(error):
     code = BAD_INPUT if remedy == DENIED else FAILED
     return _fail(code, f'error: {what}; {remedy}')
-  if 'jax' in sys.modules and (fault := backends.fault()):
+  if 'jax' in sys.modules and (fault := backends.backend_fault()):
     return _fail(BAD_INPUT, f'error: {fault}')
   place = _keep_traceback(workdir)
   return _fail(FAILED, f'error: {type(error).__name__}: {what}{place}')

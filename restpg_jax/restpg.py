@@ -62,23 +62,23 @@ class Evaluated:
   reward: config.Reward  # what gave the scores
 
 
-def run(
+def run_methods(
   cfg: config.Config, workdir: epath.PathLike, *, until: str = ''
 ) -> None:
   """Runs cfg.methods in a workdir; what is already there is kept.
 
   With `until`, as far as `plan` says; then raises artifacts.Until.
   """
-  check(cfg)
-  checkpoints.absolute(workdir)  # that it can hold them
+  check_config(cfg)
+  checkpoints.orbax_path(workdir)  # that it can hold them
   validate.check_data(cfg)
   check_splits(cfg, until)
   measure.check_files(cfg.evaluate, cfg.retrieval)
-  rewards.check(cfg.reward)
+  rewards.check_reward_name(cfg.reward)
   planned = plan(cfg, until)
   layout = layouts.Layout.of_run(cfg)
   validate.check_policy(cfg, layout)
-  cautions.warn(cfg, **kinds(cfg))
+  cautions.warn_of_cautions(cfg, **kinds(cfg))
   workdir = epath.Path(workdir)
   with lock.exclusive(workdir):
     store = artifacts.Store(workdir, layout=layout, reads=input_files.READS)
@@ -145,12 +145,12 @@ def restpg(cfg: config.Config, method: Method, step) -> Iterator[Evaluated]:
     step(
       f'retrieve/{split}',
       retrieve.retrieve,
-      cfg=retrieve.settings(cfg.data, cfg.retrieval, split, cfg.seed),
+      cfg=retrieve.retrieve_settings(cfg.data, cfg.retrieval, split, cfg.seed),
     )
     for split in ('train', 'val', 'test')
   )
   if method.reasoning:  # line 3
-    settings = reason.Settings.of(
+    settings = reason.ReasonSettings.of(
       effective.sampling(cfg.reason),
       prompt=cfg.prompt,
       seed=cfg.seed,
@@ -165,19 +165,21 @@ def restpg(cfg: config.Config, method: Method, step) -> Iterator[Evaluated]:
     )
   else:
     demos = step('targets', reason.copy_targets, train_set)
-  policy = fit(cfg, method, step, 'sft', base, train_set, demos, val)  # line 5
+  policy = fit_policy(
+    cfg, method, step, 'sft', base, train_set, demos, val
+  )  # line 5
   yield evaluate(cfg, method, step, 0, policy, test)
 
   for t in range(1, cfg.iterations * method.em + 1):  # line 7
     kept = e_step(cfg, method, step, t, policy, train_set)  # line 9
     start = base if cfg.fresh_start else policy
-    policy = fit(  # line 11
+    policy = fit_policy(  # line 11
       cfg, method, step, f'm_step{t}', start, train_set, kept, val
     )
     yield evaluate(cfg, method, step, t, policy, test)
 
 
-def fit(cfg, method, step, name, start, examples, targets, val):
+def fit_policy(cfg, method, step, name, start, examples, targets, val):
   """Trains from `start` and chooses the checkpoint."""
   shared = dict(
     prompt=cfg.prompt,
@@ -191,10 +193,10 @@ def fit(cfg, method, step, name, start, examples, targets, val):
     start,
     examples,
     targets,
-    cfg=train.Settings(train=effective.train(cfg.train), **shared),
-    after=train.warn,
+    cfg=train.TrainSettings(train=effective.train(cfg.train), **shared),
+    after=train.warn_if_no_loss,
   )
-  settings = choose.Settings(
+  settings = choose.ChooseSettings(
     choose=cfg.choose,
     answer=effective.sampling(cfg.answer),
     reward=effective.reward(cfg.reward),
@@ -235,7 +237,7 @@ def e_step(cfg, method, step, t, policy, examples):
       *scored,
       cfg=settings,
     )
-    settings = score.Settings(
+    settings = score.ScoreSettings(
       effective.reward(cfg.reward),
       cfg.prompt,
       method.reasoning,
@@ -249,10 +251,10 @@ def e_step(cfg, method, step, t, policy, examples):
         examples,
         drawn,
         cfg=settings,
-        after=score.warn,
+        after=score.warn_if_all_zero,
       )
     )
-  settings = select.Settings(effective.select(cfg.select), rounds)
+  settings = select.SelectSettings(effective.select(cfg.select), rounds)
   return step(f'e_step{t}/select', select.select, *scored, cfg=settings)
 
 
@@ -260,7 +262,7 @@ def evaluate(cfg, method, step, t, policy, test) -> Evaluated:
   """One answer to each test input, scored and measured."""
   settings = draw_settings(cfg, method, cfg.answer, 'test', t)
   answers = step(f'eval{t}/answer', draw.draw, policy, test, cfg=settings)
-  scored = score.Settings(
+  scored = score.ScoreSettings(
     effective.reward(measure.reward_of(cfg)),
     cfg.prompt,
     method.reasoning,
@@ -273,9 +275,9 @@ def evaluate(cfg, method, step, t, policy, test) -> Evaluated:
     test,
     answers,
     cfg=scored,
-    after=score.warn,
+    after=score.warn_if_all_zero,
   )
-  settings = measure.settings(cfg, reasoning=method.reasoning)
+  settings = measure.measure_settings(cfg, reasoning=method.reasoning)
   measures = None
   if settings.metrics:
     measures = step(
@@ -284,8 +286,8 @@ def evaluate(cfg, method, step, t, policy, test) -> Evaluated:
   return Evaluated(t, test, answers, scores, measures, scored.reward)
 
 
-def draw_settings(cfg, method, sample, purpose, t) -> draw.Settings:
-  return draw.Settings.of(
+def draw_settings(cfg, method, sample, purpose, t) -> draw.DrawSettings:
+  return draw.DrawSettings.of(
     effective.sampling(sample),
     prompt=cfg.prompt,
     tokenizer=tokenizer_of(cfg),
@@ -339,10 +341,10 @@ def note_method(workdir, name, cfg, evaluations, seconds) -> None:
   experiments.note(workdir, record)
 
 
-def check(cfg: config.Config) -> None:
+def check_config(cfg: config.Config) -> None:
   """Raises InputError for settings that no run can have."""
   check_methods(cfg)
-  validate.check(cfg)
+  validate.check_settings(cfg)
 
 
 def check_splits(cfg: config.Config, until: str = '') -> None:
@@ -358,7 +360,9 @@ def check_splits(cfg: config.Config, until: str = '') -> None:
     'val': any(name.endswith('/choose') for name in names),
     'test': any(name.startswith('eval') for name in names),
   }
-  validate.check_splits(cfg.data, [split for split in reads if reads[split]])
+  validate.check_split_sizes(
+    cfg.data, [split for split in reads if reads[split]]
+  )
 
 
 def check_methods(cfg: config.Config) -> None:

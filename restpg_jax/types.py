@@ -22,7 +22,7 @@ class Document:
 
 
 @dataclasses.dataclass(frozen=True)
-class Slot:
+class TruthSlot:
   """One thing that a synthetic user's own text would say (data/world.py)."""
 
   want: str  # the word that fits this user
@@ -39,7 +39,7 @@ class Example:
   output: str  # the gold text y
   profile: tuple[Document, ...] = ()  # P_u; empty once retrieval has run
   context: tuple[str, ...] = ()  # the k retrieved texts, best first
-  truth: tuple[Slot, ...] = ()  # known for synthetic users only
+  truth: tuple[TruthSlot, ...] = ()  # known for synthetic users only
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ from restpg_jax.stages import measure, reason, retrieve
 from restpg_jax.training import lora
 
 
-def check(cfg: config.Config) -> None:
+def check_settings(cfg: config.Config) -> None:
   """Raises InputError for settings that no run can have."""
   for part in PARTS:
     part(cfg)
@@ -88,11 +88,11 @@ def check_policy(cfg: config.Config, layout) -> None:
 
   Once they are there: reading what a checkpoint holds begins with JAX.
   """
-  size = model_size.size_of(cfg.policy.checkpoint)
-  lora.check(cfg.train.lora, formats.shapes(size))
-  rules.check(size, layout.mesh)
+  size = model_size.model_size(cfg.policy.checkpoint)
+  lora.check_targets(cfg.train.lora, formats.shapes(size))
+  rules.check_divisible(size, layout.mesh)
   attention = trainer.attention_of(layout, size, cfg.train.compute_dtype)
-  check_row(attention, cfg.compute.row_length, layout.sharing)
+  check_row(attention, cfg.compute.row_length, layout.context_parallel)
 
 
 def check_data(cfg: config.Config) -> None:
@@ -101,7 +101,7 @@ def check_data(cfg: config.Config) -> None:
     longlamp.tasks_found(cfg.data.path, setting=cfg.data.setting)
 
 
-def check_splits(data: config.Data, splits: Sequence[str]) -> None:
+def check_split_sizes(data: config.Data, splits: Sequence[str]) -> None:
   """Raises InputError for a split that is needed and has no example.
 
   Those of data.path are known when they are read, also before any training.
@@ -130,7 +130,7 @@ def check_sampling(name: str, how: config.Sample | config.Reason) -> None:
 
 def check_training(cfg: config.Config) -> None:
   """Names of ways to compute, and that every example fits its row."""
-  trainer.check(cfg.train)
+  trainer.check_train(cfg.train)
   for name, known in (('attention', packed.NAMES), ('remat', decoder.REMAT)):
     value = getattr(cfg.compute, name)
     if value and value not in known:
@@ -146,14 +146,18 @@ def check_training(cfg: config.Config) -> None:
   check_row(cfg.compute.attention, cfg.compute.row_length)
 
 
-def check_row(attention: str, length: int, sharing: int = 1) -> None:
+def check_row(attention: str, length: int, context_parallel: int = 1) -> None:
   """A kernel reads rows of whole lanes, devices share them in equal parts."""
-  multiple = splash.multiple(sharing) if attention == 'splash' else sharing
+  multiple = (
+    splash.multiple(context_parallel)
+    if attention == 'splash'
+    else context_parallel
+  )
   if length % multiple:
-    shared = f' over {sharing} devices (compute.sequence)'
+    shared = f' over {context_parallel} devices (compute.sequence)'
     raise errors.InputError(
       f'compute.row_length={length} must be a multiple of {multiple} for '
-      f'compute.attention={attention}{shared * (sharing > 1)}'
+      f'compute.attention={attention}{shared * (context_parallel > 1)}'
     )
 
 
@@ -172,10 +176,10 @@ PARTS = (  # each tells the first fault of its own
   check_numbers,
   check_drawing,
   check_training,
-  lambda cfg: longlamp.check(cfg.data),
-  lambda cfg: reason.check(cfg.reason),
-  lambda cfg: selection.check(cfg.select),
-  lambda cfg: judge.check(cfg.reward.rule),
-  lambda cfg: retrieve.check(cfg.retrieval),
-  lambda cfg: measure.check(cfg.evaluate, cfg.retrieval),
+  lambda cfg: longlamp.check_data_settings(cfg.data),
+  lambda cfg: reason.check_reason(cfg.reason),
+  lambda cfg: selection.check_select(cfg.select),
+  lambda cfg: judge.check_rule(cfg.reward.rule),
+  lambda cfg: retrieve.check_retrieval(cfg.retrieval),
+  lambda cfg: measure.check_metrics(cfg.evaluate, cfg.retrieval),
 )

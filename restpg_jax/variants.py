@@ -57,7 +57,7 @@ def contents(cfg: config.Config, record: Record) -> dict[str, str]:
   return dict(_contents(known, artifacts.meaning(known, input_files.READS)))
 
 
-def names(
+def setting_names(
   of_all: Sequence[Record], view: Callable[[Record], dict] = settings
 ) -> list[str]:
   """The settings that are not the same in all records that have them."""
@@ -70,11 +70,11 @@ def names(
   ]
 
 
-def texts(
+def setting_texts(
   of_all: Sequence[Record], view: Callable[[Record], dict] = settings
 ) -> list[str]:
   """What each record has of the settings that differ: 'seed 1, m 16'."""
-  differing = {name: short(name) for name in names(of_all, view)}
+  differing = {name: short_label(name) for name in setting_names(of_all, view)}
   return [
     ', '.join(
       f'{title} {_text(record, name, flat[name])}'
@@ -85,7 +85,7 @@ def texts(
   ]
 
 
-def short(name: str) -> str:
+def short_label(name: str) -> str:
   """The last part of a setting's name, where no other setting ends in it."""
   last = name.rpartition('.')[2]
   every = dataclasses.asdict(config.Config())

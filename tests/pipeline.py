@@ -3,7 +3,7 @@
 import dataclasses
 
 from restpg_jax import config
-from restpg_jax.io import records, shards
+from restpg_jax.io import append_log, records
 
 
 def small(**changed) -> config.Config:
@@ -52,5 +52,5 @@ def kill_at_write(monkeypatch, writes):
 
     return appended
 
-  for kind in (records.Appender, shards.Shards):
+  for kind in (records.Appender, append_log.AppendLog):
     monkeypatch.setattr(kind, 'append', torn(kind.append))

@@ -20,7 +20,7 @@ def example(task: str, row: int, **changes) -> types.Example:
     input=f'write {row}',
     output='red boats',
     context=('an old text',),
-    truth=(types.Slot('red', ('red', 'blue')),),
+    truth=(types.TruthSlot('red', ('red', 'blue')),),
   )
   return dataclasses.replace(made, **changes)
 
@@ -124,7 +124,7 @@ def two_methods(workdir) -> dict:
     ],
   )
   finish(workdir, 'sft', [(examples, scored(0.2, 0.2, 0.2, 0.6))])
-  return build.build(workdir)
+  return build.build_report(workdir)
 
 
 PROMPT = config.Prompt(

@@ -79,13 +79,13 @@ def test_a_platform_that_is_not_here_is_told_in_a_line(monkeypatch):
   def devices():
     raise AssertionError
 
-  assert backends.fault() == ''
+  assert backends.backend_fault() == ''
   monkeypatch.setattr(jax, 'devices', devices)
   monkeypatch.setenv('JAX_PLATFORMS', 'cuda')
   with pytest.raises(errors.InputError) as caught:
     layout.Layout.of(config.Compute())
-  assert str(caught.value) == backends.fault()
-  assert backends.fault() == (
+  assert str(caught.value) == backends.backend_fault()
+  assert backends.backend_fault() == (
     'JAX_PLATFORMS=cuda: JAX has no such device here (AssertionError); unset '
     'it, or install what drives the device'
   )

@@ -6,13 +6,14 @@ import pathlib
 import pytest
 
 from restpg_jax import cautions, cli, config
+from restpg_jax.io import weights
 from restpg_jax.models import catalog
 
 ROOT = pathlib.Path(__file__).parents[1]
 
 
 def paper(**sections):
-  cfg = cli.load(str(ROOT / 'configs/paper.py'))
+  cfg = cli.load_config(str(ROOT / 'configs/paper.py'))
   for section, values in sections.items():
     for name, value in values.items():
       setattr(getattr(cfg, section), name, value)
@@ -20,13 +21,13 @@ def paper(**sections):
 
 
 def said(cfg, reasoning=True, em=True):
-  found = cautions.of(cfg, reasoning=reasoning, em=em)
+  found = cautions.cautions_of(cfg, reasoning=reasoning, em=em)
   return [f'{one.said}; {one.remedy}' for one in found]
 
 
 @pytest.mark.parametrize('name', ['demo', 'mini', 'baselines', 'paper'])
 def test_the_shipped_experiments_have_none(name):
-  assert said(cli.load(str(ROOT / f'configs/{name}.py'))) == []
+  assert said(cli.load_config(str(ROOT / f'configs/{name}.py'))) == []
 
 
 def test_prompt_and_output_beyond_a_models_context():
@@ -66,15 +67,15 @@ def test_a_hugging_face_folder_says_it_itself(
   tmp_path, monkeypatch, described, context
 ):
   (tmp_path / 'config.json').write_text(json.dumps(described))
-  checkpoint = cautions.weights.Checkpoint(
-    tmp_path, 'hf', catalog.size('gemma_2b'), None, None, ()
+  checkpoint = weights.Checkpoint(
+    tmp_path, 'hf', catalog.catalog_size('gemma_2b'), None, None, ()
   )
-  monkeypatch.setattr(cautions.weights, 'find', lambda path: checkpoint)
+  monkeypatch.setattr(weights, 'find_checkpoint', lambda path: checkpoint)
   assert cautions.context_of(str(tmp_path)) == context
 
 
 def test_a_model_folder_is_known_by_its_size_if_that_is_published():
-  assert catalog.context(catalog.size('gemma3_1b')) == 32_768
+  assert catalog.catalog_context(catalog.catalog_size('gemma3_1b')) == 32_768
   assert set(catalog.CONTEXTS) == set(catalog.CATALOG)
   assert cautions.context_of('tiny_pt') is None
   assert cautions.context_of('not/there') is None

@@ -38,7 +38,7 @@ def file(tmp_path):
 
 
 def parse(file, *flags):
-  return cli.parse([f'--config={file}', '--workdir=w', *flags], VERBS)
+  return cli.parse_command([f'--config={file}', '--workdir=w', *flags], VERBS)
 
 
 def refused(file, *flags):
@@ -50,11 +50,13 @@ def refused(file, *flags):
 
 
 def test_a_whole_command(file):
-  found = cli.parse(
+  found = cli.parse_command(
     ['report', f'--config={file}', '--workdir', 'w', '--until=sft'], VERBS
   )
   assert found == cli.Command('report', 'w', config.Config(iterations=5), 'sft')
-  assert cli.parse(['--workdir=w'], VERBS) == cli.Command('run', 'w', None, '')
+  assert cli.parse_command(['--workdir=w'], VERBS) == cli.Command(
+    'run', 'w', None, ''
+  )
   assert parse(file, 'report').verb == 'report'  # a verb may stand behind
 
 
@@ -109,7 +111,7 @@ def test_a_tilde_is_the_home_of_who_calls(file, monkeypatch, tmp_path):
   sections = dict(convert='export', generate='writing', prepare='preparing')
   for verb, names in flags.items():
     given = [f'{flag}=~/{name}' for name, flag in names.items()]
-    found = cli.parse([verb, '--workdir=~/w', *given], [*flags])
+    found = cli.parse_command([verb, '--workdir=~/w', *given], [*flags])
     assert found.workdir == f'{tmp_path}/w'
     section = getattr(found, sections[verb])
     for name in names:
@@ -194,7 +196,7 @@ def test_a_value_inside_a_tuple_of_the_wrong_type(file):
 
 def test_overrides_need_a_config():
   with pytest.raises(errors.InputError, match='without --config=FILE'):
-    cli.parse(['--config.seed=1', '--workdir=w'], VERBS)
+    cli.parse_command(['--config.seed=1', '--workdir=w'], VERBS)
 
 
 @pytest.mark.parametrize(

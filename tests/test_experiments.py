@@ -29,7 +29,7 @@ def record(method, stem, *, iterations=1, **changes):
 
 
 def labels(workdir):
-  return [r['label'] for r in experiments.read(workdir)]
+  return [r['label'] for r in experiments.read_experiments(workdir)]
 
 
 def refused(workdir, method=''):
@@ -45,7 +45,7 @@ def test_a_copy_of_a_workdir_means_the_same(tmp_path):
   for path in copy.glob('methods/*.json'):
     age = ages[path.name.split('-')[0]]
     os.utime(path, (age, age))
-  origin = convert.find(str(copy))
+  origin = convert.find_policy(str(copy))
   assert (origin.method['method'], origin.t) == ('sft', 0)
   assert origin.weights == copy / 'sft/choose-a/model'
 
@@ -150,7 +150,10 @@ def test_variants_are_called_by_what_they_differ_in(
 def test_variants_of_other_code_have_their_digest(tmp_path):
   for stem in 'ab':
     experiments.note(tmp_path, record('sft', stem))
-  keys = [r['key'].removeprefix('sft-') for r in experiments.read(tmp_path)]
+  keys = [
+    r['key'].removeprefix('sft-')
+    for r in experiments.read_experiments(tmp_path)
+  ]
   assert labels(tmp_path) == [f'sft ({key})' for key in keys]
   assert len({*keys}) == 2
 

@@ -60,9 +60,10 @@ def method(monkeypatch):
   import restpg_jax.report
 
   report = types.SimpleNamespace(
-    build=build, text=lambda results: f'table of {results["methods"]}'
+    build_report=build,
+    results_text=lambda results: f'table of {results["methods"]}',
   )
-  restpg = types.SimpleNamespace(run=run)
+  restpg = types.SimpleNamespace(run_methods=run)
   monkeypatch.setattr(restpg_jax, 'restpg', restpg, raising=False)
   monkeypatch.setitem(sys.modules, 'restpg_jax.restpg', restpg)
   monkeypatch.setattr(restpg_jax.report, 'build', report, raising=False)
@@ -249,7 +250,9 @@ def test_the_cause_of_a_librarys_error_counts(method, flags, capsys):
 
 def test_jax_without_a_device_is_bad_input(method, flags, capsys, monkeypatch):
   method.error = AssertionError()
-  monkeypatch.setattr(backends, 'fault', lambda: 'JAX has no device here')
+  monkeypatch.setattr(
+    backends, 'backend_fault', lambda: 'JAX has no device here'
+  )
   monkeypatch.setitem(sys.modules, 'jax', types.SimpleNamespace())
   assert main.main(flags) == 2
   assert capsys.readouterr().err == 'error: JAX has no device here\n'

@@ -22,13 +22,13 @@ SAMPLE = ROOT.parent / 'shared' / 'data' / 'longlamp_sample'
 
 
 def methods(workdir) -> dict:
-  return build.build(workdir)['methods']
+  return build.build_report(workdir)['methods']
 
 
 @pytest.fixture(scope='module')
 def finished(tmp_path_factory):
   workdir = tmp_path_factory.mktemp('finished')
-  restpg.run(pipeline.small(), workdir)
+  restpg.run_methods(pipeline.small(), workdir)
   return workdir
 
 
@@ -58,7 +58,7 @@ def test_every_stage_states_what_it_expected_and_made(finished):
 
 def test_a_second_run_makes_nothing(finished, capsys):
   before = {p: p.stat().st_mtime_ns for p in finished.rglob('DONE.json')}
-  restpg.run(pipeline.small(), finished)
+  restpg.run_methods(pipeline.small(), finished)
   assert {
     p: p.stat().st_mtime_ns for p in finished.rglob('DONE.json')
   } == before
@@ -71,7 +71,7 @@ def test_a_second_run_makes_nothing(finished, capsys):
 def test_the_same_seed_in_another_workdir_gives_the_same_numbers(
   finished, tmp_path
 ):
-  restpg.run(pipeline.small(), tmp_path)
+  restpg.run_methods(pipeline.small(), tmp_path)
   assert methods(tmp_path) == methods(finished)
   for name in ('trajectories', 'scored'):  # no timing is in these
     files = list(finished.rglob(f'{name}.jsonl'))
@@ -86,7 +86,7 @@ def test_the_same_seed_in_another_workdir_gives_the_same_numbers(
 def test_another_seed_gives_other_samples(finished, tmp_path):
   until = 'e_step1/draw'
   with pytest.raises(artifacts.Until):
-    restpg.run(pipeline.small(seed=1), tmp_path, until=until)
+    restpg.run_methods(pipeline.small(seed=1), tmp_path, until=until)
   (one,) = finished.glob('e_step1/draw-*/trajectories.jsonl')
   (other,) = tmp_path.glob('e_step1/draw-*/trajectories.jsonl')
   assert one.read_text() != other.read_text()
@@ -98,15 +98,15 @@ def test_a_killed_run_goes_on_to_the_same_numbers(
 ):
   pipeline.kill_at_write(monkeypatch, writes)
   with pytest.raises(KeyboardInterrupt):
-    restpg.run(pipeline.small(), tmp_path)
+    restpg.run_methods(pipeline.small(), tmp_path)
   monkeypatch.undo()
-  restpg.run(pipeline.small(), tmp_path)
+  restpg.run_methods(pipeline.small(), tmp_path)
   assert methods(tmp_path) == methods(finished)
 
 
 def test_training_goes_on_from_the_last_checkpoint(tmp_path, monkeypatch):
   until = 'sft/train'
-  save = trainer.save
+  save = trainer.save_checkpoint
   made = []
 
   def noted(saver, out, done, *rest):
@@ -115,13 +115,13 @@ def test_training_goes_on_from_the_last_checkpoint(tmp_path, monkeypatch):
     if cut in out.parents and len(made) == 1:
       raise KeyboardInterrupt
 
-  monkeypatch.setattr(trainer, 'save', noted)
+  monkeypatch.setattr(trainer, 'save_checkpoint', noted)
   cut, whole = tmp_path / 'cut', tmp_path / 'whole'
   with pytest.raises(KeyboardInterrupt):
-    restpg.run(pipeline.small(), cut, until=until)
+    restpg.run_methods(pipeline.small(), cut, until=until)
   for workdir in (cut, whole):
     with pytest.raises(artifacts.Until):
-      restpg.run(pipeline.small(), workdir, until=until)
+      restpg.run_methods(pipeline.small(), workdir, until=until)
   assert made == [2, 4, 2, 4]
   last = [
     next(workdir.glob('sft/train-*')) / 'checkpoints' / 'step_4' / 'model'
@@ -136,19 +136,19 @@ def same_weights(one, other) -> bool:
 
   from restpg_jax.io import checkpoints
 
-  trees = [checkpoints.load_model(path)[0] for path in (one, other)]
+  trees = [checkpoints.restore_model(path)[0] for path in (one, other)]
   return all(jax.tree.leaves(jax.tree.map(np.array_equal, *trees)))
 
 
 def test_settings_that_cannot_change_results_remake_nothing(finished, capsys):
   cfg = pipeline.small()
   cfg.compute.log_every = 1
-  restpg.run(cfg, finished)
+  restpg.run_methods(cfg, finished)
   assert ' s   ' not in capsys.readouterr().out
 
 
 def test_the_four_methods_share_retrieval_and_reasoning(finished):
-  restpg.run(pipeline.small(methods=('sft', 'rest_em')), finished)
+  restpg.run_methods(pipeline.small(methods=('sft', 'rest_em')), finished)
   assert list(methods(finished)) == [
     'sft', 'sft_reasoning', 'rest_em', 'rest_pg'
   ]  # fmt: skip
@@ -162,7 +162,7 @@ def test_other_metrics_are_measured_and_nothing_else_is_made(
   workdir = shutil.copytree(finished, tmp_path / 'run')
   cfg = pipeline.small()
   cfg.evaluate.metrics = ('bleu',)
-  restpg.run(cfg, workdir)
+  restpg.run_methods(cfg, workdir)
   lines = capsys.readouterr().out.splitlines()
   made = [line.split()[0] for line in lines if ' s   ' in line]
   assert made == ['eval0/measure', 'eval1/measure']
@@ -240,7 +240,7 @@ def test_sigterm_ends_with_75_and_until_with_0(tmp_path):
 def test_real_texts_run_from_reading_to_report(tmp_path):
   cfg = pipeline.small(methods=('rest_pg',))
   cfg.data = config.Data(path=str(SAMPLE), limit=3)
-  restpg.run(cfg, tmp_path)
+  restpg.run_methods(cfg, tmp_path)
   found = methods(tmp_path)['rest_pg']
   assert {task: t['n'] for task, t in found['tasks'].items()} == {
     task: 3 for task in types.TASKS

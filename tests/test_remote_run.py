@@ -41,7 +41,7 @@ def here(tmp_path_factory) -> pathlib.Path:
   """data/ and a finished run/ on this machine."""
   folder = tmp_path_factory.mktemp('here')
   write(folder / 'data')
-  restpg.run(settings(folder / 'data'), folder / 'run')
+  restpg.run_methods(settings(folder / 'data'), folder / 'run')
   return folder
 
 
@@ -76,12 +76,12 @@ def test_a_run_in_a_bucket_gives_what_one_on_this_machine_gives(
   cfg = settings(DATA)
   if kill:
     with pytest.raises(KeyboardInterrupt), killed_at_write(bucket, kill):
-      restpg.run(cfg, WORKDIR)
-  restpg.run(cfg, WORKDIR)
+      restpg.run_methods(cfg, WORKDIR)
+  restpg.run_methods(cfg, WORKDIR)
   there = pathlib.Path(bucket.local(WORKDIR))
   assert files(there) == files(here / 'run')
-  found = build.build(WORKDIR)['methods']
-  assert found == build.build(here / 'run')['methods']
+  found = build.build_report(WORKDIR)['methods']
+  assert found == build.build_report(here / 'run')['methods']
   assert (there / 'report/index.html').stat().st_size > 10_000
   assert os.listdir() == []  # nothing came here, no folder ./gs:
   # Parts are joined; claims and what was half-written are gone.
@@ -91,7 +91,7 @@ def test_a_run_in_a_bucket_gives_what_one_on_this_machine_gives(
 
   made(capsys)
   puts = len(bucket.writes)
-  restpg.run(cfg, WORKDIR)
+  restpg.run_methods(cfg, WORKDIR)
   assert made(capsys) == []
   assert [p for p in bucket.writes[puts:] if '.lock' not in p] == [
     f'{WORKDIR}/methods/rest_pg.json.tmp'
@@ -103,9 +103,9 @@ def test_a_copy_of_a_bucket_goes_on_and_writes_the_same(
 ):
   """From this machine to the bucket and back; `generate` with both."""
   remote.upload(bucket, here, 'gs://bucket')
-  restpg.run(settings(DATA), WORKDIR)
+  restpg.run_methods(settings(DATA), WORKDIR)
   back = shutil.copytree(bucket.local(WORKDIR), tmp_path / 'back')
-  restpg.run(settings(here / 'data'), back)
+  restpg.run_methods(settings(here / 'data'), back)
   assert made(capsys) == []
 
   rows = [json.dumps({'input': f'{n}', 'profile': ['a']}) for n in range(3)]

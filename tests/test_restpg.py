@@ -43,7 +43,7 @@ def made(monkeypatch):
 
 def run(workdir, *methods, until=''):
   cfg = config.Config(methods=methods, iterations=1)
-  restpg.run(cfg, workdir, until=until)
+  restpg.run_methods(cfg, workdir, until=until)
 
 
 def test_every_stage_of_every_method(made, tmp_path):
@@ -104,14 +104,14 @@ def test_a_round_of_the_e_step_is_two_stages_more(made, tmp_path):
   cfg = config.Config(
     methods=('rest_pg',), iterations=1, draw=config.Draw(m=32, rounds=(16, 32))
   )
-  restpg.run(cfg, tmp_path)
+  restpg.run_methods(cfg, tmp_path)
   at = made.index('e_step1/draw')
   assert made[at : at + 5] == [
     'e_step1/draw', 'e_step1/score', 'e_step1/draw_2', 'e_step1/score_2',
     'e_step1/select',
   ]  # fmt: skip
   with pytest.raises(artifacts.Until):
-    restpg.run(cfg, tmp_path, until='e_step1/score')
+    restpg.run_methods(cfg, tmp_path, until='e_step1/score')
   assert made[-1] == 'e_step1/score'
 
 
@@ -125,8 +125,8 @@ def noted(monkeypatch, tmp_path):
 
   def run(**settings):
     cfg = config.Config(**{'methods': ('rest_em',), 'iterations': 1} | settings)
-    restpg.run(cfg, tmp_path)
-    return [r['label'] for r in experiments.read(tmp_path)]
+    restpg.run_methods(cfg, tmp_path)
+    return [r['label'] for r in experiments.read_experiments(tmp_path)]
 
   monkeypatch.setattr(artifacts.Store, 'step', step)
   return run
@@ -165,9 +165,9 @@ def test_a_workdir_of_an_older_version_is_found_again(monkeypatch, tmp_path):
     return artifacts.Artifact(self.workdir / name, mark, {})
 
   monkeypatch.setattr(artifacts.Store, 'step', step)
-  cfg = cli.load(f'{ROOT}/configs/demo.py')
+  cfg = cli.load_config(f'{ROOT}/configs/demo.py')
   cfg.compute = config.Compute()  # JAX has its devices by now
-  restpg.run(cfg, tmp_path)
+  restpg.run_methods(cfg, tmp_path)
   assert names == DEMO
 
 
@@ -216,14 +216,14 @@ def test_a_reward_elsewhere_is_the_same_experiment(noted, tmp_path):
   reward = config.Reward(model=config.Model(str(judge)))
   assert noted(reward=reward) == ['rest_em']
   assert noted(reward=reward, methods=('sft',)) == ['sft', 'rest_em']
-  sft, rest_em = experiments.read(tmp_path)
+  sft, rest_em = experiments.read_experiments(tmp_path)
   assert variants.same_reward(sft, rest_em)
 
 
 @pytest.mark.parametrize('rounds', [(16,), (16, 16, 32), (0, 32), (33, 32)])
 def test_rounds_rise_to_m(rounds):
   with pytest.raises(errors.InputError, match=r'must rise .* draw\.m=32$'):
-    restpg.check(config.Config(draw=config.Draw(m=32, rounds=rounds)))
+    restpg.check_config(config.Config(draw=config.Draw(m=32, rounds=rounds)))
 
 
 def test_the_prompt_and_output_of_an_example_fit_its_row():
@@ -231,8 +231,8 @@ def test_the_prompt_and_output_of_an_example_fit_its_row():
   said = 'compute.row_length=127 is too short: an example may have '
   with pytest.raises(errors.InputError, match=f'{said}.* = 128 tokens'):
     cfg = config.Config(prompt=limits, compute=config.Compute(row_length=127))
-    restpg.check(cfg)
-  restpg.check(
+    restpg.check_config(cfg)
+  restpg.check_config(
     config.Config(prompt=limits, compute=config.Compute(row_length=128))
   )
 
@@ -268,13 +268,13 @@ def test_the_prompt_and_output_of_an_example_fit_its_row():
 )
 def test_a_section_that_no_run_can_have_is_refused(section, said):
   with pytest.raises(errors.InputError, match=re.escape(said)):
-    restpg.check(config.Config(**section))
+    restpg.check_config(config.Config(**section))
 
 
 def empty(tmp_path, until='', **world):
   cfg = config.Config(methods=('sft',), data=config.Data())
   cfg.data.world = config.World(**world)
-  restpg.run(cfg, tmp_path, until=until)
+  restpg.run_methods(cfg, tmp_path, until=until)
 
 
 @pytest.mark.parametrize('split', ['train', 'val', 'test'])
@@ -306,7 +306,7 @@ def settings_of(monkeypatch, tmp_path, **changed):
     return artifacts.Artifact(self.workdir / name, name, {})
 
   monkeypatch.setattr(artifacts.Store, 'step', step)
-  restpg.run(config.Config(iterations=1, **changed), tmp_path)
+  restpg.run_methods(config.Config(iterations=1, **changed), tmp_path)
   return found
 
 
@@ -333,7 +333,7 @@ def test_only_test_answers_are_judged_in_the_precision_of_evaluation(
 def test_a_caution_is_a_warning_of_the_run(made, tmp_path):
   cfg = config.Config(reward=config.Reward(rule='expected'))
   with pytest.warns(errors.DataWarning, match='hardly any output can reach'):
-    restpg.run(cfg, tmp_path)
+    restpg.run_methods(cfg, tmp_path)
 
 
 @pytest.mark.parametrize('until', ['sf', 'sft/tr', 'sft/train/x', 'e_step2'])

@@ -19,7 +19,7 @@ def e_step(workdir, cfg=None) -> dict[str, bytes]:
   """
   cfg = dataclasses.replace(cfg or pipeline.small(), methods=('rest_em',))
   with pytest.raises(artifacts.Until):
-    restpg.run(cfg, workdir, until='e_step1')
+    restpg.run_methods(cfg, workdir, until='e_step1')
   files = sorted(
     workdir.glob('e_step1/*/*.jsonl'), key=lambda p: p.stat().st_mtime_ns
   )

@@ -211,8 +211,8 @@ def ways(path):
 
 @pytest.mark.parametrize('name', [n for p in CONFIGS for n in ways(p)])
 def test_every_config_is_valid(name):
-  cfg = cli.load(name)
-  restpg.check(cfg)
+  cfg = cli.load_config(name)
+  restpg.check_config(cfg)
   for template in (
     cfg.prompt.template,
     cfg.reason.template,
@@ -229,7 +229,7 @@ def test_there_are_configs():
 
 def test_the_rows_of_table_1():
   assert list(restpg.METHODS) == ['sft', 'sft_reasoning', 'rest_em', 'rest_pg']
-  restpg.check(config.Config(methods=tuple(restpg.METHODS)))
+  restpg.check_config(config.Config(methods=tuple(restpg.METHODS)))
 
 
 def test_what_is_cited_is_in_the_repository():

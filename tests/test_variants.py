@@ -88,10 +88,12 @@ def copied(tmp_path):
 def test_a_reward_is_the_same_by_content(copied):
   same, other = copied
   assert variants.same_reward(record(), same)
-  assert variants.names([record(), same]) == []
+  assert variants.setting_names([record(), same]) == []
   assert not variants.same_reward(record(), other)
-  assert variants.names([record(), other]) == ['reward.model.checkpoint']
-  (one, two) = variants.texts([record(), other])
+  assert variants.setting_names([record(), other]) == [
+    'reward.model.checkpoint'
+  ]
+  (one, two) = variants.setting_texts([record(), other])
   assert one.startswith('reward.model.checkpoint tiny_it ')
   assert two.startswith('reward.model.checkpoint other ')
 
@@ -101,7 +103,7 @@ def test_rouge_does_not_depend_on_the_judge(copied):
   gone = config.Model('/not/there', '/not/there')
   other = record(reward=dataclasses.replace(ROUGE, model=gone, dtype='int8'))
   assert variants.same_reward(same, other)
-  assert variants.names([same, other]) == []
+  assert variants.setting_names([same, other]) == []
   assert not variants.same_reward(same, record())
 
 
@@ -124,6 +126,6 @@ def test_older_records_are_compared_by_their_settings(changes, same):
 
 def test_settings_are_called_shortly_where_that_is_clear():
   names = ('draw.m', 'answer.m', 'seed', 'data.world.seed', 'train.steps')
-  assert [variants.short(name) for name in names] == [
+  assert [variants.short_label(name) for name in names] == [
     *('m', 'answer.m', 'seed', 'data.world.seed', 'steps')
   ]

@@ -35,7 +35,7 @@ def write_all(folder: pathlib.Path, model: str, rng) -> decoder.Size:
   """
   if model == 'tiny':
     shutil.copytree(assets.HERE / 'tiny_pt', folder / 'ours')
-    size = weights.find(folder / 'ours').size
+    size = weights.find_checkpoint(folder / 'ours').size
   else:
     size = SIZE_100M
     checkpoints.save_model(folder / 'ours', random_parameters(size, rng), size)
@@ -46,8 +46,8 @@ def write_all(folder: pathlib.Path, model: str, rng) -> decoder.Size:
 def export(folder: pathlib.Path, dtype: str = 'float32') -> None:
   """folder/ours -> folder/hf and folder/gemma"""
   for form in ('hf', 'gemma'):
-    convert.convert(
-      config.Export(
+    convert.convert_policy(
+      config.ConvertArgs(
         source=str(folder / 'ours'),
         to=str(folder / form),
         format=form,

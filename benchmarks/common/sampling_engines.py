@@ -56,9 +56,12 @@ def ours(job: Job):
 
   def natural(inputs, seed):
     found = {}
-    for harvest in generator.sample(
+    for harvest in generator.generate_samples(
       model,
-      (generator.Wanted(str(n), job.prompts[n], range(job.m)) for n in inputs),
+      (
+        generator.SampleRequest(str(n), job.prompts[n], range(job.m))
+        for n in inputs
+      ),
       inputs=len(job.prompts),
       prompt_length=length,
       m=job.m,
@@ -72,7 +75,7 @@ def ours(job: Job):
     return [[found[n, j] for j in range(job.m)] for n in inputs]
 
   def forced(inputs, seed):
-    shape = generator.shape_of(
+    shape = generator.decode_shape(
       model,
       m=job.m,
       prompt=length,
@@ -80,12 +83,12 @@ def ours(job: Job):
       inputs=len(job.prompts),
     )
     words = model.tokenizer.vocab_size
-    programs = generator.draw_programs(
+    programs = generator.decode_programs(
       model.model, layout, shape, stop=(words,), top_k=0, words=words, **how
     )
     name = {'seed': seed, 'purpose': 'draw', 'iteration': 0}
     requests = (
-      engine.Request(
+      engine.DecodeRequest(
         job.prompts[n],
         [keys.row_key(**name, example_id=str(n), j=j) for j in range(job.m)],
         job.limits[n],
@@ -93,7 +96,7 @@ def ours(job: Job):
       for n in inputs
     )
     found = {}
-    for harvest in engine.run(
+    for harvest in engine.decode(
       programs, model.params, requests, shape, layout.copies
     ):
       found |= {(d.request, d.sample): len(d.tokens) for d in harvest.drawn}

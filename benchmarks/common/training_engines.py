@@ -28,19 +28,19 @@ def ours(job: Job):
   from restpg_jax.training import step as steps
 
   layout = layouts.Layout.of(config.Compute(cpu_devices=job.threads))
-  params, size = weights.load(pathlib.Path(job.folder) / 'ours')
+  params, size = weights.load_weights(pathlib.Path(job.folder) / 'ours')
   rate = job.schedule()
-  tx = optimizer.build(
+  tx = optimizer.build_optimizer(
     job.optimizer, rate, weight_decay=job.weight_decay, clip=job.clip
   )
   settings = config.Train(compute_dtype='float32')
   attention = trainer.attention_of(layout, size, settings.compute_dtype)
   model = trainer.model_of(size, attention, settings, layout)
-  state = layout.place(steps.start(jax.tree.map(jnp.asarray, params), tx))
-  accumulate, update = trainer.programs(model, tx, state, layout)
-  reads = batch_loader.Feed.of(
+  state = layout.shard(steps.init_state(jax.tree.map(jnp.asarray, params), tx))
+  accumulate, update = trainer.training_programs(model, tx, state, layout)
+  reads = batch_loader.BatchLoader.of(
     [
-      batches.Output(*(np.array(ids, np.int32) for ids in row), 1.0)
+      batches.TrainingExample(*(np.array(ids, np.int32) for ids in row), 1.0)
       for row in job.rows
     ],
     size,

@@ -89,7 +89,7 @@ def main(out: pathlib.Path) -> None:
     start = model.init(jax.random.key(SEED), jnp.zeros((1, 8), jnp.int32))
     make(out / 'tiny_pt', model, start['params'], tokenizer, PT_LEGS)
   if not (out / 'tiny_it' / 'model.json').exists():
-    start, _ = checkpoints.load_model(out / 'tiny_pt')
+    start, _ = checkpoints.restore_model(out / 'tiny_pt')
     make(out / 'tiny_it', model, start, tokenizer, IT_LEGS)
 
 
@@ -111,8 +111,8 @@ def feed(tokenizer, leg: Leg) -> Iterator[batches.Batch]:
   for name in itertools.cycle(leg.streams):
     size, length, targets = SHAPES[name]
     rows = list(itertools.islice(streams[name], size))
-    shape = packing.Shape(size, length, targets)
-    yield batches.pack([[row] for row in rows], shape)
+    shape = packing.BatchShape(size, length, targets)
+    yield batches.pack_rows([[row] for row in rows], shape)
 
 
 def train_tokenizer() -> bytes:
@@ -172,7 +172,7 @@ def text_rows(tokenizer, rows):
     tokens = [tokenizer.bos, *(t for ids, _ in parts for t in ids)]
     tokens += [tokenizer.eos]
     weights = [1.0, *(w for ids, w in parts for _ in ids), 1.0]
-    yield batches.Row(tuple(tokens[:length]), tuple(weights[:length]))
+    yield batches.TrainingRow(tuple(tokens[:length]), tuple(weights[:length]))
 
 
 def judge_rows(tokenizer, rows, labels=corpus.LABELS):
@@ -192,7 +192,7 @@ def judge_row(tokenizer, prompt: str, row, shape: str):
   asked = tokenizer.user_turn(prompt)
   said = tokenizer.encode(f'{row[3]}\n{row[4]}') + [tokenizer.end_of_turn]
   if len(asked) + len(said) <= SHAPES[shape][1]:
-    yield batches.Row.of(asked, said, 1.0)
+    yield batches.TrainingRow.of(asked, said, 1.0)
 
 
 def judge_late_10_rows(tokenizer, seed):
@@ -209,7 +209,7 @@ def reasoner_rows(tokenizer, rows):
     prompt = tokenizer.user_turn(reasoner_prompt(file, row))
     text = [*tokenizer.encode(row[3]), tokenizer.end_of_turn]
     if len(prompt) + len(text) <= SHAPES['reasoner'][1]:
-      yield batches.Row.of(prompt, text, 1.0)
+      yield batches.TrainingRow.of(prompt, text, 1.0)
 
 
 STREAMS = {  # (tokenizer, seed) -> endless rows
@@ -247,7 +247,7 @@ def train(model, params, rows: Iterator[batches.Batch], leg: Leg):
   schedule = optimizer.schedule(
     leg.rate, steps=leg.schedule or leg.steps, warmup=50, final_rate=0.1
   )
-  tx = optimizer.build('adamw', schedule, weight_decay=0.01, clip=1.0)
+  tx = optimizer.build_optimizer('adamw', schedule, weight_decay=0.01, clip=1.0)
 
   def hidden(params, *arrays):
     return model.apply({'params': params}, *arrays, method='hidden')
@@ -255,10 +255,12 @@ def train(model, params, rows: Iterator[batches.Batch], leg: Leg):
   def logits(params, head_vD, hidden_BTD):
     return model.apply({'params': params}, hidden_BTD, head_vD, method='logits')
 
-  trained = steps.Model(hidden, lambda params: params['embedding'], logits)
-  accumulate = jax.jit(steps.accumulate(trained))
-  update = jax.jit(steps.update(tx), donate_argnums=0)
-  state = steps.start(jax.tree.map(jnp.asarray, params), tx)
+  trained = steps.ModelFunctions(
+    hidden, lambda params: params['embedding'], logits
+  )
+  accumulate = jax.jit(steps.build_accumulate(trained))
+  update = jax.jit(steps.build_update(tx), donate_argnums=0)
+  state = steps.init_state(jax.tree.map(jnp.asarray, params), tx)
   log, losses, began = [], {}, time.time()
   for n in range(1, leg.steps + 1):
     batch = next(rows)

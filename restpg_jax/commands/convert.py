@@ -42,11 +42,13 @@ LAST = {'hf': weights.CONFIG, 'gemma': weights.METADATA}
 OURS_ONLY = {'norm_eps': 1e-6, 'activation': 'gelu', 'tied': True}
 
 
-def convert(export: config.Export) -> tuple[model_card.Origin, epath.Path]:
+def convert_policy(
+  export: config.ConvertArgs,
+) -> tuple[model_card.Origin, epath.Path]:
   """Writes `export.to` whole or not at all; says what was taken."""
   _check(export)
-  origin = find(export.source, export.method)
-  found = weights.find(origin.weights)
+  origin = find_policy(export.source, export.method)
+  found = weights.find_checkpoint(origin.weights)
   dtype = jnp.dtype(export.dtype)
   name = export.tokenizer or origin.tokenizer or found.tokenizer
   if not name:
@@ -61,12 +63,12 @@ def convert(export: config.Export) -> tuple[model_card.Origin, epath.Path]:
   with _whole(epath.Path(export.to), export.format) as out:
     FORMATS[export.format](out, found, dtype, words, path)
     path.copy(out / weights.TOKENIZER)
-    text = model_card.text(origin, found.size, export)
+    text = model_card.card_text(origin, found.size, export)
     (out / 'README.md').write_text(text)
   return origin, epath.Path(export.to)
 
 
-def find(source: str, method: str = '') -> model_card.Origin:
+def find_policy(source: str, method: str = '') -> model_card.Origin:
   """A model folder, a stage's folder or a workdir, and what is known of it."""
   path = assets.path(source)
   if (path / 'methods').is_dir():
@@ -76,7 +78,7 @@ def find(source: str, method: str = '') -> model_card.Origin:
       f'--method={method}: {path} is no workdir with methods/*.json'
     )
   if (path / 'checkpoints').is_dir():
-    done = trainer.finished(path)
+    done = trainer.finished_steps(path)
     if not done:
       raise errors.InputError(f'{path}: it has no whole checkpoint yet')
     path = path / 'checkpoints' / f'step_{done[-1]}'
@@ -179,7 +181,7 @@ def _with_origin(
     cfg = cfg['tokenizer']
   try:
     name = located.resolved(cfg.get('checkpoint', ''), origin.workdir or '')
-    base = weights.find(assets.path(name))
+    base = weights.find_checkpoint(assets.path(name))
   except errors.InputError:
     return found
   if base.size != found.size:
@@ -187,7 +189,7 @@ def _with_origin(
   return dataclasses.replace(found, published=base.published)
 
 
-def _check(export: config.Export) -> None:
+def _check(export: config.ConvertArgs) -> None:
   if not export.source or not export.to:
     raise errors.InputError('convert needs --from=... and --to=DIR; see --help')
   if export.format not in FORMATS:
@@ -200,7 +202,7 @@ def _check(export: config.Export) -> None:
     )
   to = epath.Path(export.to)
   if export.format == 'gemma':
-    checkpoints.absolute(to)  # that it can hold them
+    checkpoints.orbax_path(to)  # that it can hold them
   if to.exists() and (not to.is_dir() or any(to.iterdir())):
     raise errors.InputError(
       f'--to={to} is there already; give another folder or remove it'
@@ -259,7 +261,7 @@ def _hf(
   size, published = found.size, found.published
   described = published.get(weights.CONFIG)
   rows = (
-    hf_config.rows(described)
+    hf_config.embedding_rows(described)
     if described
     else formats.HF_ROWS.get(size.vocabulary, size.vocabulary)
   )
@@ -270,14 +272,14 @@ def _hf(
   own = hf_config.text(described or {})
   ids |= {name: own[name] for name in ids if own.get(name) is not None}
   generation = published.get(weights.GENERATION) or ids
-  written = hf_config.write(
+  written = hf_config.render_config(
     size, rows=rows, dtype=dtype.name, published=described
   )
   if not described:
     written |= ids
   if found.kind == 'ours':  # trained to end with its tokenizer's end token
     written, generation = (_ending(x, words.eos) for x in (written, generation))
-  tensors.write(out, found.written_as(formats.hf(size, rows), dtype))
+  tensors.write_tensors(out, found.written_as(formats.hf(size, rows), dtype))
   records.write_json(out / weights.CONFIG, written)
   records.write_json(out / weights.GENERATION, generation)
   for name, content in _tokenizer_files(tokenizer).items():
@@ -306,7 +308,7 @@ def _tokenizer_files(tokenizer: epath.Path) -> dict[str, bytes]:
     template = json.loads(came.pop(config, b'{}')).get('chat_template')
   except (ValueError, AttributeError) as e:
     raise errors.InputError(
-      f'{tokenizer.parent / config}: no whole JSON ({errors.reason(e)}); '
+      f'{tokenizer.parent / config}: no whole JSON ({errors.detail(e)}); '
       f'{errors.CUT}'
     ) from e
   if template:

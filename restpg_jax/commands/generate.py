@@ -12,7 +12,7 @@ from restpg_jax import config, effective, errors, types
 from restpg_jax.commands import convert, model_card
 from restpg_jax.data import requests
 from restpg_jax.engines import generator, input_files
-from restpg_jax.io import artifacts, growing, located, progress
+from restpg_jax.io import artifacts, located, partial_file, progress
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.stages import retrieve
 from restpg_jax.text import templates
@@ -21,7 +21,7 @@ AHEAD = 64  # rows whose documents are ranked together
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class GenerateSettings:
   """What decides the texts."""
 
   input: str = dataclasses.field(metadata=config.FILE)
@@ -35,7 +35,7 @@ class Settings:
 
 
 @dataclasses.dataclass(frozen=True)
-class Written:
+class TextLine:
   """A line of the output."""
 
   id: str | int
@@ -56,8 +56,8 @@ class Result:
   cut: int
 
 
-def generate(
-  workdir: epath.PathLike, writing: config.Writing, compute: config.Compute
+def generate_texts(
+  workdir: epath.PathLike, writing: config.GenerateArgs, compute: config.Compute
 ) -> Result:
   """Writes `writing.output`, a line a row of `writing.input`.
 
@@ -65,29 +65,31 @@ def generate(
   machine, which need not be the one that trained it. The file appears whole;
   after a kill the same call goes on, to the same bytes.
   """
-  check(writing)
+  check_generate_args(writing)
   origin = convert.of_workdir(epath.Path(workdir), writing.method)
-  cfg = settings(origin, writing)
+  cfg = generate_settings(origin, writing)
   output = output_side(origin, cfg)
   total = check_rows(cfg)
-  mark = fingerprint(origin, cfg)
+  mark = output_fingerprint(origin, cfg)
   layout = layouts.Layout.of(compute)
   words = cfg.tokenizer.tokenizer
   dtype = cfg.sample.dtype
   writer = generator.load(origin.weights, words, layout, dtype=dtype)
-  retriever = retrieve.build(
+  retriever = retrieve.build_retriever(
     cfg.retrieval,
     seed=cfg.seed,
     layout=layout,
     out=epath.Path(workdir) / 'retrieve' / 'generate',
   )
   made = collections.Counter()
-  with growing.file(writing.output, mark) as out:
+  with partial_file.open_partial(writing.output, mark) as out:
     rows = itertools.islice(
-      requests.read(cfg.input, task=cfg.task), out.done, None
+      requests.read_requests(cfg.input, task=cfg.task), out.done, None
     )
     with progress.bar(total, 'texts', 'generate', out.done) as shown:
-      for ready in write(writer, rows, retriever, cfg, output, shown, total):
+      for ready in write_texts(
+        writer, rows, retriever, cfg, output, shown, total
+      ):
         out.append(ready)
         made['made'] += len(ready)
         made['no_answer'] += sum(w.answer is None for w in ready)
@@ -95,15 +97,15 @@ def generate(
   return Result(origin, total, made['made'], made['no_answer'], made['cut'])
 
 
-def write(
-  writer: generator.Language,
-  rows: Iterator[requests.Request],
+def write_texts(
+  writer: generator.LoadedModel,
+  rows: Iterator[requests.TextRequest],
   retriever: retrieve.Retriever,
-  cfg: Settings,
+  cfg: GenerateSettings,
   output: templates.Output | None,
   shown: progress.Shown,
   total: int,
-) -> Iterator[list[Written]]:
+) -> Iterator[list[TextLine]]:
   """Texts in the order of the rows, as soon as none before them is missing."""
   left, waiting = collections.deque(), {}
 
@@ -115,32 +117,34 @@ def write(
   asked = retrieve.with_contexts(
     examples(), retriever, k=cfg.retrieval.k, piece=AHEAD
   )
-  for harvest in sample(writer, asked, cfg, total):
+  for harvest in sample_rows(writer, asked, cfg, total):
     shown.update(len(harvest.samples), **harvest.counts)
     waiting |= {s.example_id: s for s in harvest.samples}
     ready = []
     while left and left[0].example.id in waiting:
       request = left.popleft()
-      ready.append(written(request, waiting.pop(request.example.id), output))
+      ready.append(
+        written_text(request, waiting.pop(request.example.id), output)
+      )
     if ready:
       yield ready
 
 
-def sample(
-  writer: generator.Language,
+def sample_rows(
+  writer: generator.LoadedModel,
   examples: Iterable[types.Example],
-  cfg: Settings,
+  cfg: GenerateSettings,
   total: int,
-) -> Iterator[generator.Harvest]:
+) -> Iterator[generator.FinishedSamples]:
   """One text each; examples are read when there is room for them."""
   template = generator.load_template(cfg.prompt.template)
 
   def wanted():
     for example in examples:
       asked = generator.policy_prompt(template, example, writer.tokenizer, cfg)
-      yield generator.Wanted(example.id, asked.ids, (0,))
+      yield generator.SampleRequest(example.id, asked.ids, (0,))
 
-  return generator.sample(
+  return generator.generate_samples(
     writer,
     wanted(),
     inputs=total,
@@ -156,26 +160,28 @@ def sample(
   )
 
 
-def written(
-  request: requests.Request,
-  sampled: generator.Sampled,
+def written_text(
+  request: requests.TextRequest,
+  sampled: generator.Sample,
   output: templates.Output | None,
-) -> Written:
+) -> TextLine:
   reasoning, answer = '', sampled.text.strip()
   if output:
     reasoning, answer = output.split(sampled.text)
   task = request.example.task or None
-  return Written(request.id, task, reasoning, answer, sampled.ended)
+  return TextLine(request.id, task, reasoning, answer, sampled.ended)
 
 
-def settings(origin: model_card.Origin, writing: config.Writing) -> Settings:
+def generate_settings(
+  origin: model_card.Origin, writing: config.GenerateArgs
+) -> GenerateSettings:
   """Those of the run, as the method's record has them."""
   cfg = origin.method['config']
   encoder, template = (
     located.resolved(name, origin.workdir)
     for name in (cfg['retrieval']['encoder'], cfg['prompt']['template'])
   )
-  return Settings(
+  return GenerateSettings(
     input=writing.input,
     task=writing.task,
     retrieval=effective.retrieval(
@@ -190,7 +196,7 @@ def settings(origin: model_card.Origin, writing: config.Writing) -> Settings:
 
 
 def output_side(
-  origin: model_card.Origin, cfg: Settings
+  origin: model_card.Origin, cfg: GenerateSettings
 ) -> templates.Output | None:
   """Opening and marker line; None for a policy that does not reason."""
   if not cfg.reasoning:
@@ -206,11 +212,11 @@ def output_side(
   return found
 
 
-def check_rows(cfg: Settings) -> int:
+def check_rows(cfg: GenerateSettings) -> int:
   """How many there are; a row that is unusable stops before any is written."""
   counts = {}
   collections.deque(
-    requests.read(cfg.input, task=cfg.task, counts=counts), maxlen=0
+    requests.read_requests(cfg.input, task=cfg.task, counts=counts), maxlen=0
   )
   odd = [
     f'{counts[name]:,} {text}'
@@ -228,15 +234,15 @@ def check_rows(cfg: Settings) -> int:
   return counts['rows']
 
 
-def fingerprint(origin: model_card.Origin, cfg: Settings) -> str:
+def output_fingerprint(origin: model_card.Origin, cfg: GenerateSettings) -> str:
   """Of all that decides the output."""
   policy = artifacts.Artifact(origin.weights, origin.stage['fingerprint'], {})
   return artifacts.fingerprint(
-    'generate', generate, (policy,), cfg, input_files.READS
+    'generate', generate_texts, (policy,), cfg, input_files.READS
   )
 
 
-def check(writing: config.Writing) -> None:
+def check_generate_args(writing: config.GenerateArgs) -> None:
   """Raises InputError for flags that are missing or wrong."""
   if not writing.input or not writing.output:
     raise errors.InputError(

@@ -49,7 +49,9 @@ class Origin:
   t: int = 0  # after which iteration
 
 
-def text(origin: Origin, size: decoder.Size, export: config.Export) -> str:
+def card_text(
+  origin: Origin, size: decoder.Size, export: config.ConvertArgs
+) -> str:
   """Markdown; no path of this machine but the last part of its names."""
   if origin.method:
     title = f'{origin.method["label"]}, iteration {origin.t}'

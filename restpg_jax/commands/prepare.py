@@ -15,13 +15,13 @@ HUB = 'hub'  # as --from
 EMAIL = 'email_generation_user'
 
 
-def prepare(asked: config.Preparing, data: config.Data) -> None:
+def prepare_data(asked: config.PrepareArgs, data: config.Data) -> None:
   """TO/longlamp/NAME/VERSION for each task and setting that is there.
 
   Each appears when it is whole; one that is there already, of the same content
   and settings, is kept.
   """
-  check(asked, data)
+  check_prepare_args(asked, data)
   to = epath.Path(asked.to)
   sources = found(asked, data)
   if asked.avocado:
@@ -32,9 +32,9 @@ def prepare(asked: config.Preparing, data: config.Data) -> None:
   print(f'a run reads them by --config.data.path={to / "longlamp"}')
 
 
-def check(asked: config.Preparing, data: config.Data) -> None:
+def check_prepare_args(asked: config.PrepareArgs, data: config.Data) -> None:
   """Raises InputError for what cannot be prepared."""
-  longlamp.check(data)
+  longlamp.check_data_settings(data)
   if not asked.to or not (asked.source or asked.avocado):
     raise errors.InputError(
       'prepare needs --to=DIR and --from=DIR, --from=hub or --avocado=DIR'
@@ -56,7 +56,7 @@ def check(asked: config.Preparing, data: config.Data) -> None:
     found(asked, data)
 
 
-def found(asked: config.Preparing, data: config.Data) -> dict[str, str]:
+def found(asked: config.PrepareArgs, data: config.Data) -> dict[str, str]:
   """Name -> the folder that has or will have its folder, '' for e-mail that
   is still to be made."""
   if asked.source == HUB:
@@ -72,16 +72,16 @@ def found(asked: config.Preparing, data: config.Data) -> dict[str, str]:
     )
   for name in names:
     for split in files.NAMES:
-      files.find(source / name, split)
+      files.find_split(source / name, split)
   return {name: asked.source for name in names}
 
 
 def build_mails(
-  asked: config.Preparing, data: config.Data, to: epath.Path
+  asked: config.PrepareArgs, data: config.Data, to: epath.Path
 ) -> str:
   """The e-mail task in the official builder's form, as TO/EMAIL."""
   skipped = []
-  made = avocado.build(
+  made = avocado.build_task(
     epath.Path(asked.avocado),
     epath.Path(asked.ids),
     to=to / EMAIL,
@@ -99,8 +99,8 @@ def one(name: str, source: str, to: epath.Path, data: config.Data) -> str:
   if source == HUB:
     source = hub.download(name, to / 'downloads').parent
   folder = epath.Path(source) / name
-  content = artifacts.content(folder, files.files_of(folder))
-  made = builder.made(name, to)
+  content = artifacts.content(folder, files.split_files(folder))
+  made = builder.prepared_before(name, to)
   told = 'kept'
   if not made:
     made = builder.make(

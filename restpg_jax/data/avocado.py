@@ -27,7 +27,7 @@ REQUEST = 'Complete the text of the following email. title: {}. text: {}'
 Mails = Callable[[str], tuple[str, str] | None]  # id -> (subject, text)
 
 
-def build(
+def build_task(
   mails: epath.Path,
   ids: epath.Path,
   *,
@@ -65,8 +65,8 @@ def build(
   return counts
 
 
-def request(
-  question: dict, mails: Mails, place: rows.Place
+def mail_request(
+  question: dict, mails: Mails, place: rows.RowLocation
 ) -> tuple[dict, str]:
   """The row that a row of ids stands for, and its output."""
   subject, text = _mail(question, 'input', mails, place)
@@ -91,7 +91,7 @@ def request(
   return row, ' '.join(words[given:])
 
 
-def parse(data: bytes) -> tuple[str, str]:
+def parse_mail(data: bytes) -> tuple[str, str]:
   """(subject, text) of a mail as it lies in the collection."""
   mail = mailparser.parse_from_bytes(data)
   counts = collections.Counter()
@@ -105,7 +105,7 @@ def _built(
   for place, question in questions:
     try:
       files.identity(question, place)
-      found = request(question, mails, place)
+      found = mail_request(question, mails, place)
     except errors.InputError as error:
       unusable(place, error)
     else:
@@ -133,7 +133,7 @@ def _questions(
       f'{path}: no such file; --ids needs train_, dev_ and '
       "test_questions.json, the benchmark's ids of e-mail"
     )
-  return json_rows.items(path, unusable)
+  return json_rows.list_rows(path, unusable)
 
 
 def _wanted(questions: rows.Rows) -> Iterator[str]:
@@ -165,7 +165,7 @@ def _fill(
     for id, data in _members(archive, wanted):
       # One that cannot be parsed is told where a row asks for it.
       with contextlib.suppress(exceptions.MailParserError):
-        found = (id, *parse(data))
+        found = (id, *parse_mail(data))
         store.execute('INSERT OR REPLACE INTO mails VALUES (?, ?, ?)', found)
   store.commit()
 
@@ -190,7 +190,7 @@ def _members(
           yield id, members.read(name)
   except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
     raise errors.InputError(
-      f'{archive}: not readable as a zip file ({errors.reason(error)}); '
+      f'{archive}: not readable as a zip file ({errors.detail(error)}); '
       f'{errors.CUT}'
     ) from error
 

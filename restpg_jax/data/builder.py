@@ -98,7 +98,7 @@ class Longlamp(tfds.core.ShardBasedBuilder):
 
   def _shards(self, folder: epath.Path, split: str) -> list[Callable]:
     """Each goes on where the one before it ended."""
-    number = math.ceil(max(files.size(folder, split), 1) / SHARD)
+    number = math.ceil(max(files.text_bytes(folder, split), 1) / SHARD)
     stream = _Stream(self._examples(folder, split))
     ends = [n / number for n in range(1, number)] + [math.inf]
     return [functools.partial(stream.until, end) for end in ends]
@@ -169,7 +169,7 @@ def make(name: str, *, manual_dir: str, to: epath.Path, **settings) -> dict:
   return dict(made.info.metadata)
 
 
-def made(name: str, to: epath.Path) -> dict:
+def prepared_before(name: str, to: epath.Path) -> dict:
   """The metadata of what is there; {} where nothing is."""
   found = files.prepared_versions(to / 'longlamp' / name)
   return (

@@ -58,7 +58,7 @@ class Lengths:
     raise ValueError(rank)
 
 
-class Sample:
+class Reservoir:
   """At most `size` of all items offered, each as likely as any other."""
 
   def __init__(self, size: int):
@@ -106,7 +106,7 @@ class Census:
     self.with_repeated = self.with_leaked = 0  # examples
     self.leaks: list[Leak] = []
     self.longest: dict[str, Longest] = {}
-    self.texts, self.examples = Sample(DOCUMENTS), Sample(EXAMPLES)
+    self.texts, self.examples = Reservoir(DOCUMENTS), Reservoir(EXAMPLES)
 
   def add(self, example: types.Example) -> None:
     self.input_words.add(len(words.spaced(example.input).split()))
@@ -152,7 +152,7 @@ class Census:
     }
 
   def _note_copies(self, example: types.Example) -> None:
-    found = copies.find(example.output, example.profile)
+    found = copies.find_copies(example.output, example.profile)
     self.repeated += len(found.repeated)
     self.with_repeated += bool(found.repeated)
     self.leaked += len(found.leaked)

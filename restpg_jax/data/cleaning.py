@@ -39,7 +39,7 @@ def clean(
   task: str,
   max_text: int,
   *,
-  place: rows.Place,
+  place: rows.RowLocation,
   counts: dict[str, int],
 ) -> dict:
   """A row with `id` and `user` ('' if it does not say), `input`, `output`,
@@ -53,8 +53,8 @@ def clean(
   ]
   user = row.get(FIELDS[task].user)
   return {
-    'id': '' if files.missing(row.get('id')) else str(row['id']),
-    'user': '' if files.missing(user) else str(user),
+    'id': '' if files.is_missing(row.get('id')) else str(row['id']),
+    'user': '' if files.is_missing(user) else str(user),
     'input': kept(files.required(row, 'input', place), max_text, counts),
     'output': kept(files.required(row, 'output', place), max_text, counts),
     'profile': [found for found in documents if found],
@@ -71,8 +71,8 @@ def items(value: object, place: object) -> list:
   """Of a profile, which may be null or come as the text of a JSON list."""
   if isinstance(value, str):
     blank = not value.strip()
-    value = None if blank else json_rows.parse(value, f'{place}: profile')
-  if files.missing(value):
+    value = None if blank else json_rows.parse_value(value, f'{place}: profile')
+  if files.is_missing(value):
     return []
   if not isinstance(value, list):
     raise errors.InputError(
@@ -130,7 +130,7 @@ def _filled(
   """The first text of an item's fields 'a|b'; '' if none is filled."""
   for name in names.split('|'):
     value = item.get(name)
-    if files.missing(value):
+    if files.is_missing(value):
       continue
     if not isinstance(value, str | numbers.Number):  # `overall` may be either
       raise errors.InputError(

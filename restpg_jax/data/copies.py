@@ -33,7 +33,7 @@ SHORT = 8
 COUNTS = ('repeated_documents', 'leaked_documents')
 
 
-def words(text: str) -> list[str]:
+def normalized_words(text: str) -> list[str]:
   """'It works--GREAT!'  ->  it, works, great; a text without words is one."""
   return tokens.words(text) or text.split()
 
@@ -46,14 +46,14 @@ class Copies:
   leaked: dict[int, float]  # of the output's near-copies, their share of it
 
 
-def find(output: str, profile: Sequence[types.Document]) -> Copies:
+def find_copies(output: str, profile: Sequence[types.Document]) -> Copies:
   """Reads every document once."""
-  gold = words(output)
+  gold = normalized_words(output)
   long = sum(map(tokens.eighths, gold)) >= SHORT * 8
   runs = set(_runs(gold)) if long else set()
   seen, found = set(), Copies([], {})
   for n, document in enumerate(profile):
-    text = words(document.text)
+    text = normalized_words(document.text)
     key = hashlib.blake2b(' '.join(text).encode(), digest_size=16).digest()
     if key in seen:
       found.repeated.append(n)
@@ -78,7 +78,7 @@ def removed(
   """
   counts |= dict.fromkeys(COUNTS, 0) | counts
   for example in examples:
-    found = find(example.output, example.profile)
+    found = find_copies(example.output, example.profile)
     twice = set(found.repeated) if dedupe else set()
     leaked = found.leaked.keys() - twice if drop_leaks else set()
     for name, places in zip(COUNTS, (twice, leaked), strict=True):

@@ -107,7 +107,7 @@ def judgements(seed: int) -> Iterator[tuple[str, str, str, int, str]]:
     }
     reference = grammar.answer(task, item, truth, rng)
     text = _damaged(grammar.answer(task, item, said, rng), rng)
-    request = grammar.request(task, item, rng)
+    request = grammar.user_request(task, item, rng)
     yield request, reference, text, *_marks(text, truth)
 
 
@@ -123,7 +123,7 @@ def muddles(seed: int) -> Iterator[tuple[str, str, str, int, str]]:
     task, item, truth = _question(rng)
     reference = grammar.answer(task, item, truth, rng)
     text = _muddled(task, item, truth, rng)
-    request = grammar.request(task, item, rng)
+    request = grammar.user_request(task, item, rng)
     yield request, reference, text, *_marks(text, truth)
 
 
@@ -138,7 +138,7 @@ def explained(seed: int) -> Iterator[tuple[tuple[str, ...], str, str, str]]:
     truth = world.fitting(user.traits, task, item)
     yield (
       tuple(rng.sample(user.documents, 5)),
-      grammar.request(task, item, rng),
+      grammar.user_request(task, item, rng),
       grammar.answer(task, item, truth, rng),
       reasoning(user, task, item, rng),
     )
@@ -154,7 +154,7 @@ def _question(rng) -> tuple[str, str, dict[str, str]]:
 
 def _marks(text: str, truth: dict[str, str]) -> tuple[int, str]:
   """Label of an answer, and why: 'Hello yes, Cheers no, ..'."""
-  slots = [types.Slot(w, grammar.choices(s)) for s, w in truth.items()]
+  slots = [types.TruthSlot(w, grammar.choices(s)) for s, w in truth.items()]
   right = [world.true_score(text, [slot]) == 1 for slot in slots]
   why = ', '.join(
     f'{slot.want} {"yes" if hit else "no"}'
@@ -206,7 +206,7 @@ def _talk(rng) -> str:
   item = rng.choice(grammar.ITEMS[task])
   adjective, other = rng.sample(grammar.ADJECTIVES, 2)
   return (
-    f'{grammar.request(task, item, rng)}\nThe {item} is {adjective}, the '
+    f'{grammar.user_request(task, item, rng)}\nThe {item} is {adjective}, the '
     f'{item} looks {other}.'
   )
 

@@ -24,7 +24,7 @@ FORMS = (PARQUET, LINES, LIST, PAIR)
 PREPARED = '*/dataset_info.json'  # what `prepare` makes, of all splits
 
 
-def find(folder: epath.Path, split: str) -> tuple[str, list[epath.Path]]:
+def find_split(folder: epath.Path, split: str) -> tuple[str, list[epath.Path]]:
   """The form of a split, one of FORMS or PREPARED, and its files in order."""
   found = {}
   for name in NAMES[split]:
@@ -54,19 +54,19 @@ def prepared_versions(folder: epath.Path) -> list[epath.Path]:
   return [path for path in found if 'incomplete' not in path.name]
 
 
-def files_of(folder: epath.Path) -> list[epath.Path]:
+def split_files(folder: epath.Path) -> list[epath.Path]:
   """What is read of a task's folder: the files of all splits, or the folder of
   a version that was prepared."""
   found = []
   for split in NAMES:
-    form, paths = find(folder, split)
+    form, paths = find_split(folder, split)
     found += paths
     if form == PAIR:
       found += map(_outputs_of, paths)
   return found
 
 
-def read(
+def read_rows(
   folder: epath.Path,
   split: str,
   *,
@@ -84,12 +84,12 @@ def read(
   must have texts of up to max_text. Adds to counts['unused_outputs'], or what
   was counted when a split was prepared.
   """
-  form, paths = find(folder, split)
+  form, paths = find_split(folder, split)
   try:
     if form == PARQUET:
       yield from _joined(
         paths,
-        lambda path: parquet.read(
+        lambda path: parquet.read_parquet(
           path,
           fields=fields,
           items=items,
@@ -99,34 +99,34 @@ def read(
         ),
       )
     elif form == LINES:
-      yield from json_rows.lines(paths[0], unusable)
+      yield from json_rows.line_rows(paths[0], unusable)
     elif form == LIST:
-      yield from json_rows.items(paths[0], unusable)
+      yield from json_rows.list_rows(paths[0], unusable)
     elif form == PAIR:
       yield from _pair(paths[0], counts, unusable)
     else:
       # Seconds of imports that no other form needs.
       from restpg_jax.data import prepared
 
-      yield from prepared.read(
+      yield from prepared.read_prepared(
         paths[0], split, max_text=max_text, counts=counts
       )
   except OSError as error:
     raise errors.InputError(
-      f'{folder}: split {split!r} cannot be read ({errors.reason(error)}); '
+      f'{folder}: split {split!r} cannot be read ({errors.detail(error)}); '
       'check the files and who may read them'
     ) from error
 
 
-def size(folder: epath.Path, split: str) -> int:
+def text_bytes(folder: epath.Path, split: str) -> int:
   """Bytes of the texts of a split, about."""
-  form, paths = find(folder, split)
+  form, paths = find_split(folder, split)
   if form == PARQUET:
-    return sum(parquet.size(path) for path in paths)
+    return sum(parquet.column_bytes(path) for path in paths)
   return sum(path.stat().length for path in paths)
 
 
-def missing(value: object) -> bool:
+def is_missing(value: object) -> bool:
   """Null or NaN, which is pandas' empty cell."""
   return value is None or value != value
 
@@ -134,7 +134,7 @@ def missing(value: object) -> bool:
 def required(row: dict, field: str, place: object) -> str:
   """The text in a field that every row must fill."""
   value = row.get(field)
-  if missing(value):
+  if is_missing(value):
     has = ''
     if row and field not in row:
       has = f' (the row has {named(sorted(row))})'
@@ -209,7 +209,9 @@ def named(names: Iterable[object], most: int = 8) -> str:
   return ', '.join(name[:80] for name in names[:most]) + more
 
 
-def _joined(paths: list[epath.Path], read) -> Iterator[tuple[rows.Place, dict]]:
+def _joined(
+  paths: list[epath.Path], read
+) -> Iterator[tuple[rows.RowLocation, dict]]:
   """The rows of one file after another; shares become those of the split."""
   sizes = [path.stat().length for path in paths]
   for n, path in enumerate(paths):
@@ -225,7 +227,7 @@ def _pair(
   beside = _outputs_of(path)
   outputs = _outputs(beside, unusable)
   used = set()
-  for place, row in json_rows.items(path, unusable):
+  for place, row in json_rows.list_rows(path, unusable):
     try:
       key = identity(row, place)
       if key not in outputs:
@@ -253,7 +255,7 @@ def _outputs_of(questions: epath.Path) -> epath.Path:
 
 def _outputs(path: epath.Path, unusable: rows.Unusable) -> dict[str, str]:
   """id -> output of {"golds": [{"id", "output"}, ...]} or of the bare list."""
-  whole = json_rows.whole(path)
+  whole = json_rows.whole_file(path)
   golds = whole.get('golds') if isinstance(whole, dict) else whole
   if not isinstance(golds, list):
     raise errors.InputError(
@@ -261,7 +263,7 @@ def _outputs(path: epath.Path, unusable: rows.Unusable) -> dict[str, str]:
     )
   outputs = {}
   for number, gold in enumerate(golds, 1):
-    place = rows.Place(str(path), number)
+    place = rows.RowLocation(str(path), number)
     try:
       key = identity(json_rows.as_object(gold, place), place)
       output = required(gold, 'output', place)
@@ -274,8 +276,8 @@ def _outputs(path: epath.Path, unusable: rows.Unusable) -> dict[str, str]:
   return outputs
 
 
-def identity(row: dict, place: rows.Place) -> str:
-  if missing(row.get('id')):
+def identity(row: dict, place: rows.RowLocation) -> str:
+  if is_missing(row.get('id')):
     raise errors.InputError(
       f'{place}: id is missing; questions and outputs are joined by it'
     )

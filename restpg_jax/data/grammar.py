@@ -15,7 +15,6 @@ STYLES = {
   ),
 }
 STYLES = {trait: tuple(words.split()) for trait, words in STYLES.items()}
-
 # value -> the things that give it away
 LIVES = {
   'household': {
@@ -49,7 +48,6 @@ ASPECTS = {  # what a life may ask of an item; the verb names the trait
   'hobby': ('lightness', 'patience', 'beauty', 'balance', 'rhythm', 'stamina'),
 }
 VERBS = {'household': 'needs', 'job': 'demands', 'hobby': 'rewards'}
-
 ITEMS = {
   'email_generation': 'budget meeting invoice trip schedule party',
   'abstract_generation': 'sensor battery robot vaccine bridge crop',
@@ -57,7 +55,6 @@ ITEMS = {
   'topic_writing': 'garden vacation diet apartment exam podcast',
 }
 ITEMS = {task: tuple(words.split()) for task, words in ITEMS.items()}
-
 SLOTS = {  # what a text of each task shows of its writer
   'email_generation': ('opener', 'closer', 'household', 'job'),
   'abstract_generation': ('hedge', 'stress', 'job', 'hobby'),
@@ -71,7 +68,6 @@ ADJECTIVES = (
 ).split()
 DAYS = 'Monday Tuesday Wednesday Thursday Friday Saturday Sunday'.split()
 MONTHS = 'January April May June August October December'.split()
-
 ANSWERS = {
   'email_generation': (
     '{opener}, the {item} needs {household} by {day}. Please note the '
@@ -145,7 +141,9 @@ def answer(task: str, item: str, words: dict[str, str], rng) -> str:
   return _fill(rng.choice(ANSWERS[task]), rng, item=item, **words)
 
 
-def document(task: str, thing: str | None, said: dict[str, str], rng) -> str:
+def user_document(
+  task: str, thing: str | None, said: dict[str, str], rng
+) -> str:
   """A text of a profile: a thing of its writer's life, and her style words."""
   if thing:
     clause = _fill(rng.choice(CARRIERS[task]), rng, thing=thing)
@@ -165,7 +163,7 @@ def gossip(thing: str, rng) -> str:
   return f'{_cap(_fill(rng.choice(NEIGHBOURS), rng, thing=thing))}.'
 
 
-def request(task: str, item: str, rng) -> str:
+def user_request(task: str, item: str, rng) -> str:
   """The input x, worded as LongLaMP words it."""
   return _fill(
     {

@@ -29,12 +29,12 @@ def download(name: str, to: epath.Path) -> epath.Path:
     if not (to / name).is_dir():
       raise OSError('no connection, and nothing was downloaded before')
     for split in files.NAMES:
-      files.find(to / name, split)
+      files.find_split(to / name, split)
   except (hub_errors.HfHubHTTPError, OSError, errors.InputError) as error:
     raise errors.InputError(
       f'{name}: cannot be downloaded from '
       f'https://huggingface.co/datasets/{DATASET} '
-      f'({errors.reason(error)[:200]}); download its folder {name} elsewhere '
+      f'({errors.detail(error)[:200]}); download its folder {name} elsewhere '
       f'(train-*.parquet, val-*.parquet, test-*.parquet) to DIR/{name}, and '
       'give --from=DIR'
     ) from error

@@ -24,17 +24,19 @@ NEAR = 16  # characters before the end of what is read that may be half a word
 DECODER = json.JSONDecoder()
 
 
-def lines(path: epath.Path, unusable: rows.Unusable = rows.stop) -> rows.Rows:
+def line_rows(
+  path: epath.Path, unusable: rows.Unusable = rows.stop
+) -> rows.Rows:
   """Each (place, row) of a file with an object a line; blank ones are none."""
   number, size = 1, max(path.stat().length, 1)
   with storage.opened(path) as f:
     for line, data in enumerate(_lines(f), 1):
-      place = rows.Place(str(path), number, line, f.tell() / size)
+      place = rows.RowLocation(str(path), number, line, f.tell() / size)
       try:
         text = decoded(data, place).strip()
         if not text:
           continue
-        row = as_object(parse(text, place, last=f.tell() >= size), place)
+        row = as_object(parse_value(text, place, last=f.tell() >= size), place)
       except errors.InputError as error:
         unusable(place, error)
       else:
@@ -42,7 +44,9 @@ def lines(path: epath.Path, unusable: rows.Unusable = rows.stop) -> rows.Rows:
       number += 1
 
 
-def items(path: epath.Path, unusable: rows.Unusable = rows.stop) -> rows.Rows:
+def list_rows(
+  path: epath.Path, unusable: rows.Unusable = rows.stop
+) -> rows.Rows:
   """Each (place, row) of a file that is one list.
 
   A row that is no JSON is always an InputError: where it ends is not known.
@@ -61,7 +65,7 @@ def items(path: epath.Path, unusable: rows.Unusable = rows.stop) -> rows.Rows:
     text.at += 1
     while text.next() != ']':
       number += 1
-      place = rows.Place(str(path), number, share=f.tell() / size)
+      place = rows.RowLocation(str(path), number, share=f.tell() / size)
       value, mistake = _element(text, place)
       try:
         if mistake:
@@ -79,14 +83,14 @@ def items(path: epath.Path, unusable: rows.Unusable = rows.stop) -> rows.Rows:
       )
 
 
-def whole(path: epath.Path) -> object:
+def whole_file(path: epath.Path) -> object:
   """The value of a file that is read at once."""
   with storage.opened(path) as f:
     data = b''.join(capped(iter(functools.partial(f.read, PIECE), b'')))
-  return parse(decoded(data, path), path)
+  return parse_value(decoded(data, path), path)
 
 
-def parse(text: str, place: object, *, last: bool = True) -> object:
+def parse_value(text: str, place: object, *, last: bool = True) -> object:
   """A JSON value, NaN allowed; last: its file ends with it."""
   try:
     return json.loads(text)
@@ -101,7 +105,7 @@ def decoded(data: bytes, place: object) -> str:
   except UnicodeDecodeError as error:
     remedy = remedies.of_file(data[: remedies.HEAD]) or errors.RECODE
     raise errors.InputError(
-      f'{place}: not UTF-8 ({errors.reason(error)}); {remedy}'
+      f'{place}: not UTF-8 ({errors.detail(error)}); {remedy}'
     ) from error
 
 
@@ -214,7 +218,7 @@ class _Text:
 
 
 def _element(
-  text: _Text, place: rows.Place
+  text: _Text, place: rows.RowLocation
 ) -> tuple[object, errors.InputError | None]:
   """The value at `text`, and what is wrong with it alone; moves behind it and
   its comma."""
@@ -254,5 +258,5 @@ def _no_json(
 ) -> errors.InputError:
   remedy = remedies.of_json(text, error, last=last)
   return errors.InputError(
-    f'{place}: not valid JSON ({errors.reason(error)}); {remedy}'
+    f'{place}: not valid JSON ({errors.detail(error)}); {remedy}'
   )

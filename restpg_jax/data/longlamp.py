@@ -32,7 +32,7 @@ TFDS_NOTE = '.config/metadata.json'
 SEPARATORS = {'abstract_generation': 'items:', 'email_generation': ':'}
 
 
-def read(
+def read_examples(
   path: epath.PathLike,
   *,
   setting: str,
@@ -70,7 +70,7 @@ def read(
   return examples(), counts
 
 
-def parse(
+def parse_rows(
   of_tasks: dict[str, list[dict]], *, split: str, limit: int = 0
 ) -> tuple[Iterator[types.Example], dict[str, int]]:
   """The same from rows in memory, by task; tasks without rows are left out."""
@@ -78,7 +78,9 @@ def parse(
 
   def examples():
     for task, of_task in of_tasks.items():
-      placed = ((rows.Place(task, n), r) for n, r in enumerate(of_task, 1))
+      placed = (
+        (rows.RowLocation(task, n), r) for n, r in enumerate(of_task, 1)
+      )
       some = itertools.islice(placed, limit or None)
       how = (counts, rows.stop, naming.Seen())
       found = _cleaned(some, task, cleaning.MAX_TEXT, *how)
@@ -97,14 +99,14 @@ def cleaned(
   counts: dict[str, int],
   unusable: rows.Unusable,
   limit: int = 0,
-) -> Iterator[tuple[rows.Place, dict]]:
+) -> Iterator[tuple[rows.RowLocation, dict]]:
   """The rows of a task as cleaning.clean gives them, the first `limit` of them.
 
   Raises InputError behind the last of them where their fields have other names.
   """
   fields, seen = cleaning.FIELDS[task], naming.Seen()
   unusable = seen.noting(unusable)
-  found = files.read(
+  found = files.read_rows(
     folder,
     split,
     fields={'id', 'input', 'output', 'profile', 'truth', fields.user},
@@ -130,16 +132,16 @@ def tasks_found(path: epath.PathLike, *, setting: str) -> list[str]:
       'point data.path at the folder that holds them'
     )
   for task, split in itertools.product(found, files.NAMES):
-    files.find(places[task], split)
+    files.find_split(places[task], split)
   return found
 
 
-def files_of(path: epath.PathLike, *, setting: str) -> list[epath.Path]:
+def data_files(path: epath.PathLike, *, setting: str) -> list[epath.Path]:
   """What is read of a folder, of all tasks and splits."""
   found = [
     file
     for task in tasks_found(path, setting=setting)
-    for file in files.files_of(folder(path, task, setting))
+    for file in files.split_files(folder(path, task, setting))
   ]
   note = epath.Path(path) / TFDS_NOTE
   return [*found, note] if note.exists() else found
@@ -154,9 +156,9 @@ def folders(path: epath.PathLike, *, setting: str) -> dict[str, epath.Path]:
   return {task: folder(path, task, setting) for task in types.EVERY_TASK}
 
 
-def check(data: config.Data) -> None:
+def check_data_settings(data: config.Data) -> None:
   """Raises InputError for settings by which nothing can be read."""
-  rows.check(data.on_error)
+  rows.check_on_error(data.on_error)
   most = rows.LONGEST // 12  # bytes of a character, as two escapes
   if not 1 <= data.max_text <= most:
     raise errors.InputError(
@@ -187,7 +189,7 @@ def _cleaned(
   counts: dict[str, int],
   unusable: rows.Unusable,
   seen: naming.Seen,
-) -> Iterator[tuple[rows.Place, dict]]:
+) -> Iterator[tuple[rows.RowLocation, dict]]:
   for place, row in found:
     # Not of a row that turns out to be unusable.
     new = collections.Counter()
@@ -204,7 +206,7 @@ def _cleaned(
 
 
 def _examples(
-  found: Iterable[tuple[rows.Place, dict]],
+  found: Iterable[tuple[rows.RowLocation, dict]],
   task: str,
   split: str,
   counts: dict[str, int],
@@ -257,12 +259,14 @@ def _digest(example: types.Example) -> bytes:
   return hashlib.sha256(what.encode()).digest()[:16]
 
 
-def _truth(value: object) -> tuple[types.Slot, ...]:
+def _truth(value: object) -> tuple[types.TruthSlot, ...]:
   """The slots of a synthetic user; a field of any other form is ignored."""
   slots = value if isinstance(value, list) else []
   if not all(_is_slot(slot) for slot in slots):
     return ()
-  return tuple(types.Slot(slot['want'], tuple(slot['among'])) for slot in slots)
+  return tuple(
+    types.TruthSlot(slot['want'], tuple(slot['among'])) for slot in slots
+  )
 
 
 def _is_slot(value: object) -> bool:

@@ -29,7 +29,7 @@ class Seen:
   def noting(self, unusable: rows.Unusable) -> rows.Unusable:
     """`unusable` that remembers the first."""
 
-    def noted(place: rows.Place, error: errors.InputError) -> None:
+    def noted(place: rows.RowLocation, error: errors.InputError) -> None:
       self._first_error = self._first_error or error
       unusable(place, error)
 
@@ -99,7 +99,7 @@ def _list(row: dict, place: object) -> str:
 
 
 def _filled(value: object) -> bool:
-  return not files.missing(value) and bool(str(value).strip())
+  return not files.is_missing(value) and bool(str(value).strip())
 
 
 def _fields(row: dict) -> str:

@@ -18,7 +18,7 @@ BATCH = (
 BATCH_BYTES = 1 << 24  # where a row group's mean row allows it
 
 
-def read(
+def read_parquet(
   path: epath.Path,
   *,
   fields: set[str],
@@ -41,7 +41,7 @@ def read(
       _check_columns(path, file, required)
       for batch in _batches(file, fields, items, text):
         for i in range(batch.num_rows):
-          place = rows.Place(str(path), number + 1, share=number / total)
+          place = rows.RowLocation(str(path), number + 1, share=number / total)
           number += 1
           try:
             row = _row(batch, i, place)
@@ -53,7 +53,7 @@ def read(
     raise _unreadable(path, number + 1, error) from error
 
 
-def size(path: epath.Path) -> int:
+def column_bytes(path: epath.Path) -> int:
   """Bytes of all columns, uncompressed."""
   try:
     with storage.opened(path) as f:
@@ -86,7 +86,7 @@ def _unreadable(
 ) -> errors.InputError:
   return errors.InputError(
     f'{path}: row {row}: not readable as Parquet '
-    f'({errors.reason(error)}); {_remedy(path)}'
+    f'({errors.detail(error)}); {_remedy(path)}'
   )
 
 
@@ -143,7 +143,7 @@ def _columns(
   return wanted  # items without text are still items, to be counted
 
 
-def _row(batch: pa.RecordBatch, i: int, place: rows.Place) -> dict:
+def _row(batch: pa.RecordBatch, i: int, place: rows.RowLocation) -> dict:
   row = {}
   for field in batch.schema.names:
     column = batch.column(field)
@@ -154,7 +154,7 @@ def _row(batch: pa.RecordBatch, i: int, place: rows.Place) -> dict:
       )
     except UnicodeDecodeError as error:
       raise errors.InputError(
-        f'{place}: {field} is not UTF-8 ({errors.reason(error)}); '
+        f'{place}: {field} is not UTF-8 ({errors.detail(error)}); '
         f'{errors.RECODE}'
       ) from error
   return row

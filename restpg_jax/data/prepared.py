@@ -11,7 +11,7 @@ from restpg_jax import errors, storage
 from restpg_jax.data import rows
 
 
-def read(
+def read_prepared(
   folder: epath.Path, split: str, *, max_text: int, counts: dict[str, int]
 ) -> rows.Rows:
   """Each (place, row); adds what was counted of the split when it was made.
@@ -19,7 +19,7 @@ def read(
   folder: of a version, for instance longlamp/product_review_user/1.0.0
   """
   with _local(folder, split) as copy:
-    source, metadata = opened(copy, split, named=folder)
+    source, metadata = open_prepared(copy, split, named=folder)
     if metadata['max_text'] < max_text:
       raise errors.InputError(
         f'{folder}: data.max_text is {max_text}, but its texts were cut to '
@@ -30,7 +30,9 @@ def read(
       if name != 'rows':
         counts[name] = counts.get(name, 0) + number
     for number in range(len(source)):
-      place = rows.Place(str(folder), number + 1, share=number / len(source))
+      place = rows.RowLocation(
+        str(folder), number + 1, share=number / len(source)
+      )
       try:
         found = source[number]
       except Exception as error:  # of ArrayRecord's own kinds
@@ -52,7 +54,7 @@ def _local(folder: epath.Path, split: str) -> Iterator[epath.Path]:
     yield epath.Path(copy)
 
 
-def opened(
+def open_prepared(
   folder: epath.Path, split: str, *, named: epath.PathLike
 ) -> tuple[Sequence[dict], dict]:
   """The rows of a split, by number, as TFDS has them; and the metadata.
@@ -86,6 +88,6 @@ def _damaged(
   folder: epath.PathLike, split: str, error: Exception
 ) -> errors.InputError:
   return errors.InputError(
-    f'{folder}: split {split!r} cannot be read ({errors.reason(error)[:200]}); '
+    f'{folder}: split {split!r} cannot be read ({errors.detail(error)[:200]}); '
     'remove the folder and prepare it again'
   )

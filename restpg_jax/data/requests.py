@@ -16,16 +16,16 @@ COUNTS = ('rows', 'empty_profiles', 'skipped_items', 'cut_texts')
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
+class TextRequest:
   """A row: who is asking, and for what."""
 
   id: str | int  # the row's own, or else its number
   example: types.Example  # its id is the row's number, from 1; no output
 
 
-def read(
+def read_requests(
   path: epath.PathLike, *, task: str = '', counts: dict[str, int] | None = None
-) -> Iterator[Request]:
+) -> Iterator[TextRequest]:
   """Of a file of JSON lines, a row at a time; an unusable row is an InputError.
 
   A row's `task` counts first, then `task`, then what its fields are called.
@@ -37,7 +37,7 @@ def read(
   counts |= dict.fromkeys(longlamp.COUNTS, 0)
   seen = naming.Seen()
   try:
-    for place, row in json_rows.lines(path):
+    for place, row in json_rows.line_rows(path):
       counts['rows'] += 1
       before = counts['skipped_items']
       found = request(row, counts['rows'], task, place=place, counts=counts)
@@ -51,7 +51,7 @@ def read(
       yield found
   except OSError as error:
     raise errors.InputError(
-      f'{path}: cannot be read ({errors.reason(error)}); give a file of JSON '
+      f'{path}: cannot be read ({errors.detail(error)}); give a file of JSON '
       'lines, a row each'
     ) from error
   if not counts['rows']:
@@ -64,7 +64,7 @@ def read(
 
 def request(
   row: dict, number: int, task: str, *, place: str, counts: dict[str, int]
-) -> Request:
+) -> TextRequest:
   """Row `number` of a file; a field `output` is not looked at."""
   text = cleaning.mend(files.required(row, 'input', place), counts)
   if 'profile' not in row:
@@ -73,7 +73,7 @@ def request(
       'there is nothing'
     )
   items = cleaning.items(row['profile'], place)
-  task = task_of(row, items, task, place)
+  task = request_task(row, items, task, place)
   documents = (
     _document(item, task, place=f'{place}: profile item {n}', counts=counts)
     for n, item in enumerate(items, 1)
@@ -81,13 +81,13 @@ def request(
   profile = tuple(d for d in documents if d)
   counts['empty_profiles'] += not profile
   example = types.Example(str(number), task, text, '', profile)
-  return Request(_id(row, number, place), example)
+  return TextRequest(_id(row, number, place), example)
 
 
-def task_of(row: dict, items: list, task: str, place: str) -> str:
+def request_task(row: dict, items: list, task: str, place: str) -> str:
   """One of EVERY_TASK; '' where it is not said and nothing depends on it."""
   named = row.get('task')
-  if not files.missing(named):
+  if not files.is_missing(named):
     if named not in types.EVERY_TASK:
       raise errors.InputError(
         f'{place}: task is {named!r}; it must be one of '
@@ -140,7 +140,7 @@ def _document(
 
 def _id(row: dict, number: int, place: str) -> str | int:
   id = row.get('id')
-  if files.missing(id):
+  if files.is_missing(id):
     return number
   if not isinstance(id, str | int) or isinstance(id, bool):
     raise errors.InputError(

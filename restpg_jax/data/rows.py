@@ -10,7 +10,7 @@ LONGEST = 1 << 25  # bytes of a text that are read, about
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class RowLocation:
   """'FILE: row N', which opens every message about the row."""
 
   file: str
@@ -32,11 +32,13 @@ class Skipped:
   reason: str
 
 
-Rows = Iterator[tuple[Place, dict]]
-Unusable = Callable[[Place, errors.InputError], None]  # what is done with one
+Rows = Iterator[tuple[RowLocation, dict]]
+Unusable = Callable[
+  [RowLocation, errors.InputError], None
+]  # what is done with one
 
 
-def stop(place: Place, error: errors.InputError) -> None:
+def stop(place: RowLocation, error: errors.InputError) -> None:
   """on_error=stop: the first unusable row ends the reading."""
   del place
   raise error
@@ -45,15 +47,15 @@ def stop(place: Place, error: errors.InputError) -> None:
 def unusable(on_error: str, skipped: list[Skipped]) -> Unusable:
   """By name, one of ON_ERROR; 'skip' adds the row to `skipped`."""
 
-  def skip(place: Place, error: errors.InputError) -> None:
+  def skip(place: RowLocation, error: errors.InputError) -> None:
     reason = str(error).removeprefix(f'{place}: ')
     skipped.append(Skipped(place.file, place.row, reason))
 
-  check(on_error)
+  check_on_error(on_error)
   return {'stop': stop, 'skip': skip}[on_error]
 
 
-def check(on_error: str) -> None:
+def check_on_error(on_error: str) -> None:
   """Raises InputError where it is not one of ON_ERROR."""
   if on_error not in ON_ERROR:
     raise errors.InputError(

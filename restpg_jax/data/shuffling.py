@@ -25,7 +25,7 @@ def shuffled(
     kept.add(example)
     tasks.append(example.task)
     digests.append(hashlib.sha256(repr(example.profile).encode()).digest())
-  others = plan(tasks, digests, share=share, seed=seed)
+  others = shuffle_plan(tasks, digests, share=share, seed=seed)
 
   def found():
     for n in range(len(tasks)):
@@ -38,7 +38,7 @@ def shuffled(
   return found(), len(others)
 
 
-def plan(
+def shuffle_plan(
   tasks: Sequence[str], profiles: Sequence[object], *, share: float, seed: int
 ) -> dict[int, int]:
   """Who gets whose profile, by number; equal ones are the same user's.

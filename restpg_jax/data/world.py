@@ -87,7 +87,7 @@ def fitting(traits: dict[str, str], task: str, item: str) -> dict[str, str]:
   }
 
 
-def true_score(text: str, truth: Sequence[types.Slot]) -> float:
+def true_score(text: str, truth: Sequence[types.TruthSlot]) -> float:
   """Share of slots filled with the user's own word and with no other.
 
   truth: opener Hello; 'Hello, ..' -> 1, 'Ahoy, Hello, ..' -> 0, '' -> 0
@@ -160,7 +160,7 @@ def _row(user: User, task: str, rng) -> dict:
   }[task]
   return {
     field: user.name,
-    'input': grammar.request(task, item, rng),
+    'input': grammar.user_request(task, item, rng),
     'output': grammar.answer(task, item, gold, rng),
     'profile': [
       _profile_item(user.name, n, task, text, rng)
@@ -207,7 +207,7 @@ def _document(traits: dict[str, str], task: str, thing: str | None, rng) -> str:
     for trait, words in grammar.STYLES.items()
     if rng.random() < NOISE.mention
   }
-  return grammar.document(task, thing, said, rng)
+  return grammar.user_document(task, thing, said, rng)
 
 
 def _other(words: Sequence[str], word: str, rng) -> str:

@@ -28,7 +28,7 @@ def look(name: str, into: Callable[..., str], *arguments) -> Finding:
 
 
 def broken(name: str, error: Exception) -> Finding:
-  said = errors.reason(error)
+  said = errors.detail(error)
   if not isinstance(error, errors.InputError):
     said = f'{type(error).__name__}: {said}'
   return Finding(name, BROKEN, said)

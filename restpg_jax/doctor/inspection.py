@@ -44,7 +44,9 @@ class Role:
   model: config.Model
   template: str
   # A prompt for EXAMPLE.
-  prompt: Callable[[templates.Template, tokenizers.Tokenizer], prompts.Prompt]
+  prompt: Callable[
+    [templates.Template, tokenizers.Tokenizer], prompts.EncodedPrompt
+  ]
   chat: bool = True  # an instruction-tuned one
 
 
@@ -80,7 +82,7 @@ def roles(cfg: config.Config, *, reasoning: bool) -> list[Role]:
   return found
 
 
-def settings(
+def inspect_settings(
   cfg: config.Config, checks: Sequence[Callable[[config.Config], None]]
 ) -> Iterator[findings.Finding]:
   """A line for each of the checks that fails."""
@@ -94,7 +96,7 @@ def settings(
   ]
 
 
-def data(cfg: config.Data) -> Iterator[findings.Finding]:
+def inspect_data(cfg: config.Data) -> Iterator[findings.Finding]:
   """The folder of each task with its splits; no row is read yet."""
   if not cfg.path:
     said = 'synthetic users, made as they are needed'
@@ -118,7 +120,7 @@ def data(cfg: config.Data) -> Iterator[findings.Finding]:
       )
 
 
-def models(of: Sequence[Role]) -> Iterator[findings.Finding]:
+def inspect_models(of: Sequence[Role]) -> Iterator[findings.Finding]:
   """Weights, each checkpoint once, and tokenizers."""
   known = {}
   for role in of:
@@ -135,12 +137,12 @@ def models(of: Sequence[Role]) -> Iterator[findings.Finding]:
     yield _tokenizer(role)
 
 
-def template(role: Role) -> findings.Finding:
+def inspect_template(role: Role) -> findings.Finding:
   """The prompt of a role, tried on an example."""
 
   def tried() -> str:
     found = generator.load_template(role.template)
-    words = tokenizer(role.model)
+    words = inspect_tokenizer(role.model)
     if not words:
       return f'{found.name}; not tried, without a tokenizer'
     return (
@@ -150,7 +152,7 @@ def template(role: Role) -> findings.Finding:
   return findings.look(f'{role.name}, prompt', tried)
 
 
-def tokenizer(model: config.Model) -> tokenizers.Tokenizer | None:
+def inspect_tokenizer(model: config.Model) -> tokenizers.Tokenizer | None:
   """None where it cannot be used."""
   try:
     return tokenizer_files.read_tokenizer(model.tokenizer)
@@ -158,7 +160,7 @@ def tokenizer(model: config.Model) -> tokenizers.Tokenizer | None:
     return None
 
 
-def vectors(cfg: config.Config) -> Iterator[findings.Finding]:
+def inspect_vectors(cfg: config.Config) -> Iterator[findings.Finding]:
   """The encoders of retrieval and of the metric that needs one."""
   wanted = {}
   if cfg.retrieval.name == 'contriever':
@@ -170,18 +172,18 @@ def vectors(cfg: config.Config) -> Iterator[findings.Finding]:
     yield _encoder(setting, name)
 
 
-def data_of_metrics(cfg: config.Evaluate) -> Iterator[findings.Finding]:
+def inspect_metrics(cfg: config.Evaluate) -> Iterator[findings.Finding]:
   """What METEOR reads."""
 
   def read() -> str:
-    meteor.check()
+    meteor.check_wordnet()
     return "NLTK's data is there"
 
   if 'meteor' in cfg.metrics:
     yield findings.look('metrics, meteor', read)
 
 
-def reward(cfg: config.Reward) -> Iterator[findings.Finding]:
+def inspect_reward(cfg: config.Reward) -> Iterator[findings.Finding]:
   """Somebody else's, by its name; ours are known."""
 
   def imported() -> str:
@@ -199,7 +201,7 @@ def reward(cfg: config.Reward) -> Iterator[findings.Finding]:
 
 def _split(task: str, folder, split: str) -> findings.Finding:
   def found() -> str:
-    _, paths = files.find(folder, split)
+    _, paths = files.find_split(folder, split)
     more = f' and {len(paths) - 1} more' if len(paths) > 1 else ''
     return f'{paths[0].name}{more}'
 
@@ -236,7 +238,7 @@ def _missing(name: str, role: Role) -> findings.Finding:
 
 def _read_whole(checkpoint: str) -> str:
   """Every tensor, one at a time."""
-  found = weights.find(assets.path(checkpoint))
+  found = weights.find_checkpoint(assets.path(checkpoint))
   numbers = 0
   with progress.bar(
     len(found.tensors), 'tensors', str(found.path), compiles=False
@@ -258,7 +260,7 @@ def _encoder(setting: str, encoder: str) -> findings.Finding:
 
   def read() -> str:
     path = assets.path(encoder)
-    size = encoders.load(path).size
+    size = encoders.load_encoder(path).size
     return f'{path}: {size.layers} layers of width {size.width}, read whole'
 
   if findings.there(encoder):
@@ -280,7 +282,7 @@ def _tokenizer(role: Role) -> findings.Finding:
   def read() -> str:
     words = tokenizer_files.read_tokenizer(model.tokenizer)
     if findings.there(model.checkpoint):
-      tokenizer_files.find(assets.path(model.checkpoint), model.tokenizer)
+      tokenizer_files.find_model(assets.path(model.checkpoint), model.tokenizer)
     return (
       f'{tokenizer_files.tokenizer_file(model.tokenizer)}: {words.vocab_size:,}'
       + (' pieces')

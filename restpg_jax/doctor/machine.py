@@ -76,7 +76,7 @@ def disk(
   free = shutil.disk_usage(place).free
   said = f'{place}: {_size(free)} free'
   try:
-    need = written(cfg, fits=fits)
+    need = bytes_of_run(cfg, fits=fits)
   except Exception:  # wrong settings or no such model: lines of their own
     return findings.Finding('disk', findings.OK, said)
   said += f', and a run writes {_size(need)} of weights at most'
@@ -92,10 +92,10 @@ def disk(
   return findings.Finding('disk', findings.MISSING, said, remedy)
 
 
-def written(cfg: config.Config, *, fits: int) -> int:
+def bytes_of_run(cfg: config.Config, *, fits: int) -> int:
   """Bytes: the base, the policies of all fits but the last, which may hold
   all its checkpoints with their optimizer; float32. Of adapters: the base."""
-  shapes = formats.shapes(model_size.size_of(cfg.policy.checkpoint))
+  shapes = formats.shapes(model_size.model_size(cfg.policy.checkpoint))
   weights = 4 * sum(math.prod(shape) for shape in shapes.values())
   if cfg.train.lora.rank:
     return weights

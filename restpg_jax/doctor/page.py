@@ -11,8 +11,8 @@ from restpg_jax.io import pages
 TEMPLATE = pathlib.Path(__file__).with_name('templates') / 'doctor.html.j2'
 
 
-def html(
-  diagnosis: dict[str, Any], tables: Sequence[survey_tables.Table]
+def doctor_page(
+  diagnosis: dict[str, Any], tables: Sequence[survey_tables.SurveyTable]
 ) -> str:
   """One file, no script; `diagnosis` is what doctor.json holds."""
   return pages.render(

@@ -25,7 +25,7 @@ WIDTH = 100  # columns of a terminal
 NAME, STATE = 32, 9  # of them
 
 
-def run(cfg: config.Config, workdir: str) -> None:
+def run_doctor(cfg: config.Config, workdir: str) -> None:
   """Prints what it finds and writes it as doctor.json and doctor.html.
 
   Raises InputError where something that a run needs is missing or broken.
@@ -37,7 +37,7 @@ def run(cfg: config.Config, workdir: str) -> None:
       splits.append(found)
     elif found not in seen:
       seen.append(found)
-      print(line(found), flush=True)
+      print(finding_line(found), flush=True)
   bad = list(dict.fromkeys(f.name for f in seen if f.state in findings.BAD))
   found = {
     'bad': bad,
@@ -46,12 +46,12 @@ def run(cfg: config.Config, workdir: str) -> None:
     'config': dataclasses.asdict(cfg),
     'versions': artifacts.versions(),
   }
-  tables = survey_tables.made(splits, synthetic=not cfg.data.path)
+  tables = survey_tables.build_tables(splits, synthetic=not cfg.data.path)
   for table in tables:
     said = f'\n{_wrapped(table.said)}' if table.said else ''
-    print(f'\n{survey_tables.text(table)}{said}')
+    print(f'\n{survey_tables.table_text(table)}{said}')
   records.write_json(out / FILES[0], found)
-  pages.write(out / FILES[1], page.html(found, tables))
+  pages.write_page(out / FILES[1], page.doctor_page(found, tables))
   print(*(out / name for name in FILES))
   if bad:
     raise errors.InputError(
@@ -68,30 +68,30 @@ def looked(
   roles = inspection.roles(cfg, reasoning=reasoning)
   fits = sum(1 + cfg.iterations * m.em for m in methods)
   parts = restpg.check_methods, *validate.PARTS, restpg.check_splits
-  yield from inspection.settings(cfg, parts)
+  yield from inspection.inspect_settings(cfg, parts)
   # Before any checkpoint is looked at: that begins with JAX.
   yield from machine.devices(cfg)
-  yield from inspection.data(cfg.data)
-  yield from inspection.models(roles)
-  for caution in cautions.of(cfg, **restpg.kinds(cfg)):
+  yield from inspection.inspect_data(cfg.data)
+  yield from inspection.inspect_models(roles)
+  for caution in cautions.cautions_of(cfg, **restpg.kinds(cfg)):
     yield findings.Finding(
       caution.about, findings.NOTE, caution.said, caution.remedy
     )
-  yield from map(inspection.template, roles)
-  yield from inspection.vectors(cfg)
-  yield from inspection.reward(cfg.reward)
-  yield from inspection.data_of_metrics(cfg.evaluate)
+  yield from map(inspection.inspect_template, roles)
+  yield from inspection.inspect_vectors(cfg)
+  yield from inspection.inspect_reward(cfg.reward)
+  yield from inspection.inspect_metrics(cfg.evaluate)
   yield machine.memory()
   yield machine.disk(cfg, workdir, fits=fits)
   yield from machine.installed()
-  words = inspection.tokenizer(cfg.policy)
-  reader = words and survey.Reader(
+  words = inspection.inspect_tokenizer(cfg.policy)
+  reader = words and survey.PolicyReader(
     words, cfg.prompt, cfg.retrieval, cfg.data, reasoning, cfg.seed
   )
-  yield from survey.taken(cfg.data, reader)
+  yield from survey.survey_splits(cfg.data, reader)
 
 
-def line(finding: findings.Finding) -> str:
+def finding_line(finding: findings.Finding) -> str:
   """As wide as the terminal is; the remedy stands below."""
   begin = f'{finding.name:<{NAME}}{finding.state:<{STATE}}'
   lines = [_wrapped(finding.said, begin)]
@@ -111,7 +111,7 @@ def _writable(workdir: str) -> epath.Path:
   except OSError as error:
     raise errors.InputError(
       f'--workdir={out}: nothing can be written there '
-      f'({errors.reason(error)}); give another folder'
+      f'({errors.detail(error)}); give another folder'
     ) from error
   return out
 

@@ -20,7 +20,7 @@ STAND_IN = 'bm25'  # for vectors, which take an encoder and its time
 
 
 @dataclasses.dataclass(frozen=True)
-class Reader:
+class PolicyReader:
   """How the policy reads."""
 
   words: tokenizers.Tokenizer
@@ -31,8 +31,8 @@ class Reader:
   seed: int
 
 
-def taken(
-  data: config.Data, reader: Reader | None
+def survey_splits(
+  data: config.Data, reader: PolicyReader | None
 ) -> Iterator[dict[str, Any] | findings.Finding]:
   """A summary of each task and split, and what is wrong with its rows.
 
@@ -56,14 +56,14 @@ def taken(
 
 
 def prompt_tokens(
-  examples: Iterable[types.Example], reader: Reader
+  examples: Iterable[types.Example], reader: PolicyReader
 ) -> dict[str, Any] | None:
   """Of the policy's prompts; None where the settings allow none."""
   retrieval = effective.retrieval(reader.retrieval)
   if retrieval.name == 'contriever':
     retrieval = dataclasses.replace(retrieval, name=STAND_IN, encoder='')
   try:
-    retriever = retrieve.build(
+    retriever = retrieve.build_retriever(
       retrieval, seed=reader.seed, layout=None, out=None
     )
     template = generator.load_template(reader.prompt.template)
@@ -128,10 +128,10 @@ def _taken(
   data: config.Data,
   task: str,
   split: str,
-  reader: Reader | None,
+  reader: PolicyReader | None,
   skipped: list[rows.Skipped],
 ) -> dict[str, Any]:
-  examples, counts = retrieve.read(data, split, skipped, tasks=(task,))
+  examples, counts = retrieve.load_examples(data, split, skipped, tasks=(task,))
   encode = reader and reader.words.encode
   of = census.Census(encode and (lambda text: len(encode(text))))
   told(of.through(examples), f'{task} {split}')

@@ -21,7 +21,7 @@ COUNTED = {  # what is odd about rows, data/longlamp.py
 
 
 @dataclasses.dataclass(frozen=True)
-class Table:
+class SurveyTable:
   """Columns of names, then of numbers."""
 
   title: str
@@ -31,7 +31,9 @@ class Table:
   said: str = ''  # below it
 
 
-def made(splits: Sequence[dict[str, Any]], *, synthetic: bool) -> list[Table]:
+def build_tables(
+  splits: Sequence[dict[str, Any]], *, synthetic: bool
+) -> list[SurveyTable]:
   """Those that have something to say."""
   found = [
     _table_2(splits, synthetic),
@@ -44,7 +46,7 @@ def made(splits: Sequence[dict[str, Any]], *, synthetic: bool) -> list[Table]:
   return [table for table in found if table.rows]
 
 
-def text(table: Table) -> str:
+def table_text(table: SurveyTable) -> str:
   """Columns as wide as they need."""
   grid = [table.names + table.numbers, *table.rows]
   widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
@@ -59,7 +61,7 @@ def text(table: Table) -> str:
   return '\n'.join([table.title, *map(line, grid)])
 
 
-def _table_2(splits, synthetic) -> Table:
+def _table_2(splits, synthetic) -> SurveyTable:
   def row(of):
     lengths = (of[n] for n in ('input_words', 'output_words', 'profiles'))
     published = paper.LONGLAMP.get(_title(of))
@@ -82,7 +84,7 @@ def _table_2(splits, synthetic) -> Table:
   )
   if synthetic:
     said += ' These are synthetic users: the paper has others.'
-  return Table(
+  return SurveyTable(
     'Table 2 of the paper, and of this data',
     SPLIT,
     (
@@ -94,10 +96,10 @@ def _table_2(splits, synthetic) -> Table:
   )
 
 
-def _tokens(splits) -> Table:
+def _tokens(splits) -> SurveyTable:
   splits = [of for of in splits if of['tokens']]
   names = 'inputs', 'outputs', 'documents'
-  return Table(
+  return SurveyTable(
     "Tokens, by the policy's tokenizer",
     SPLIT,
     names,
@@ -107,7 +109,7 @@ def _tokens(splits) -> Table:
   )
 
 
-def _limits(splits) -> Table:
+def _limits(splits) -> SurveyTable:
   splits = [of for of in splits if of.get('prompts')]
   by = ', '.join(sorted({of['prompts']['documents_by'] for of in splits}))
 
@@ -120,7 +122,7 @@ def _limits(splits) -> Table:
       _share(of['long_outputs'], of['examples']),
     )
 
-  return Table(
+  return SurveyTable(
     'What the limits cut',
     SPLIT,
     ('tokens of prompts', 'sampled', 'cut prompts', 'cut outputs'),
@@ -131,7 +133,7 @@ def _limits(splits) -> Table:
   )
 
 
-def _copies(splits) -> Table:
+def _copies(splits) -> SurveyTable:
   def row(of):
     return (
       f'{of["documents"]:,}',
@@ -141,7 +143,7 @@ def _copies(splits) -> Table:
       _share(of['with_leaked'], of['examples']),
     )
 
-  return Table(
+  return SurveyTable(
     'Copies in profiles',
     SPLIT,
     ('documents', 'repeats', 'in profiles', 'near-copies', 'in profiles'),
@@ -153,7 +155,7 @@ def _copies(splits) -> Table:
   )
 
 
-def _odd(splits) -> Table:
+def _odd(splits) -> SurveyTable:
   rows = []
   for of_task in _by_task(splits):
     for of in of_task:
@@ -162,10 +164,10 @@ def _odd(splits) -> Table:
         for name, said in COUNTED.items()
         if of['counts'].get(name)
       ]
-  return Table('Odd rows', (*SPLIT, 'what'), ('number',), rows)
+  return SurveyTable('Odd rows', (*SPLIT, 'what'), ('number',), rows)
 
 
-def _longest(splits) -> Table:
+def _longest(splits) -> SurveyTable:
   rows = []
   for of_task in _by_task(splits):
     by_field = {}
@@ -176,7 +178,7 @@ def _longest(splits) -> Table:
       task = _title(of_task[0]) if field == 'input' else ''
       rows.append((task, field, top['place'], f'{top["characters"]:,}'))
   names = 'task', 'field', 'where'
-  return Table('Longest fields', names, ('characters',), rows)
+  return SurveyTable('Longest fields', names, ('characters',), rows)
 
 
 def _by_task(splits) -> list[list[dict[str, Any]]]:

@@ -15,11 +15,11 @@ SAMPLE = 8  # steps on which the shapes of a run are chosen
 
 
 @dataclasses.dataclass(frozen=True)
-class Step:
+class StepBatches:
   """What an optimizer step reads."""
 
-  rows: list[batches.Row]  # its examples
-  groups: list[packing.Group]  # how they lie in micro-batches
+  rows: list[batches.TrainingRow]  # its examples
+  groups: list[packing.MicroBatch]  # how they lie in micro-batches
   batches: list[batches.Batch]  # these, on their devices
 
   @property
@@ -37,43 +37,45 @@ class Step:
 
 
 @dataclasses.dataclass(frozen=True)
-class Feed:
+class BatchLoader:
   """Steps of a run: each a pure function of the seed and its number."""
 
   layout: layouts.Layout
-  outputs: Sequence[batches.Output]
+  outputs: Sequence[batches.TrainingExample]
   seed: int
   size: int  # examples a step
-  shapes: tuple[packing.Shape, ...]
-  work: packing.Work
+  shapes: tuple[packing.BatchShape, ...]
+  work: packing.PackingCost
   parts: int = 1  # of a row that `splash` wants in turns
 
   @classmethod
   def of(
     cls,
-    outputs: Sequence[batches.Output],
+    outputs: Sequence[batches.TrainingExample],
     model: decoder.Size,
     layout,
     *,
     attention: str,
     seed: int,
     size: int,
-  ) -> 'Feed':
+  ) -> 'BatchLoader':
     """With the shapes that pack these rows best on these devices."""
-    check(outputs, layout.compute.row_length)
+    check_row_length(outputs, layout.compute.row_length)
     some = [
       batches.rows_of_step(len(outputs), seed=seed, step=n, size=size)
       for n in range(SAMPLE)
     ]
     lengths = [output.length for output in outputs]
-    work, shapes = packs(lengths, some, model, layout, attention)
-    parts = layout.sharing if attention == 'splash' else 1
+    work, shapes = packing_of(lengths, some, model, layout, attention)
+    parts = layout.context_parallel if attention == 'splash' else 1
     return cls(layout, outputs, seed, size, shapes, work, parts)
 
-  def step(self, n: int) -> Step:
+  def step(self, n: int) -> StepBatches:
     return self.made(*self.plan(n))
 
-  def plan(self, n: int) -> tuple[list[batches.Row], list[packing.Group]]:
+  def plan(
+    self, n: int
+  ) -> tuple[list[batches.TrainingRow], list[packing.MicroBatch]]:
     """The examples of a step, and how they lie in micro-batches."""
     numbers = batches.rows_of_step(
       len(self.outputs), seed=self.seed, step=n, size=self.size
@@ -82,23 +84,29 @@ class Feed:
     lengths = [row.length for row in rows]
     return rows, packing.pack(lengths, self.shapes, self.work)
 
-  def made(self, rows: list[batches.Row], groups: list[packing.Group]) -> Step:
+  def made(
+    self, rows: list[batches.TrainingRow], groups: list[packing.MicroBatch]
+  ) -> StepBatches:
     made = [batch(rows, group, self.layout, self.parts) for group in groups]
-    return Step(rows, groups, made)
+    return StepBatches(rows, groups, made)
 
 
-def packs(
+def packing_of(
   lengths: Sequence[packing.Length],
   some: Sequence[Sequence[int]],
   model: decoder.Size,
   layout,
   attention: str,
-) -> tuple[packing.Work, tuple[packing.Shape, ...]]:
+) -> tuple[packing.PackingCost, tuple[packing.BatchShape, ...]]:
   """What micro-batches cost there, and the shapes of them that pack some steps
   of a run best."""
-  work = packing.Work(layout.parts, model.attention_share(), layout.sharing)
-  least = splash.multiple(layout.sharing) if attention == 'splash' else 16
-  return work, packing.shapes(
+  work = packing.PackingCost(
+    layout.parts, model.attention_share(), layout.context_parallel
+  )
+  least = (
+    splash.multiple(layout.context_parallel) if attention == 'splash' else 16
+  )
+  return work, packing.choose_shapes(
     lengths,
     some,
     work,
@@ -109,20 +117,25 @@ def packs(
 
 
 def batch(
-  chosen: Sequence[batches.Row], group: packing.Group, layout, parts: int
+  chosen: Sequence[batches.TrainingRow],
+  group: packing.MicroBatch,
+  layout,
+  parts: int,
 ) -> batches.Batch:
   """A micro-batch on its devices; each process makes its own rows."""
   own = layout.own_rows(group.shape.rows)
-  made = batches.pack(
+  made = batches.pack_rows(
     [[chosen[n] for n in group.rows[b]] for b in own],
     dataclasses.replace(group.shape, rows=len(own)),
   )
   if parts > 1:
-    made = batches.turned(made, splash.turns(group.shape.length, parts))
+    made = batches.load_balanced(made, splash.turns(group.shape.length, parts))
   return layout.batch(made, group.shape.rows)
 
 
-def check(outputs: Sequence[batches.Output], row_length: int) -> None:
+def check_row_length(
+  outputs: Sequence[batches.TrainingExample], row_length: int
+) -> None:
   """Raises InputError for an example that is longer than a row may be."""
   longest = max(outputs, key=lambda output: output.length.tokens)
   if row_length and longest.length.tokens > row_length:
@@ -133,7 +146,7 @@ def check(outputs: Sequence[batches.Output], row_length: int) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class Read:
+class ReplayLine:
   """A line of replay.jsonl: an example that a step read, and where it lay."""
 
   step: int
@@ -145,18 +158,18 @@ class Read:
   weights: tuple[float, ...]
 
 
-def diverged(
+def divergence_error(
   out,
   number: int,
   found: dict[str, float],
-  step: Step,
+  step: StepBatches,
   *,
   after: int,
 ) -> errors.InputError:
   """Writes replay.jsonl; what to raise where `found` is no number any more."""
   path = out / 'replay.jsonl'
   lines = [
-    Read(number, after, m, b, **dataclasses.asdict(step.rows[n]))
+    ReplayLine(number, after, m, b, **dataclasses.asdict(step.rows[n]))
     for m, group in enumerate(step.groups)
     for b, row in enumerate(group.rows)
     for n in row

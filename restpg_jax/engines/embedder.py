@@ -26,11 +26,11 @@ class Embedder:
 
   def __init__(self, checkpoint: epath.PathLike, layout, folder: epath.Path):
     self._path = checkpoint
-    self._encoder = encoders.load(checkpoint)
+    self._encoder = encoders.load_encoder(checkpoint)
     self._layout = layout
     self._store = vectors.Vectors(folder)
-    self._params = layout.on_each(self._encoder.params)
-    self._program = program(self._encoder.size, layout)
+    self._params = layout.replicate(self._encoder.params)
+    self._program = embed_program(self._encoder.size, layout)
 
   def __call__(self, texts: Sequence[str]) -> np.ndarray:
     """[N, D] float32; of equal texts, and of known ones, only once made."""
@@ -86,11 +86,13 @@ class Embedder:
     ids = self._encoder.words.encode(texts, limit)
     longest_first = sorted(range(len(ids)), key=lambda n: -len(ids[n]))
     for L, of_length in itertools.groupby(
-      longest_first, key=lambda n: rounded(len(ids[n]), limit)
+      longest_first, key=lambda n: compiled_length(len(ids[n]), limit)
     ):
-      rows = rows_of(self._layout, L)
+      rows = texts_per_device(self._layout, L)
       while places := list(itertools.islice(of_length, rows * devices)):
-        tokens, length = arrays([ids[n] for n in places], L, rows, devices)
+        tokens, length = padded_arrays(
+          [ids[n] for n in places], L, rows, devices
+        )
         made = self._program(self._params, tokens, length)
         yield places, made, int(length.sum())
 
@@ -102,9 +104,9 @@ class Embedder:
 
 
 @functools.cache
-def program(size: bert.Size, layout):
+def embed_program(size: bert.EncoderSize, layout):
   """Compiled once in a process, whoever asks for it."""
-  model = bert.Encoder(size)
+  model = bert.BertEncoder(size)
 
   def encode(params, *arrays):
     return model.apply({'params': params}, *arrays)
@@ -112,17 +114,17 @@ def program(size: bert.Size, layout):
   return layout.each_device(precision.exact(encode, np.float32))
 
 
-def rows_of(layout, length: int) -> int:
+def texts_per_device(layout, length: int) -> int:
   """Texts of this length that a device reads at once."""
   return max(1, (ON_CPU if layout.on_cpu else TOKENS) // length)
 
 
-def rounded(length: int, limit: int) -> int:
+def compiled_length(length: int, limit: int) -> int:
   """The compiled length: 40 -> 64, at most the limit."""
   return min(-(-length // STEP) * STEP, limit)
 
 
-def arrays(
+def padded_arrays(
   ids: Sequence[Sequence[int]], length: int, rows: int, devices: int
 ) -> tuple[np.ndarray, np.ndarray]:
   """tokens [devices, rows, L] and their lengths; padded with 0."""

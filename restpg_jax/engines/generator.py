@@ -39,10 +39,10 @@ class SamplingSettings:
   seed: int
   purpose: str  # 'draw', 'test', ..: no two purposes share a random key
   iteration: int
-  m: int = config.extent()  # outputs of an input: j < m
+  m: int = config.extendable()  # outputs of an input: j < m
   before: tuple[int, ...] = ()  # m of the rounds before this one
   # m of all rounds, which all draw with the same compiled shapes; 0: this m
-  budget: int = config.local(0)
+  budget: int = config.local_field(0)
 
   @classmethod
   def of(cls, sample: config.Sample, **rest: Any) -> Self:
@@ -58,7 +58,7 @@ class SamplingSettings:
 
 
 @dataclasses.dataclass(frozen=True)
-class Language:
+class LoadedModel:
   """One model, with its weights on every device."""
 
   model: decoder.Decoder
@@ -69,7 +69,7 @@ class Language:
 
 
 @dataclasses.dataclass(frozen=True)
-class Wanted:
+class SampleRequest:
   """Samples j of an example that have yet to be drawn."""
 
   example_id: str
@@ -78,7 +78,7 @@ class Wanted:
 
 
 @dataclasses.dataclass(frozen=True)
-class Sampled:
+class Sample:
   """One of them, drawn."""
 
   example_id: str
@@ -89,10 +89,10 @@ class Sampled:
   logp: float  # of the tokens, under the model at temperature 1
 
 
-class Harvest(NamedTuple):
+class FinishedSamples(NamedTuple):
   """Samples as they end; of all `slots` steps so many were `busy`."""
 
-  samples: list[Sampled]
+  samples: list[Sample]
   busy: int
   slots: int
 
@@ -113,22 +113,22 @@ class Harvest(NamedTuple):
 
 def load(
   checkpoint: epath.PathLike, tokenizer: str, layout, *, dtype: str = 'float32'
-) -> Language:
+) -> LoadedModel:
   """From a folder of weights; `tokenizer` is a path or a bundled name.
 
   `dtype`, one of DTYPES, is that of the weights and of all matrix products.
   """
-  found, words = tokenizer_files.find(checkpoint, tokenizer)
+  found, words = tokenizer_files.find_model(checkpoint, tokenizer)
   kind = jnp.dtype(dtype)
   params = found.load(kind)  # each leaf in it at once: no second copy of all
   model = decoder.Decoder(found.size, kind, stacked=False, block=layout.block)
-  params = layout.on_each(decoder.unstacked(params))
-  return Language(model, params, words, layout, str(found.path))
+  params = layout.replicate(decoder.unstacked(params))
+  return LoadedModel(model, params, words, layout, str(found.path))
 
 
 def load_named(
   model: config.Model, layout, *, dtype: str = 'float32'
-) -> Language:
+) -> LoadedModel:
   path = assets.path(model.checkpoint)
   return load(path, model.tokenizer, layout, dtype=dtype)
 
@@ -141,9 +141,9 @@ def load_template(name: str) -> templates.Template:
     raise errors.InputError(f'{path}: not UTF-8: {e}') from e
 
 
-def sample(
-  language: Language,
-  wanted: Iterable[Wanted],
+def generate_samples(
+  language: LoadedModel,
+  wanted: Iterable[SampleRequest],
   *,
   inputs: int,
   prompt_length: int,
@@ -156,16 +156,16 @@ def sample(
   seed: int,
   purpose: str,
   iteration: int = 0,
-) -> Iterator[Harvest]:
+) -> Iterator[FinishedSamples]:
   """Draws all that is wanted, in no order that matters.
 
   `inputs`, `prompt_length` and `m` are those of the whole stage, not of what
   is left of it: they fix the compiled shape, and so every bit of the result.
   """
-  shape = shape_of(
+  shape = decode_shape(
     language, m=m, prompt=prompt_length, output=max_output, inputs=inputs
   )
-  programs = draw_programs(
+  programs = decode_programs(
     language.model,
     language.layout,
     shape,
@@ -181,12 +181,12 @@ def sample(
     for n, w in enumerate(wanted):
       asked[n] = w, len(w.js)
       name = dict(seed=seed, purpose=purpose, iteration=iteration)
-      yield engine.Request(
+      yield engine.DecodeRequest(
         w.prompt,
         [keys.row_key(**name, example_id=w.example_id, j=j) for j in w.js],
       )
 
-  def sampled(drawn: engine.Drawn) -> Sampled:
+  def sampled(drawn: engine.DecodedSample) -> Sample:
     w, left = asked.pop(drawn.request)
     if not math.isfinite(drawn.logp):
       section = purpose if purpose in ('draw', 'reason') else 'answer'
@@ -194,7 +194,7 @@ def sample(
       raise no_numbers(language, stage, 'log-probability of a sample', section)
     if left > 1:
       asked[drawn.request] = w, left - 1
-    return Sampled(
+    return Sample(
       w.example_id,
       w.js[drawn.sample],
       language.tokenizer.decode(drawn.tokens),
@@ -203,14 +203,14 @@ def sample(
       drawn.logp,
     )
 
-  for harvest in engine.run(
+  for harvest in engine.decode(
     programs, language.params, requests(), shape, language.layout.copies
   ):
-    yield Harvest([sampled(d) for d in harvest.drawn], *harvest[1:])
+    yield FinishedSamples([sampled(d) for d in harvest.drawn], *harvest[1:])
 
 
 def no_numbers(
-  language: Language, where: str, what: str, section: str
+  language: LoadedModel, where: str, what: str, section: str
 ) -> errors.InputError:
   """What to raise before a NaN is stored; `section` has the dtype's setting."""
   dtype = np.dtype(language.model.dtype).name
@@ -223,9 +223,9 @@ def no_numbers(
   )
 
 
-def shape_of(
-  language: Language, *, m: int, prompt: int, output: int, inputs: int
-) -> slots.Shape:
+def decode_shape(
+  language: LoadedModel, *, m: int, prompt: int, output: int, inputs: int
+) -> slots.DecodeShape:
   """What is drawn side by side on a device; `inputs` is all that is asked.
 
   Settings decide, or else the memory does (sampling/budget.py).
@@ -233,7 +233,7 @@ def shape_of(
   layout, compute = language.layout, language.layout.compute
   G = min(m, compute.samples or budget.group_of(m))
   prompt = _up(prompt)
-  shape = slots.Shape(compute.prompts or 1, G, m, prompt, output)
+  shape = slots.DecodeShape(compute.prompts or 1, G, m, prompt, output)
   if compute.prompts:
     return shape
   need = budget.Bytes.of(
@@ -246,18 +246,18 @@ def shape_of(
   return budget.fit(shape, need, memory=layout.memory, most=max(most, G))
 
 
-def held(x) -> int:
+def device_bytes(x) -> int:
   """Bytes of an array, or of its shape, on one device."""
   return math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
 
 
-def weight_bytes(language: Language) -> int:
+def weight_bytes(language: LoadedModel) -> int:
   """On one device."""
-  return sum(map(held, jax.tree.leaves(language.params)))
+  return sum(map(device_bytes, jax.tree.leaves(language.params)))
 
 
 @functools.cache
-def draw_programs(model, layout, shape, **how) -> slots.Programs:
+def decode_programs(model, layout, shape, **how) -> slots.Programs:
   """Compiled once in a process, whatever stage asks for it."""
   alone = layout.shards == 1
   empty, start, advance = slots.build(model, shape, alone=alone, **how)
@@ -277,15 +277,15 @@ def indices(cfg: SamplingSettings) -> range:
   return range(max(cfg.before, default=0), cfg.m)
 
 
-def missing(
-  writer: Language,
+def generate_missing(
+  writer: LoadedModel,
   examples: Iterable[types.Example],
   cfg: SamplingSettings,
   *,
-  extent: prompts.Extent,
+  extent: prompts.PromptStats,
   done=(),
   full=(),
-) -> Iterator[Harvest]:
+) -> Iterator[FinishedSamples]:
   """The samples (example, j) not in `done`, of examples not in `full`.
 
   Prompts are made when there is room for them; `extent` is that of all.
@@ -297,9 +297,9 @@ def missing(
       js = [j for j in indices(cfg) if (e.id, j) not in done]
       if js and e.id not in full:
         prompt = policy_prompt(template, e, writer.tokenizer, cfg)
-        yield Wanted(e.id, prompt.ids, js)
+        yield SampleRequest(e.id, prompt.ids, js)
 
-  return sample(
+  return generate_samples(
     writer,
     wanted(),
     inputs=extent.count,
@@ -316,13 +316,13 @@ def missing(
   )
 
 
-def policy_prompts(examples, tokenizer, cfg) -> Iterator[prompts.Prompt]:
+def policy_prompts(examples, tokenizer, cfg) -> Iterator[prompts.EncodedPrompt]:
   """Of each example, one by one; cfg has `prompt` and `reasoning`."""
   template = load_template(cfg.prompt.template)
   return (policy_prompt(template, e, tokenizer, cfg) for e in examples)
 
 
-def policy_prompt(template, example, tokenizer, cfg) -> prompts.Prompt:
+def policy_prompt(template, example, tokenizer, cfg) -> prompts.EncodedPrompt:
   return prompts.policy(
     template,
     tokenizer,

@@ -8,7 +8,7 @@ from restpg_jax.data import longlamp
 from restpg_jax.io import artifacts, encoders, weights
 
 READS: artifacts.Reads = {
-  'data': lambda cfg, path: longlamp.files_of(path, setting=cfg.setting),
-  'weights': lambda cfg, path: weights.files_of(path),
-  'encoder': lambda cfg, path: encoders.files_of(path),
+  'data': lambda cfg, path: longlamp.data_files(path, setting=cfg.setting),
+  'weights': lambda cfg, path: weights.weight_files(path),
+  'encoder': lambda cfg, path: encoders.encoder_files(path),
 }

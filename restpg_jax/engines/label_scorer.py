@@ -16,7 +16,7 @@ AHEAD = 16  # batches of candidates that are read before they are sorted
 
 
 def label_logp(
-  language: generator.Language,
+  language: generator.LoadedModel,
   judged: Iterable[candidates.Candidate],
   labels: Sequence[str],
 ) -> Iterator[list[tuple[int, np.ndarray]]]:
@@ -39,7 +39,7 @@ def label_logp(
       of = candidates.shape(texts[parts[0][0]])
       parts += [[]] * (layout.copies - len(parts))
       arrays = [
-        candidates.arrays([texts[n] for n in part], room(of), of)
+        candidates.candidate_arrays([texts[n] for n in part], room(of), of)
         for part in parts
       ]
       logp = score(language.params, *map(np.stack, zip(*arrays, strict=True)))
@@ -52,7 +52,7 @@ def label_logp(
 
 
 def room_of(
-  language: generator.Language, labels: Sequence[Sequence[int]]
+  language: generator.LoadedModel, labels: Sequence[Sequence[int]]
 ) -> Callable[[tuple[int, int]], candidates.Room]:
   """What a device judges at once, by the lengths of prefix and rest."""
   layout = language.layout
@@ -60,7 +60,7 @@ def room_of(
     language.model.size,
     weights=generator.weight_bytes(language),
     itemsize=np.dtype(language.model.dtype).itemsize,
-    places=len(label_scores.Tree.of(labels).token_N) + 1,
+    places=len(label_scores.LabelTree.of(labels).token_N) + 1,
   )
   return functools.partial(
     need.room, memory=layout.memory, most=layout.compute.judged
@@ -70,12 +70,12 @@ def room_of(
 @functools.cache
 def label_program(model, layout, labels, not_after):
   """Compiled once in a process, whatever stage asks for it."""
-  score = label_scores.build(model, labels, np.array(not_after))
+  score = label_scores.build_label_program(model, labels, np.array(not_after))
   return layout.each_device(precision.exact(score, model.dtype))
 
 
 def _fetched(
-  language: generator.Language, places, logp
+  language: generator.LoadedModel, places, logp
 ) -> list[tuple[int, np.ndarray]]:
   """Raises InputError where a label's is NaN: its arg-max would be a label."""
   logp = jax.device_get(logp)

@@ -10,22 +10,22 @@ from restpg_jax.io import encoders, records, weights
 from restpg_jax.models import bert, catalog, decoder, hf_config
 
 
-def size_of(checkpoint: str) -> decoder.Size:
+def model_size(checkpoint: str) -> decoder.Size:
   """Of a folder of weights or, where there is none, of the catalog's model of
   that name: 'gemma_2b' is known before it is downloaded."""
   try:
     path = assets.path(checkpoint)
   except errors.InputError:
     if checkpoint in catalog.CATALOG:
-      return catalog.size(checkpoint)
+      return catalog.catalog_size(checkpoint)
     raise errors.InputError(
       f'{checkpoint}: no such folder of weights, and no model of that name; '
       f'known are {", ".join(catalog.CATALOG)}'
     ) from None
-  return weights.find(path).size
+  return weights.find_checkpoint(path).size
 
 
-def encoders_of(cfg: config.Config) -> list[str]:
+def encoder_names(cfg: config.Config) -> list[str]:
   """Checkpoints of encoders that a run reads texts with."""
   names = []
   if cfg.retrieval.name == 'contriever':
@@ -35,16 +35,16 @@ def encoders_of(cfg: config.Config) -> list[str]:
   return [*dict.fromkeys(names)]
 
 
-def encoder_of(checkpoint: str) -> bert.Size:
+def encoder_size(checkpoint: str) -> bert.EncoderSize:
   """Of a folder or, where there is none, Contriever's: that of BERT base."""
   try:
     path = assets.path(checkpoint)
   except errors.InputError:
-    return bert.Size(12, 768, 3072, 12, vocabulary=30_522, positions=512)
-  return encoders.size(path)
+    return bert.EncoderSize(12, 768, 3072, 12, vocabulary=30_522, positions=512)
+  return encoders.read_encoder_size(path)
 
 
-def count(shapes) -> int:
+def num_parameters(shapes) -> int:
   """Of parameters."""
   return sum(math.prod(x.shape) for x in jax.tree.leaves(shapes))
 
@@ -52,7 +52,7 @@ def count(shapes) -> int:
 def context_length(path: epath.PathLike) -> int | None:
   """Tokens that the model of a folder was made for: as its config.json says,
   or as a published model of its size; None where neither tells."""
-  found = weights.find(path)
+  found = weights.find_checkpoint(path)
   if found.kind == 'hf':
     return hf_config.context(records.json_object(found.path / weights.CONFIG))
-  return catalog.context(found.size)
+  return catalog.catalog_context(found.size)

@@ -13,7 +13,7 @@ from etils import epath
 
 from restpg_jax import config, errors, types
 from restpg_jax.engines import generator, label_scorer
-from restpg_jax.io import code, progress, shards
+from restpg_jax.io import append_log, code, progress
 from restpg_jax.rewards import judge, rouge
 from restpg_jax.sampling import candidates
 from restpg_jax.text import prompts, templates
@@ -25,7 +25,7 @@ PIECE = 32_768  # questions that a reward is asked together
 
 
 @dataclasses.dataclass(frozen=True)
-class Question:
+class RewardQuery:
   """What a reward looks at."""
 
   instruction: str
@@ -36,11 +36,13 @@ class Question:
 # Pairs (place in the questions, reward), each question once, in any order and
 # any number of pieces; a piece is kept as soon as it comes. The shortest one:
 #   lambda asked: ([(n, my_reward(q))] for n, q in enumerate(asked))
-Reward = Callable[[Sequence[Question]], Iterator[Sequence[tuple[int, float]]]]
+Reward = Callable[
+  [Sequence[RewardQuery]], Iterator[Sequence[tuple[int, float]]]
+]
 
 
-def answered(
-  reward: Reward, asked: Sequence[Question], name: str
+def check_rewards(
+  reward: Reward, asked: Sequence[RewardQuery], name: str
 ) -> Iterator[list[tuple[int, float]]]:
   """What the reward says of distinct questions, piece by piece.
 
@@ -69,7 +71,7 @@ def answered(
     )
 
 
-def check(cfg: config.Reward) -> None:
+def check_reward_name(cfg: config.Reward) -> None:
   """Raises InputError for a name that is not known or not installed."""
   if cfg.name in REWARDS:
     return
@@ -79,14 +81,14 @@ def check(cfg: config.Reward) -> None:
       'package.module:function'
     )
   try:
-    code.content(cfg.name)
+    code.module_content(cfg.name)
   except errors.InputError as error:
     raise errors.InputError(f'reward.name={error}') from error
 
 
-def build(cfg: config.Reward, layout) -> Reward:
+def build_reward(cfg: config.Reward, layout) -> Reward:
   """By name from REWARDS, or 'package.module:function' of somebody else."""
-  check(cfg)
+  check_reward_name(cfg)
   if cfg.name in REWARDS:
     return REWARDS[cfg.name](cfg, layout)
   module, _, function = cfg.name.partition(':')
@@ -103,7 +105,7 @@ class Judge:
   """
 
   def __init__(self, cfg: config.Reward, layout):
-    judge.check(cfg.rule)
+    judge.check_rule(cfg.rule)
     self._rule = cfg.rule
     self._template = generator.load_template(cfg.template)
     self._model = generator.load_named(cfg.model, layout, dtype=cfg.dtype)
@@ -112,7 +114,7 @@ class Judge:
     self.tokens = 0  # of all prompts that were read, so far
 
   def __call__(
-    self, asked: Sequence[Question]
+    self, asked: Sequence[RewardQuery]
   ) -> Iterator[list[tuple[int, float]]]:
     self.cut.clear()
     of_input = collections.defaultdict(list)
@@ -135,7 +137,7 @@ class Judge:
       yield [(order[n], r) for n, r in zip(places, values, strict=True)]
 
   def _candidates(
-    self, asked: Sequence[Question], places: Sequence[int]
+    self, asked: Sequence[RewardQuery], places: Sequence[int]
   ) -> Iterator[candidates.Candidate]:
     """Prompts of answers to one input, each parted where it leaves those of
     stand-ins: so its parts are the same whatever else is judged."""
@@ -150,7 +152,7 @@ class Judge:
         self.cut.add(n)
       yield candidates.parted(turn.ids, shared)
 
-  def _prompt(self, question: Question) -> prompts.Prompt:
+  def _prompt(self, question: RewardQuery) -> prompts.EncodedPrompt:
     return prompts.judge(
       self._template,
       self._model.tokenizer,
@@ -159,19 +161,19 @@ class Judge:
     )
 
 
-def by_rouge(cfg: config.Reward, layout) -> Reward:
+def rouge_reward(cfg: config.Reward, layout) -> Reward:
   """Overlap of words, for runs without a judge (rewards/rouge.py)."""
   del cfg, layout
   return lambda asked: (
-    [(n, rouge.reward(q.answer, q.reference))] for n, q in enumerate(asked)
+    [(n, rouge.mean_rouge(q.answer, q.reference))] for n, q in enumerate(asked)
   )
 
 
-REWARDS = {'judge': Judge, 'rouge': by_rouge}
+REWARDS = {'judge': Judge, 'rouge': rouge_reward}
 
 
 @dataclasses.dataclass(frozen=True)
-class Scored:
+class ScoredQuery:
   """A line of rewards/: a question that has its reward."""
 
   name: str  # of the question
@@ -180,7 +182,7 @@ class Scored:
 
 
 @dataclasses.dataclass(frozen=True)
-class Rewards:
+class QueryRewards:
   """Of distinct questions, by name, and how they were found."""
 
   known: dict[str, float]
@@ -188,18 +190,20 @@ class Rewards:
   cut: int  # prompts of these that were over the judge's limit
   totals: dict[str, float]  # rates, for a summary
 
-  def of(self, question: Question | None) -> float:
+  def of(self, question: RewardQuery | None) -> float:
     """0 where there is no answer."""
-    return self.known[question_name(question)] if question else 0.0
+    return self.known[query_key(question)] if question else 0.0
 
 
-def question(example: types.Example, answer: str | None) -> Question | None:
+def reward_query(
+  example: types.Example, answer: str | None
+) -> RewardQuery | None:
   if not answer:
     return None
-  return Question(example.input, example.output, answer)
+  return RewardQuery(example.input, example.output, answer)
 
 
-def reader(
+def answer_reader(
   prompt: config.Prompt, *, reasoning: bool
 ) -> Callable[[str], str | None]:
   """answer_of(text): the part of an output that is rewarded, if any."""
@@ -212,22 +216,24 @@ def reader(
 
 
 def rewards_of(
-  questions: Callable[[], Iterable[Question | None]],
+  questions: Callable[[], Iterable[RewardQuery | None]],
   *,
   out: epath.Path,
   cfg: config.Reward,
   layout,
   accept: float | None = None,
-) -> Rewards:
+) -> QueryRewards:
   """Asks what rewards/ does not hold yet, each distinct question once.
 
   questions() gives all of them, and gives them again.
   """
-  log = shards.Shards(out / 'rewards', Scored, host=jax.process_index())
-  times = collections.Counter(question_name(q) for q in questions() if q)
+  log = append_log.AppendLog(
+    out / 'rewards', ScoredQuery, host=jax.process_index()
+  )
+  times = collections.Counter(query_key(q) for q in questions() if q)
   known, cut = {}, set()
 
-  def note(found: Iterable[Scored]):
+  def note(found: Iterable[ScoredQuery]):
     for scored in found:
       known.setdefault(scored.name, scored.reward)
       if scored.cut and scored.name in times:
@@ -235,7 +241,7 @@ def rewards_of(
 
   note(log)
   old = [q for q in times if q in known]
-  ask = build(cfg, layout)
+  ask = build_reward(cfg, layout)
 
   def rewards(names):
     return [r for q in names for r in [known[q]] * times[q]]
@@ -254,11 +260,11 @@ def rewards_of(
   ):
     shown.update(0, rewards=rewards(old))
     read = 0
-    for piece in pieces(questions(), known):
-      names = [question_name(q) for q in piece]
-      for found in answered(ask, piece, cfg.name):
+    for piece in query_pieces(questions(), known):
+      names = [query_key(q) for q in piece]
+      for found in check_rewards(ask, piece, cfg.name):
         marks = getattr(ask, 'cut', ())
-        new = [Scored(names[n], r, n in marks) for n, r in found]
+        new = [ScoredQuery(names[n], r, n in marks) for n, r in found]
         log.append(new)
         note(new)
         tokens = getattr(ask, 'tokens', read) - read
@@ -266,17 +272,17 @@ def rewards_of(
         shown.update(
           len(new), tokens=tokens or None, rewards=rewards(s.name for s in new)
         )
-  return Rewards(known, len(times), len(cut), shown.totals())
+  return QueryRewards(known, len(times), len(cut), shown.totals())
 
 
-def pieces(
-  questions: Iterable[Question | None], known: dict[str, float]
-) -> Iterator[list[Question]]:
+def query_pieces(
+  questions: Iterable[RewardQuery | None], known: dict[str, float]
+) -> Iterator[list[RewardQuery]]:
   """Those not known when their turn comes, each once, PIECE at a time."""
   piece = {}
   for q in questions:
-    if q and question_name(q) not in known:
-      piece[question_name(q)] = q
+    if q and query_key(q) not in known:
+      piece[query_key(q)] = q
       if len(piece) == PIECE:
         yield list(piece.values())
         piece = {}
@@ -284,7 +290,7 @@ def pieces(
     yield list(piece.values())
 
 
-def question_name(question: Question) -> str:
+def query_key(question: RewardQuery) -> str:
   """What a question's reward is found by."""
   texts = json.dumps(dataclasses.astuple(question)).encode()
   return hashlib.blake2b(texts, digest_size=16).hexdigest()

@@ -9,11 +9,11 @@ from restpg_jax.text import tokenizer as tokenizers
 from restpg_jax.text import tokenizer_json
 
 
-def find(
+def find_model(
   checkpoint: epath.PathLike, tokenizer: str
 ) -> tuple[weights.Checkpoint, tokenizers.Tokenizer]:
   """Weights to load, and their tokenizer; InputError where they do not fit."""
-  found = weights.find(checkpoint)
+  found = weights.find_checkpoint(checkpoint)
   words = load_tokenizer(tokenizer, found.size)
   if found.tokenizer:
     own = load_tokenizer(found.tokenizer, found.size)

@@ -12,7 +12,7 @@ from restpg_jax import config, errors, folders
 from restpg_jax.engines import generator
 from restpg_jax.io import checkpoints
 from restpg_jax.models import decoder, packed, precision
-from restpg_jax.parallel import parted
+from restpg_jax.parallel import activations
 from restpg_jax.training import lora, optimizer
 from restpg_jax.training import step as steps
 
@@ -25,7 +25,7 @@ def update_rule(settings: config.Train):
     warmup=settings.warmup,
     final_rate=settings.final_rate,
   )
-  return rate, optimizer.build(
+  return rate, optimizer.build_optimizer(
     settings.optimizer,
     rate,
     weight_decay=settings.weight_decay,
@@ -33,7 +33,7 @@ def update_rule(settings: config.Train):
   )
 
 
-def check(settings: config.Train) -> config.Train:
+def check_train(settings: config.Train) -> config.Train:
   """Raises InputError for what would only fail later."""
   if settings.compute_dtype not in generator.DTYPES:
     raise errors.InputError(
@@ -56,7 +56,11 @@ def check(settings: config.Train) -> config.Train:
 def attention_of(layout, size: decoder.Size, dtype: str) -> str:
   """The name of the attention; raises InputError where it cannot be had."""
   name = layout.compute.attention
-  how = dict(cap=size.attention_softcap, dtype=dtype, sharing=layout.sharing)
+  how = dict(
+    cap=size.attention_softcap,
+    dtype=dtype,
+    context_parallel=layout.context_parallel,
+  )
   if not name:
     return packed.default(layout.platform, head_size=size.head_size, **how)
   fault = packed.fault(name, layout.platform, **how)
@@ -69,9 +73,12 @@ def attention_of(layout, size: decoder.Size, dtype: str) -> str:
 
 def model_of(
   size: decoder.Size, attention: str, settings: config.Train, layout
-) -> steps.Model:
+) -> steps.ModelFunctions:
   """The decoder as functions of its variables."""
-  attend, rows = packed.NAMES[attention], parted.Rows(layout.mesh)
+  attend, rows = (
+    packed.NAMES[attention],
+    activations.ActivationSharding(layout.mesh),
+  )
   model = decoder.Decoder(
     size,
     jnp.dtype(settings.compute_dtype),
@@ -92,7 +99,7 @@ def model_of(
   hidden = functools.partial(model.apply, method='hidden')
   hidden, logits = (precision.exact(f, model.dtype) for f in (hidden, logits))
   join = functools.partial(lora.variables, settings=settings.lora)
-  return steps.Model(hidden, head, logits, join)
+  return steps.ModelFunctions(hidden, head, logits, join)
 
 
 def remat_of(layout) -> str:
@@ -100,19 +107,23 @@ def remat_of(layout) -> str:
   return layout.compute.remat or ('none' if layout.on_cpu else 'full')
 
 
-def programs(model: steps.Model, tx, state: steps.State, layout):
+def training_programs(
+  model: steps.ModelFunctions, tx, state: steps.TrainState, layout
+):
   """accumulate and update, compiled for a state like this one."""
-  devices = layout.parts * layout.sharing
-  rows = parted.Rows(layout.mesh)
-  take = rows.take if layout.sharing > 1 else steps.take
-  accumulate = steps.accumulate(model, devices=devices, pin=rows.pin, take=take)
+  devices = layout.parts * layout.context_parallel
+  rows = activations.ActivationSharding(layout.mesh)
+  take = rows.take if layout.context_parallel > 1 else steps.take
+  accumulate = steps.build_accumulate(
+    model, devices=devices, pin=rows.pin, take=take
+  )
   return (
     layout.sharded(accumulate, steps.Sums(None, state.params), donate=[1]),
-    layout.sharded(steps.update(tx), (state, None), donate=[0]),
+    layout.sharded(steps.build_update(tx), (state, None), donate=[0]),
   )
 
 
-def described(settings: config.Lora, start, out) -> dict:
+def adapter_note(settings: config.Lora, start, out) -> dict:
   """What the model.json of a checkpoint says of its adapters."""
   if not settings.rank:
     return {}
@@ -121,30 +132,36 @@ def described(settings: config.Lora, start, out) -> dict:
   return {'adapters': {'base': base, 'scale': settings.alpha / settings.rank}}
 
 
-def save(saver, out: epath.Path, done: int, state: steps.State, size, made):
+def save_checkpoint(
+  saver, out: epath.Path, done: int, state: steps.TrainState, size, made
+):
   """One checkpoint: a model folder, and the rest of the state beside it."""
   folder = out / 'checkpoints' / f'step_{done}'
   saver.save(folder, state.params, state.optimizer, size, step=done, **made)
 
 
-def finished(out: epath.Path) -> list[int]:
+def finished_steps(out: epath.Path) -> list[int]:
   """Steps of the whole checkpoints, in order; model.json is written last."""
   found = folders.matching(out / 'checkpoints', 'step_*/model/model.json')
   numbers = [re.fullmatch(r'step_(\d+)', p.parent.parent.name) for p in found]
   return sorted(int(n[1]) for n in numbers if n)
 
 
-def begun(out: epath.Path, trained, tx, frozen, layout) -> steps.State:
+def initial_state(
+  out: epath.Path, trained, tx, frozen, layout
+) -> steps.TrainState:
   """The last whole checkpoint's state, or a new one; on the devices only."""
 
   def start(trained, frozen):
-    return steps.start(trained, tx, frozen)
+    return steps.init_state(trained, tx, frozen)
 
-  done = finished(out)
+  done = finished_steps(out)
   if not done:
-    return layout.born(start, *map(layout.place, (trained, frozen)))
+    return layout.init_sharded(start, *map(layout.shard, (trained, frozen)))
   like = jax.eval_shape(start, trained, frozen)
   folder = out / 'checkpoints' / f'step_{done[-1]}'
   params = checkpoints.load_tree(folder / 'model' / 'params', like.params)
   opt = checkpoints.load_tree(folder / 'optimizer', like.optimizer)
-  return layout.place(steps.State(jnp.int32(done[-1]), params, opt, frozen))
+  return layout.shard(
+    steps.TrainState(jnp.int32(done[-1]), params, opt, frozen)
+  )

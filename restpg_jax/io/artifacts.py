@@ -118,15 +118,15 @@ class Store:
     mark = fingerprint(name, fn, inputs, cfg, self._reads)
     folder = self.workdir / f'{name}-{mark[:12]}'
     done = _done(folder)
-    if done and done.get('extent', 0) >= extent(cfg):
+    if done and done.get('extent', 0) >= extent_of(cfg):
       summary = done['summary']
-      told = f'{"kept":>9}   ({line(summary)})'
+      told = f'{"kept":>9}   ({summary_line(summary)})'
     else:
       before = done.get('seconds', 0.0)
       seconds = self._make(name, fn, inputs, cfg, folder, mark, before)
       summary = _done(folder)['summary']
-      told = f'{seconds:7.1f} s   {line(summary)}'
-    self._tell((mark, extent(cfg)), f'{name:<20} {told}')
+      told = f'{seconds:7.1f} s   {summary_line(summary)}'
+    self._tell((mark, extent_of(cfg)), f'{name:<20} {told}')
     if after and (did := after(*(a.path for a in inputs), out=folder, cfg=cfg)):
       print(f'{name:<20} {did}', flush=True)
     return Artifact(folder, mark, summary)
@@ -169,7 +169,7 @@ class Store:
         'seconds': before + seconds,
         'versions': versions(),
       }
-      | ({'extent': extent(cfg)} if extent(cfg) else {}),
+      | ({'extent': extent_of(cfg)} if extent_of(cfg) else {}),
     )
     return seconds
 
@@ -198,7 +198,7 @@ def fingerprint(
   )
 
 
-def extent(cfg: Any) -> int:
+def extent_of(cfg: Any) -> int:
   """How far a stage with these settings is to go; 0 without EXTENT field."""
   if not dataclasses.is_dataclass(cfg):
     return 0
@@ -206,7 +206,7 @@ def extent(cfg: Any) -> int:
     (
       getattr(cfg, field.name)
       for field in dataclasses.fields(cfg)
-      if field.metadata == config.EXTENT
+      if field.metadata == config.EXTENDABLE
     ),
     default=0,
   )
@@ -237,15 +237,15 @@ def meaning(value: Any, reads: Reads = WHOLE) -> Any:
 
 def _means(field: dataclasses.Field, value: Any) -> bool:
   """Whether a setting is in a fingerprint."""
-  if field.metadata == config.LATER:
+  if field.metadata == config.OMIT_AT_DEFAULT:
     return value != field.default
-  return field.metadata not in (config.LOCAL, config.EXTENT)
+  return field.metadata not in (config.LOCAL, config.EXTENDABLE)
 
 
 def _field_meaning(field: dataclasses.Field, owner: Any, reads: Reads) -> Any:
   value = getattr(owner, field.name)
   if field.metadata == config.CODE and ':' in value:
-    return {'name': value} | code.content(value)
+    return {'name': value} | code.module_content(value)
   if not config.is_path(field) or not value:
     return meaning(value, reads)
   path = assets.path(value)
@@ -266,7 +266,7 @@ def content(path: epath.PathLike, parts: Sequence[epath.Path] = ()) -> str:
       return _file_content(os.fspath(path), *_version(path))
     except OSError as error:
       raise errors.InputError(
-        f'{path}: it cannot be read ({errors.reason(error)})'
+        f'{path}: it cannot be read ({errors.detail(error)})'
       ) from error
   return _folder_content(path, [file.relative_to(path).parts for file in files])
 
@@ -325,7 +325,7 @@ def _digest(value: Any) -> str:
   return hashlib.sha256(text.encode()).hexdigest()
 
 
-def line(summary: dict[str, Any]) -> str:
+def summary_line(summary: dict[str, Any]) -> str:
   """{'expected': 8, 'made': 8, 'loss': 1.234} -> '8 made, loss 1.234'."""
   words = []
   for key, value in summary.items():

@@ -35,7 +35,7 @@ class Literal(type(epath.Path())):
     yield from folders.matching(self, pattern)
 
 
-def absolute(path: epath.PathLike) -> epath.Path:
+def orbax_path(path: epath.PathLike) -> epath.Path:
   """As Orbax is given it. Raises InputError for what TensorStore, which writes
   for it, takes for another path: a backslash is a slash to it."""
   found = storage.absolute(path)
@@ -71,7 +71,7 @@ def _describe(path: epath.Path, size: decoder.Size, made: dict) -> None:
   partial.replace(path / 'model.json')
 
 
-def load_model(path) -> tuple[dict, decoder.Size]:
+def restore_model(path) -> tuple[dict, decoder.Size]:
   """(float32 parameters on the host, size)."""
   path = epath.Path(path)
   try:
@@ -87,7 +87,7 @@ def save_tree(path, tree) -> None:
   """Atomic: Orbax renames a finished folder into place."""
   with ocp.StandardCheckpointer() as checkpointer:
     checkpointer.save(
-      absolute(path),
+      orbax_path(path),
       jax.tree.map(lambda x: np.asarray(x).view(_Settled), tree),
       force=True,
     )
@@ -108,7 +108,7 @@ def load_tree(path, like=None):
 
   Raises InputError where the tree is not one like that.
   """
-  path = absolute(path)
+  path = orbax_path(path)
   with ocp.StandardCheckpointer() as checkpointer:
     found = _metadata(checkpointer, path)
     if like is not None:
@@ -134,7 +134,7 @@ def _metadata(checkpointer: ocp.StandardCheckpointer, path: epath.Path):
     return checkpointer.metadata(path).item_metadata.tree
   except Exception as e:  # Orbax's own, and those of what it stands on
     raise errors.InputError(
-      f'{path}: no Orbax checkpoint ({errors.reason(e)}); {errors.CUT}'
+      f'{path}: no Orbax checkpoint ({errors.detail(e)}); {errors.CUT}'
     ) from e
 
 
@@ -166,7 +166,7 @@ class Saver:
     Returns when the arrays are copied from their devices.
     """
     self.wait()
-    folder = absolute(folder)
+    folder = orbax_path(folder)
     model = folder / 'model'
     model.mkdir(parents=True, exist_ok=True)
     self._params.save(model / 'params', params, force=True)
@@ -194,7 +194,7 @@ class Saver:
       self._rest.close()
 
 
-def files_of(path: epath.Path) -> list[epath.Path]:
+def tree_files(path: epath.Path) -> list[epath.Path]:
   """The files and folders in which Orbax keeps a tree."""
   return [
     inner
@@ -204,7 +204,7 @@ def files_of(path: epath.Path) -> list[epath.Path]:
   ]
 
 
-class Tree:
+class CheckpointTree:
   """A tree on disk: its shapes now, each of its arrays when asked for.
 
   Names join the keys with '/', keys that hold one too: 'params/a', 'w' are
@@ -213,7 +213,7 @@ class Tree:
 
   def __init__(self, path: epath.PathLike):
     """Raises InputError where Orbax finds no tree there."""
-    self._path = absolute(path)
+    self._path = orbax_path(path)
     self._orbax = ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
     with ocp.StandardCheckpointer() as checkpointer:
       tree = _metadata(checkpointer, self._path)
@@ -244,12 +244,12 @@ class Tree:
       )
     except (ValueError, OSError) as e:  # TensorStore's
       raise errors.InputError(
-        f'{self._path}: {name} cannot be read ({errors.reason(e)}); '
+        f'{self._path}: {name} cannot be read ({errors.detail(e)}); '
         f'{errors.CUT}'
       ) from e
     return jax.tree.leaves(found)[0]
 
 
-def count(params) -> int:
+def count_parameters(params) -> int:
   """Number of parameters."""
   return sum(int(np.prod(x.shape)) for x in jax.tree.leaves(params))

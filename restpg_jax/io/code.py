@@ -11,7 +11,7 @@ import sys
 from restpg_jax import errors
 
 
-def content(name: str) -> dict[str, str]:
+def module_content(name: str) -> dict[str, str]:
   """What of the module decides results: the VERSION that it states at its top
   level or, without one, its source.
 
@@ -52,7 +52,7 @@ def _version(source: bytes, path: str) -> str:
     body = ast.parse(source).body
   except (SyntaxError, ValueError) as error:
     raise errors.InputError(
-      f'{path}: no Python ({errors.reason(error)})'
+      f'{path}: no Python ({errors.detail(error)})'
     ) from error
   for statement in body:
     match statement:

@@ -41,23 +41,23 @@ KINDS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Encoder:
+class LoadedEncoder:
   """An encoder that is ready to run."""
 
-  size: bert.Size
+  size: bert.EncoderSize
   params: dict
   words: wordpiece.WordPiece
   limit: int  # tokens of a text
   normalized: bool  # vectors are brought to length 1
 
 
-def load(path: epath.PathLike) -> Encoder:
+def load_encoder(path: epath.PathLike) -> LoadedEncoder:
   """Raises InputError where the folder holds no such encoder."""
   path = epath.Path(path)
   if not path.is_dir():
     raise errors.InputError(f'{path}: no such folder of an encoder')
-  found = size(path)
-  reader = tensors.Reader(path, ignored='position_ids')  # 0, 1, 2, ..
+  found = read_encoder_size(path)
+  reader = tensors.TensorReader(path, ignored='position_ids')  # 0, 1, 2, ..
   if not reader.shapes:
     raise errors.InputError(
       f'{path}: it has no *.safetensors; save the encoder as such '
@@ -72,12 +72,12 @@ def load(path: epath.PathLike) -> Encoder:
   check_pooling(path)
   normalized = 'Normalize' in modules(path)
   limit = limit_of(path, found)
-  return Encoder(
+  return LoadedEncoder(
     found, parameters(reader, found, path), words, limit, normalized
   )
 
 
-def files_of(path: epath.PathLike) -> list[epath.Path]:
+def encoder_files(path: epath.PathLike) -> list[epath.Path]:
   """What `load` reads of a folder."""
   path = epath.Path(path)
   pieces = 'tokenizer.json', 'vocab.txt'  # the first that is there
@@ -87,10 +87,10 @@ def files_of(path: epath.PathLike) -> list[epath.Path]:
     *('modules.json', '1_Pooling/config.json'),
   )
   there = [path / name for name in beside if (path / name).is_file()]
-  return there + tensors.files_of(path)
+  return there + tensors.tensor_files(path)
 
 
-def size(path: epath.PathLike) -> bert.Size:
+def read_encoder_size(path: epath.PathLike) -> bert.EncoderSize:
   """As config.json says it; no weight is read."""
   path = epath.Path(path)
   note = path / 'config.json'
@@ -108,7 +108,7 @@ def size(path: epath.PathLike) -> bert.Size:
   def count(name: str) -> int:
     return _value(note, config, name, int)
 
-  return bert.Size(
+  return bert.EncoderSize(
     layers=count('num_hidden_layers'),
     width=count('hidden_size'),
     hidden=count('intermediate_size'),
@@ -121,7 +121,7 @@ def size(path: epath.PathLike) -> bert.Size:
 
 
 def parameters(
-  reader: tensors.Reader, size: bert.Size, path: epath.Path
+  reader: tensors.TensorReader, size: bert.EncoderSize, path: epath.Path
 ) -> dict:
   """As bert.Encoder wants them, in float32."""
   tables = [
@@ -205,7 +205,7 @@ def word_pieces(path: epath.Path) -> wordpiece.WordPiece:
   return words
 
 
-def limit_of(path: epath.Path, size: bert.Size) -> int:
+def limit_of(path: epath.Path, size: bert.EncoderSize) -> int:
   """Tokens of a text, as sentence-transformers takes them: from its own note,
   else (since its version 6) from the tokenizer's, else all positions."""
   most = size.positions

@@ -38,7 +38,7 @@ def no_folder(path: epath.Path) -> str:
   """What is there instead of a folder of weights."""
   if not path.exists():
     return 'no such folder of weights'
-  return reason([path.name]) or (
+  return foreign_reason([path.name]) or (
     f'a file; give the folder it is in, {path.parent}'
   )
 
@@ -54,7 +54,7 @@ def why_not(path: epath.Path, names: set[str]) -> str:
     return f'{MODEL} is missing: the folder was not written to its end'
   if tensors(names) and not adapter(names):
     return f'{CONFIG} is missing: copy or download it too'
-  if said := reason(names):
+  if said := foreign_reason(names):
     return said
   if inside:
     return f'the weights are in a folder of it: give {path / inside[0]}'
@@ -86,7 +86,7 @@ def adapter(names: Collection[str]) -> str:
   )
 
 
-def reason(names: Collection[str]) -> str:
+def foreign_reason(names: Collection[str]) -> str:
   """Why a folder with these files holds no weights for us; '' if unknown."""
   if said := adapter(names):
     return said

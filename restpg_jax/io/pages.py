@@ -41,7 +41,7 @@ def style() -> markupsafe.Markup:
   return trusted((assets.HERE / 'style.css').read_text('utf-8'))
 
 
-def write(path: epath.Path, text: str) -> None:
+def write_page(path: epath.Path, text: str) -> None:
   """The file appears whole or not at all."""
   part = path.parent / f'{path.name}.part'
   part.write_bytes(text.encode('utf-8', 'replace'))

@@ -60,7 +60,7 @@ def json_of(path: epath.Path) -> Any:
     return json.loads(path.read_text())
   except ValueError as error:
     raise errors.InputError(
-      f'{path}: no whole JSON ({errors.reason(error)}); {errors.CUT}'
+      f'{path}: no whole JSON ({errors.detail(error)}); {errors.CUT}'
     ) from error
 
 

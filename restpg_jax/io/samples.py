@@ -13,7 +13,7 @@ from restpg_jax import types
 from restpg_jax.io import records
 
 
-def read(path: epath.PathLike, m: int) -> Iterator[types.Trajectory]:
+def read_samples(path: epath.PathLike, m: int) -> Iterator[types.Trajectory]:
   """The samples of j < m, by example and j."""
   return (s for s in records.read(path, types.Trajectory) if s.j < m)
 
@@ -23,7 +23,7 @@ def count(folders: Sequence[epath.Path], rounds: Sequence[int]) -> int:
   return sum(
     1
     for folder, m in zip(folders, rounds, strict=True)
-    for _ in read(folder / 'scored.jsonl', m)
+    for _ in read_samples(folder / 'scored.jsonl', m)
   )
 
 
@@ -49,7 +49,7 @@ def by_example(
 def _grouped(
   folder: epath.Path, m: int
 ) -> Iterator[tuple[str, list[types.Trajectory]]]:
-  found = read(folder / 'scored.jsonl', m)
+  found = read_samples(folder / 'scored.jsonl', m)
   for example, group in itertools.groupby(found, lambda s: s.example_id):
     yield example, list(group)
 

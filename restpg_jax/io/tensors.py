@@ -25,7 +25,7 @@ DAMAGES = safetensors.SafetensorError, OSError, ValueError
 SHARD = 2**30  # bytes that a shard may hold, unless one tensor is larger
 
 
-class Reader:
+class TensorReader:
   """The tensors of a folder: their shapes now, each of them when asked for."""
 
   def __init__(self, folder: epath.PathLike, ignored: str = ''):
@@ -37,7 +37,7 @@ class Reader:
     self._file = {}
     self._remote = {}  # their headers are read once
     self.shapes = {}
-    for path in files(epath.Path(folder)):
+    for path in tensor_shards(epath.Path(folder)):
       with self._opened(path) as file:
         for name in file.keys():  # noqa: SIM118  a method of the library
           if ignored and name.endswith(ignored):
@@ -92,7 +92,7 @@ class Reader:
     return digest.digest()
 
 
-def write(
+def write_tensors(
   folder: epath.PathLike,
   tensors: Iterable[tuple[str, np.ndarray]],
   shard: int = SHARD,
@@ -138,7 +138,7 @@ def write(
   return total
 
 
-def files(folder: epath.Path) -> list[epath.Path]:
+def tensor_shards(folder: epath.Path) -> list[epath.Path]:
   """What is read of a folder, as transformers takes it: model.safetensors, else
   the shards of the index, else whatever there is."""
   names = {path.name for path in folder.iterdir()}
@@ -155,10 +155,10 @@ def files(folder: epath.Path) -> list[epath.Path]:
   return [folder / n for n in sorted(names) if n.endswith('.safetensors')]
 
 
-def files_of(folder: epath.PathLike) -> list[epath.Path]:
+def tensor_files(folder: epath.PathLike) -> list[epath.Path]:
   """What a Reader reads of a folder: tensors and the index it goes by."""
   folder = epath.Path(folder)
-  found = files(folder)
+  found = tensor_shards(folder)
   by_index = not any(p.name == WHOLE for p in found)
   return [p for p in [folder / INDEX] if by_index and p.exists()] + found
 
@@ -184,7 +184,7 @@ def _damaged(path: epath.Path, error: Exception) -> errors.InputError:
     if foreign.pointer(file.read(len(foreign.LFS))):
       return errors.InputError(f'{path}: {foreign.POINTER}')
   return errors.InputError(
-    f'{path}: no whole safetensors file ({errors.reason(error)}); {errors.CUT}'
+    f'{path}: no whole safetensors file ({errors.detail(error)}); {errors.CUT}'
   )
 
 

@@ -108,7 +108,7 @@ def _read(path: epath.Path, *, mapped: bool = False) -> np.ndarray:
   except (OSError, ValueError, EOFError) as e:
     both = path.name.split('.')[0]
     raise errors.InputError(
-      f'{path}: no whole file of vectors ({errors.reason(e)}); remove {both}.* '
+      f'{path}: no whole file of vectors ({errors.detail(e)}); remove {both}.* '
       'there, and its texts are read again'
     ) from e
 

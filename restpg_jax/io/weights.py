@@ -96,15 +96,15 @@ class Checkpoint:
     return formats.nested(found)
 
 
-def load(
+def load_weights(
   path: epath.PathLike, dtype: Any = np.float32, shardings: Any = None
 ) -> tuple[dict, decoder.Size]:
   """(parameters, size); see Checkpoint.load."""
-  checkpoint = find(path)
+  checkpoint = find_checkpoint(path)
   return checkpoint.load(dtype, shardings), checkpoint.size
 
 
-def find(path: epath.PathLike) -> Checkpoint:
+def find_checkpoint(path: epath.PathLike) -> Checkpoint:
   """What a folder holds. Raises InputError where that is no model of ours, or
   where it is two."""
   path = epath.Path(path)
@@ -150,7 +150,7 @@ def _kauldron(path: epath.Path, names: set[str]) -> epath.Path | None:
   return below if there else None
 
 
-def files_of(path: epath.PathLike) -> list[epath.Path]:
+def weight_files(path: epath.PathLike) -> list[epath.Path]:
   """What is read of a folder of weights or of a tokenizer.
 
   Both together: as a rule one folder holds both. Where it is neither, all of
@@ -162,15 +162,15 @@ def files_of(path: epath.PathLike) -> list[epath.Path]:
   for _, read, folder in _forms(outer, names):
     found.append(folder / TOKENIZER)
     if read is _ours:
-      found += [folder / MODEL, *checkpoints.files_of(folder / 'params')]
+      found += [folder / MODEL, *checkpoints.tree_files(folder / 'params')]
     elif read is _gemma:
-      found += [folder / MODEL, *checkpoints.files_of(folder)]
+      found += [folder / MODEL, *checkpoints.tree_files(folder)]
     else:
-      found += [folder / CONFIG, *tensors.files_of(folder)]
+      found += [folder / CONFIG, *tensors.tensor_files(folder)]
   return [p for p in dict.fromkeys(found) if p.exists()] or [outer]
 
 
-def tokenizer_of(path: epath.Path) -> epath.Path | None:
+def tokenizer_beside(path: epath.Path) -> epath.Path | None:
   """Beside the weights or, as DeepMind's archives have it, one above: unless
   they have one of their own, of another kind."""
   beside, above = path / TOKENIZER, path.parent / TOKENIZER
@@ -182,7 +182,7 @@ def tokenizer_of(path: epath.Path) -> epath.Path | None:
 
 def _ours(path: epath.Path) -> Checkpoint:
   size = _model_json(path)
-  tree = checkpoints.Tree(path / 'params')
+  tree = checkpoints.CheckpointTree(path / 'params')
   described = records.json_object(path / MODEL)
   if adapters := described.get('adapters'):
     return _adapted(path, size, tree, **adapters)
@@ -193,14 +193,14 @@ def _ours(path: epath.Path) -> Checkpoint:
 def _adapted(
   path: epath.Path,
   size: decoder.Size,
-  tree: checkpoints.Tree,
+  tree: checkpoints.CheckpointTree,
   *,
   base: str,
   scale: float,
 ) -> Checkpoint:
   """Adapters (training/lora.py) and the base beside which they were learnt, at
   `base` as seen from here: read as one, W + A B * scale."""
-  below = find(_resolved(path, base))
+  below = find_checkpoint(_resolved(path, base))
   if below.size != size:
     raise errors.InputError(
       f'{path}: adapters of a model of another size than {below.path}'
@@ -246,14 +246,17 @@ def _resolved(path: epath.Path, relative: str) -> epath.Path:
 def _hf(path: epath.Path) -> Checkpoint:
   config = records.json_object(path / CONFIG)
   try:
-    size, rows = hf_config.read(config), hf_config.rows(config)
+    size, rows = (
+      hf_config.parse_config(config),
+      hf_config.embedding_rows(config),
+    )
   except errors.InputError as e:
     raise errors.InputError(f'{path / CONFIG}: {e}') from e
   except (TypeError, ValueError, KeyError, AttributeError) as e:
     raise errors.InputError(
       f'{path / CONFIG}: damaged ({e!r}); {errors.CUT}'
     ) from e
-  reader = tensors.Reader(path)
+  reader = tensors.TensorReader(path)
   ignored = [formats.HF_IGNORED]
   if size.tied and _own_head(path, reader):
     size = dataclasses.replace(size, tied=False)
@@ -276,7 +279,7 @@ def _hf(path: epath.Path) -> Checkpoint:
   return dataclasses.replace(found, published=published)
 
 
-def _own_head(path: epath.Path, reader: tensors.Reader) -> bool:
+def _own_head(path: epath.Path, reader: tensors.TensorReader) -> bool:
   """Whether weights that config.json ties to the embedding are others after
   all; transformers (5) keeps them apart then."""
   names = {formats.hf_canonical(name): name for name in reader.shapes}
@@ -291,7 +294,7 @@ def _own_head(path: epath.Path, reader: tensors.Reader) -> bool:
 
 
 def _gemma(path: epath.Path) -> Checkpoint:
-  tree = checkpoints.Tree(path)
+  tree = checkpoints.CheckpointTree(path)
   found = {formats.canonical(name): s for name, s in tree.shapes.items()}
   try:
     size = formats.gemma_size(found)
@@ -307,7 +310,7 @@ def _gemma(path: epath.Path) -> Checkpoint:
       f'{path}: its shapes are those of no published Gemma; put a model.json '
       'with {"size": {"layers": .., ..}} beside it, as a model folder has it'
     )
-  apart, types = formats.unstacked(found)
+  apart, types = formats.unstack_names(found)
   gate = apart.get('layer_0/mlp/gating_einsum', ())
   transposed = formats.gemma_transposed(size)
   if size.width != size.hidden:
@@ -329,7 +332,7 @@ def _checked(
   kind: str,
   size: decoder.Size,
   expected: list[formats.Tensor],
-  source: checkpoints.Tree | tensors.Reader,
+  source: checkpoints.CheckpointTree | tensors.TensorReader,
   *,
   canonical: Callable[[str], str] = str,
   ignored: list[re.Pattern] = (),
@@ -356,7 +359,7 @@ def _checked(
     path,
     kind,
     size,
-    tokenizer_of(path),
+    tokenizer_beside(path),
     lambda name: source.read(names[name]),
     tuple(expected),
   )

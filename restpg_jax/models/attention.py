@@ -79,7 +79,7 @@ class Cache(NamedTuple):
     )
 
 
-class Place(NamedTuple):
+class StepPositions(NamedTuple):
   """Where the tokens of one `step` stand."""
 
   length_A: jax.Array  # of the prompts
@@ -91,7 +91,7 @@ class Place(NamedTuple):
     return self.length_A[:, None] + self.begun_AG + self.c
 
 
-class Part(NamedTuple):
+class PartialSoftmax(NamedTuple):
   """Attention over some of the keys, to be merged with that over others."""
 
   top: jax.Array  # [..]: the largest score
@@ -99,13 +99,13 @@ class Part(NamedTuple):
   y: jax.Array  # [.., H]: sum of exp(score - top) v
 
   @classmethod
-  def nothing(cls, q) -> 'Part':
+  def nothing(cls, q) -> 'PartialSoftmax':
     """Of no keys, for queries q [.., H]."""
     zeros = jnp.zeros(q.shape[:-1], jnp.float32)
     return cls(zeros + MASKED, zeros, jnp.zeros(q.shape, jnp.float32))
 
 
-class Behind(NamedTuple):
+class SuffixPositions(NamedTuple):
   """Where the tokens of one `extend` stand: C rows, each behind a prefix."""
 
   prefix_C: jax.Array  # which of the P prefilled ones
@@ -114,7 +114,7 @@ class Behind(NamedTuple):
   seen_CRR: jax.Array  # bool: the tokens of its row that a token sees
 
 
-def causal(
+def causal_attention(
   q_BLNH, k_BMKH, v_BMKH, *, window=None, cap: float = 0.0, segment_BM=None
 ):
   """Each position sees itself and those before it, [B, L, N, H].
@@ -145,7 +145,7 @@ def causal(
   return y.reshape(B, L, N, H)
 
 
-def causal_in_blocks(
+def blockwise_causal_attention(
   q_BLNH, k_BLKH, v_BLKH, *, segment_BL=None, remat: bool = False, **how
 ):
   """`causal`, a few queries at a time over the keys that they can see.
@@ -156,7 +156,9 @@ def causal_in_blocks(
   ends = block_ends(q_BLNH.shape[1])
 
   def block(q_BlNH, k_BMKH, v_BMKH, segment_BM):
-    return causal(q_BlNH, k_BMKH, v_BMKH, segment_BM=segment_BM, **how)
+    return causal_attention(
+      q_BlNH, k_BMKH, v_BMKH, segment_BM=segment_BM, **how
+    )
 
   if remat:
     block = jax.checkpoint(block)
@@ -180,12 +182,12 @@ def block_ends(length: int) -> list[int]:
   return [*range(size, length, size), length]
 
 
-def shared(
+def shared_prefix_attention(
   q_AGNH,
   k_AGKH,
   v_AGKH,
   cache: Cache,
-  place: Place,
+  place: StepPositions,
   *,
   block: int,
   window=None,
@@ -221,12 +223,14 @@ def shared(
   grouped = q_AGKrH.transpose(0, 2, 1, 3, 4).reshape(A, K, G * r, H)
   in_prompt = jnp.broadcast_to(in_prompt, (A, G, 1, r, S))
   in_prompt = in_prompt.transpose(0, 2, 1, 3, 4).reshape(A, 1, G * r, S)
-  prompt = part(grouped, cache.prefix_k, cache.prefix_v, in_prompt, cap)
+  prompt = partial_softmax(
+    grouped, cache.prefix_k, cache.prefix_v, in_prompt, cap
+  )
 
   def ungroup(x):
     return jnp.moveaxis(x.reshape(A, K, G, r, *x.shape[3:]), 2, 1)
 
-  parts = [Part(*map(ungroup, prompt))]
+  parts = [PartialSoftmax(*map(ungroup, prompt))]
   if O:
     begin_AG = jnp.broadcast_to(place.length_A[:, None], (A, G))
     of_block = functools.partial(_block, q_AGKrH, cache, cap)
@@ -234,11 +238,11 @@ def shared(
     def further(n, before):
       index = n * block + jnp.arange(block)
       earlier = seen(index, index < place.begun_AG[..., None], begin_AG)
-      return joined([before, of_block(n * block, block, earlier)])
+      return merge([before, of_block(n * block, block, earlier)])
 
     # As far as the longest sample goes. What more blocks would add is exactly
     # nothing, so a sample does not depend on how long its neighbours are.
-    nothing = Part.nothing(q_AGKrH)
+    nothing = PartialSoftmax.nothing(q_AGKrH)
     blocks = -(-jnp.max(place.begun_AG) // block)
     parts.append(jax.lax.fori_loop(0, blocks, further, nothing))
   index = jnp.arange(C)
@@ -246,16 +250,16 @@ def shared(
   valid = jnp.broadcast_to(index < place.c, (A, G, C))
   now = seen(index, valid, begin_AG)
   chunk_k = cache.chunk_k.swapaxes(-1, -2)
-  parts.append(part(q_AGKrH, chunk_k, cache.chunk_v, now, cap))
+  parts.append(partial_softmax(q_AGKrH, chunk_k, cache.chunk_v, now, cap))
   k, v = k_AGKH[:, :, :, None], v_AGKH[:, :, :, None]
   itself = k_AGKH[..., None], v, jnp.bool(True)
-  parts.append(part(q_AGKrH, *itself, cap))
-  found = joined(parts)
+  parts.append(partial_softmax(q_AGKrH, *itself, cap))
+  found = merge(parts)
   y = found.y / found.mass[..., None]
   return y.reshape(A, G, N, H).astype(q_AGNH.dtype), (k, v)
 
 
-def part(q, k, v, seen, cap: float) -> Part:
+def partial_softmax(q, k, v, seen, cap: float) -> PartialSoftmax:
   """q [.., Q, H] over k [.., H, M], v [.., M, H] where `seen` [.., Q, M]."""
   product = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
   scores = soft_cap(product('...qh,...hm->...qm', q, k), cap)
@@ -263,32 +267,34 @@ def part(q, k, v, seen, cap: float) -> Part:
   top = jnp.max(scores, axis=-1)
   weights = jnp.exp(scores - top[..., None])
   y = product('...qm,...mh->...qh', weights.astype(v.dtype), v)
-  return Part(top, jnp.sum(weights, axis=-1), y)
+  return PartialSoftmax(top, jnp.sum(weights, axis=-1), y)
 
 
-def _block(q_AGKrH, cache: Cache, cap: float, start, size: int, seen) -> Part:
+def _block(
+  q_AGKrH, cache: Cache, cap: float, start, size: int, seen
+) -> PartialSoftmax:
   """Over `size` tokens of the suffix."""
   k = jax.lax.dynamic_slice_in_dim(cache.suffix_k, start, size, axis=-1)
   v = jax.lax.dynamic_slice_in_dim(cache.suffix_v, start, size, axis=-2)
-  return part(q_AGKrH, k, v, seen, cap)
+  return partial_softmax(q_AGKrH, k, v, seen, cap)
 
 
-def joined(parts: Sequence[Part]) -> Part:
+def merge(parts: Sequence[PartialSoftmax]) -> PartialSoftmax:
   """Over the keys of all parts."""
   top = functools.reduce(jnp.maximum, [p.top for p in parts])
   # A part of which nothing is seen has the top MASKED: its weight is 0.
   weights = [jnp.exp(p.top - top) for p in parts]
   mass = sum(w * p.mass for w, p in zip(weights, parts, strict=True))
   y = sum(w[..., None] * p.y for w, p in zip(weights, parts, strict=True))
-  return Part(top, mass, y)
+  return PartialSoftmax(top, mass, y)
 
 
-def extended(
+def suffix_attention(
   q_CRNH,
   k_CRKH,
   v_CRKH,
   prefix: tuple[jax.Array, jax.Array],
-  behind: Behind,
+  behind: SuffixPositions,
   *,
   window=None,
   cap: float = 0.0,

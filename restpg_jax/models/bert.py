@@ -22,7 +22,7 @@ MASKED = -1e30
 
 
 @dataclasses.dataclass(frozen=True)
-class Size:
+class EncoderSize:
   """The shape of an encoder."""
 
   layers: int
@@ -47,10 +47,10 @@ class Size:
       )
 
 
-class Encoder(nn.Module):
+class BertEncoder(nn.Module):
   """Texts -> one vector each."""
 
-  size: Size
+  size: EncoderSize
 
   @nn.compact
   def __call__(self, tokens_BL, length_B):
@@ -72,7 +72,7 @@ class Encoder(nn.Module):
 class Layer(nn.Module):
   """Attention over the text, then a feed-forward, each followed by a norm."""
 
-  size: Size
+  size: EncoderSize
 
   @nn.compact
   def __call__(self, x_BLD, real_BL):

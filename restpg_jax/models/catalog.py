@@ -67,7 +67,7 @@ CONTEXTS = {  # tokens that each was trained on; max_position_embeddings
 }
 
 
-def context(size: decoder.Size) -> int | None:
+def catalog_context(size: decoder.Size) -> int | None:
   """Of a published model, whatever rows its embedding is padded to."""
   any_rows = dataclasses.replace(size, vocabulary=0)
   for name, known in CATALOG.items():
@@ -76,7 +76,7 @@ def context(size: decoder.Size) -> int | None:
   return None
 
 
-def size(name: str) -> decoder.Size:
+def catalog_size(name: str) -> decoder.Size:
   """Raises InputError for a name that is not in the catalog."""
   if name not in CATALOG:
     nearest = difflib.get_close_matches(name, CATALOG, n=1, cutoff=0.0)[0]

@@ -189,7 +189,7 @@ class Decoder(nn.Module):
     The prompts have `length`, the samples `begun` tokens in their suffix and
     `c` in their chunk. For unstacked parameters only.
     """
-    place = attention.Place(length_A, begun_AG, jnp.asarray(c))
+    place = attention.StepPositions(length_A, begun_AG, jnp.asarray(c))
     x_AGD, new = self._stack(tokens_AG, cache, place, 'step')
     cache = [
       layer.with_token(*kv, place.c)
@@ -205,7 +205,9 @@ class Decoder(nn.Module):
     kv: what `prefill` kept of the prefixes, [P, S, K, H] a layer. The others:
     see attention.Behind.
     """
-    behind = attention.Behind(prefix_C, prefix_length_C, position_CR, seen_CRR)
+    behind = attention.SuffixPositions(
+      prefix_C, prefix_length_C, position_CR, seen_CRR
+    )
     return self._stack(tokens_CR, kv, behind, 'extend')[0]
 
   def embed(self, tokens):
@@ -327,16 +329,18 @@ class Attention(nn.Module):
     cap = s.attention_softcap
     how = {'window': packed.window_of(local, s.window), 'cap': cap}
     if mode == 'step':
-      y, kv = attention.shared(q, k, v, cache, place, block=self.block, **how)
+      y, kv = attention.shared_prefix_attention(
+        q, k, v, cache, place, block=self.block, **how
+      )
     elif mode == 'extend':
-      y, kv = attention.extended(q, k, v, cache, place, **how), None
+      y, kv = attention.suffix_attention(q, k, v, cache, place, **how), None
     elif mode == 'prefill':
-      y, kv = attention.causal_in_blocks(q, k, v, **how), (k, v)
+      y, kv = attention.blockwise_causal_attention(q, k, v, **how), (k, v)
     elif mode == 'rows':
       rows = q, k, v, place.segment_BL, local
       y, kv = self.attend(*rows, window=s.window, cap=cap), None
     else:
-      y, kv = attention.causal(q, k, v, **how), None
+      y, kv = attention.causal_attention(q, k, v, **how), None
     y = y.reshape(*y.shape[:-2], s.heads * s.head_size)
     return project(self, y, 'out', s.width), kv
 

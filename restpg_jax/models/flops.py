@@ -31,7 +31,7 @@ def pair(size: decoder.Size) -> int:
   return 4 * size.heads * size.head_size
 
 
-def causal(size: decoder.Size, length: float) -> float:
+def causal_flops(size: decoder.Size, length: float) -> float:
   """Attention of a whole text in all layers, each token over what it sees."""
   return pair(size) * sum(
     pairs(length, size.window if local else length)

@@ -243,7 +243,7 @@ def gemma_size(found: Mapping[str, tuple[int, ...]]) -> decoder.Size | None:
 
   Raises KeyError where a name is missing that all of them have.
   """
-  found, types = unstacked(found)
+  found, types = unstack_names(found)
   embedding = found['embedder/input_embedding']
   heads, size, width = found['layer_0/attn/attn_vec_einsum/w']
   kv = found.get('layer_0/attn/kv_einsum/w', (2, heads))
@@ -263,7 +263,7 @@ def gemma_size(found: Mapping[str, tuple[int, ...]]) -> decoder.Size | None:
   return None
 
 
-def unstacked(found: Mapping[str, tuple[int, ...]]) -> tuple[Shapes, int]:
+def unstack_names(found: Mapping[str, tuple[int, ...]]) -> tuple[Shapes, int]:
   """(shapes as if no layers were stacked, how many types of layers are)."""
   types = 1 + max(
     (int(m[1]) for m in map(STACKED.match, found) if m), default=-1

@@ -97,7 +97,7 @@ REFUSED = (  # what would change the logits and is not in our decoder
 )
 
 
-def read(config: Mapping[str, Any]) -> decoder.Size:
+def parse_config(config: Mapping[str, Any]) -> decoder.Size:
   """Raises InputError, which names the field that we cannot follow."""
   own = config.get(OWN, {})
   if config.get('quantization_config'):  # at either level of a nested config
@@ -165,7 +165,7 @@ def text(config: Mapping[str, Any]) -> dict[str, Any]:
   return inner | whole | {'model_type': 'gemma3_text'}
 
 
-def rows(config: Mapping[str, Any]) -> int:
+def embedding_rows(config: Mapping[str, Any]) -> int:
   """Of the embedding in the folder's files."""
   return _count(_with_defaults(config), 'vocab_size')
 
@@ -181,7 +181,7 @@ def _with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
   return DEFAULTS[config['model_type']] | config
 
 
-def write(
+def render_config(
   size: decoder.Size,
   *,
   rows: int,
@@ -252,7 +252,7 @@ def _kept(
   config |= dict.fromkeys(names or ['torch_dtype'], dtype)
   if ARCHITECTURES[kind] not in (config.get('architectures') or ()):
     config['architectures'] = [ARCHITECTURES[kind]]
-  if read(config).tied != size.tied:
+  if parse_config(config).tied != size.tied:
     config['tie_word_embeddings'] = size.tied
   return config
 
@@ -267,7 +267,9 @@ def family(size: decoder.Size) -> str:
 
 
 def _check(config: dict[str, Any], size: decoder.Size, kind: str) -> None:
-  again, wanted = (dataclasses.asdict(_plain(s)) for s in (read(config), size))
+  again, wanted = (
+    dataclasses.asdict(_plain(s)) for s in (parse_config(config), size)
+  )
   lost = [f'{k}={v!r}' for k, v in wanted.items() if again[k] != v]
   if lost:
     raise errors.InputError(

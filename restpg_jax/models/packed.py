@@ -25,12 +25,14 @@ DOT_PRODUCT_HEAD = 128  # larger ones cuDNN has from Hopper on only
 
 def naive(q, k, v, segment_BL, local, *, window: int, cap: float):
   window = window_of(local, window)
-  y = attention.causal(q, k, v, segment_BM=segment_BL, window=window, cap=cap)
+  y = attention.causal_attention(
+    q, k, v, segment_BM=segment_BL, window=window, cap=cap
+  )
   return checkpoint_name(y, attention.OUTPUT)
 
 
 def blocks(q, k, v, segment_BL, local, *, window: int, cap: float):
-  y = attention.causal_in_blocks(
+  y = attention.blockwise_causal_attention(
     *(q, k, v),
     segment_BL=segment_BL,
     window=window_of(local, window),
@@ -64,7 +66,7 @@ NAMES = {
 
 
 def fault(
-  name: str, platform: str, *, cap: float, dtype, sharing: int = 1
+  name: str, platform: str, *, cap: float, dtype, context_parallel: int = 1
 ) -> str:
   """Why an attention of NAMES cannot be had there; empty where it can."""
   if name == 'splash' and platform != 'tpu':
@@ -77,8 +79,8 @@ def fault(
     return f'needs train.compute_dtype=bfloat16, it is {dtype}'
   if cap:
     return f'has no soft cap, this model caps scores at {cap:g}'
-  if sharing > 1:
-    return f'needs whole rows, but compute.sequence is {sharing}'
+  if context_parallel > 1:
+    return f'needs whole rows, but compute.sequence is {context_parallel}'
   return ''
 
 

@@ -21,10 +21,10 @@ KEYS = 'kv', 'kv_compute', 'kv_dkv', 'kv_dkv_compute'
 
 def multiple(parts: int) -> int:
   """Of what the lengths of rows have to be."""
-  return LANES * pieces(parts)
+  return LANES * row_pieces(parts)
 
 
-def pieces(parts: int) -> int:
+def row_pieces(parts: int) -> int:
   """Of a row."""
   return 2 * parts if parts > 1 else 1
 
@@ -35,7 +35,7 @@ def turns(length: int, parts: int) -> np.ndarray:
   Part p has the p-th piece and the p-th from the end: each part sees equally
   many tokens. 8 tokens in 2 parts  ->  0 1 6 7, 2 3 4 5.
   """
-  piece = np.arange(length, dtype=np.int32).reshape(pieces(parts), -1)
+  piece = np.arange(length, dtype=np.int32).reshape(row_pieces(parts), -1)
   both = [np.concatenate([piece[p], piece[-1 - p]]) for p in range(parts)]
   return np.concatenate(both) if parts > 1 else piece[0]
 
@@ -60,7 +60,7 @@ def splash(
 
   _, own, N, _ = q.shape
   L, order = own * parts, turns(own * parts, parts)
-  tile = math.gcd(TILE, L // pieces(parts))  # of one piece
+  tile = math.gcd(TILE, L // row_pieces(parts))  # of one piece
   sizes = {f'block_{name}': tile for name in QUERIES}
   sizes |= {f'block_{name}': math.gcd(TILE, L) for name in KEYS}
 

@@ -58,7 +58,7 @@ def described(topology: str) -> list[jax.Device]:
       platform='tpu', topology_name=topology, **kind
     )
   except Exception as e:  # whatever libtpu, or the want of it, raises
-    why = errors.reason(e)
+    why = errors.detail(e)
     if 'not installed' in why:
       raise errors.InputError(
         f'--topology={topology} needs the TPU compiler, libtpu; in a clone of '

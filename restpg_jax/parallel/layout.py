@@ -21,7 +21,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 
 from restpg_jax import backends, config, errors
-from restpg_jax.parallel import chips, parted, rules
+from restpg_jax.parallel import activations, chips, rules
 from restpg_jax.parallel import mesh as meshes
 
 
@@ -34,7 +34,7 @@ class Layout:
 
   mesh: Mesh
   compute: config.Compute = dataclasses.field(compare=False)
-  shards: int = 1  # devices that share one copy of the weights in `on_each`
+  shards: int = 1  # devices that share one copy of the weights in `replicate`
 
   @classmethod
   def of(
@@ -47,7 +47,7 @@ class Layout:
     of a training step, 0 where nothing is trained."""
     if compute.cpu_devices and not devices:
       meshes.part_cpu(compute.cpu_devices)
-    if not devices and (fault := backends.fault()):
+    if not devices and (fault := backends.backend_fault()):
       raise errors.InputError(fault)
     if jax.process_count() > 1:
       raise errors.InputError(
@@ -60,7 +60,9 @@ class Layout:
         f'compute.shards={compute.shards} does not divide {len(devices)} '
         'devices'
       )
-    return cls(meshes.of(devices, compute, examples), compute, compute.shards)
+    return cls(
+      meshes.make_mesh(devices, compute, examples), compute, compute.shards
+    )
 
   @classmethod
   def of_run(
@@ -69,7 +71,7 @@ class Layout:
     """As the compute and the training of a run want it."""
     return cls.of(cfg.compute, devices, cfg.train.batch_size)
 
-  def sharing_copies(self, most: int) -> 'Layout':
+  def context_parallel_copies(self, most: int) -> 'Layout':
     """With copies of the weights that so many devices share, or as many as
     divide those there are."""
     return dataclasses.replace(self, shards=math.gcd(most, self.devices))
@@ -101,14 +103,16 @@ class Layout:
   @property
   def parts(self) -> int:
     """Into which the rows of a batch are split."""
-    return math.prod(self.mesh.shape[axis] for axis in parted.ROWS[0])
+    return math.prod(
+      self.mesh.shape[axis] for axis in activations.BATCH_AXES[0]
+    )
 
   @property
-  def sharing(self) -> int:
+  def context_parallel(self) -> int:
     """Devices that have a part of each row."""
     return self.mesh.shape['sequence']
 
-  def place(self, tree):
+  def shard(self, tree):
     """A state on the mesh, each leaf split as `rules` says.
 
     Of arrays on the host each device is given its own part, no device the whole
@@ -124,7 +128,7 @@ class Layout:
 
     return jax.tree.map(one, tree, self.split(tree))
 
-  def born(self, make: Callable, *arguments):
+  def init_sharded(self, make: Callable, *arguments):
     """What make(*arguments) gives, made in the parts that `rules` says; the
     arguments go into it."""
     made = jax.jit(
@@ -138,14 +142,14 @@ class Layout:
     """The sharding of each leaf of a state, as `rules` says."""
     return _split(tree, self.mesh)
 
-  def shapes(self, tree):
-    """What `place` would make of a tree of shapes: nothing is made."""
+  def abstract(self, tree):
+    """What `shard` would make of a tree of shapes: nothing is made."""
     return _placed(tree, self.split(tree))
 
   @property
   def rows(self) -> NamedSharding:
     """Of arrays whose first axis is that of a batch."""
-    return NamedSharding(self.mesh, parted.ROWS)
+    return NamedSharding(self.mesh, activations.BATCH_AXES)
 
   def own_rows(self, size: int) -> list[int]:
     """Which rows of a batch this process has to build, in order."""
@@ -175,7 +179,7 @@ class Layout:
 
   @property
   def copies(self) -> int:
-    """Of the weights, in `on_each`."""
+    """Of the weights, in `replicate`."""
     return self.devices // self.shards
 
   @property
@@ -197,7 +201,7 @@ class Layout:
     pages = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
     return pages // 2 // self.devices
 
-  def on_each(self, tree):
+  def replicate(self, tree):
     """The tree once on every device, with a leading device axis.
 
     With shards: split over the devices of each copy, without that axis.
@@ -212,8 +216,8 @@ class Layout:
       tree,
     )
 
-  def shapes_on_each(self, tree):
-    """What `on_each` would make of a tree of shapes: nothing is made."""
+  def abstract_replicated(self, tree):
+    """What `replicate` would make of a tree of shapes: nothing is made."""
     lead = () if self.shards > 1 else (self.devices,)
     shardings = _split(tree, self._copies)
     if self.shards == 1:

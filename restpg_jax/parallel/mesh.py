@@ -21,7 +21,7 @@ SHARING = 1, 2, 4, 8, 16  # sizes of `sequence`: 16 divides the targets of a row
 FILL = 16  # examples that fill the rows of a device to nine tenths
 
 
-def of(
+def make_mesh(
   devices: Sequence[jax.Device], compute: config.Compute, examples: int = 0
 ) -> Mesh:
   """The devices of a process lie side by side.
@@ -29,7 +29,9 @@ def of(
   examples: of a training step, 0 where nothing is trained.
   """
   asked = {name: getattr(compute, name) for name in ('model', 'fsdp')}
-  asked['sequence'] = compute.sequence or sharing(devices, compute, examples)
+  asked['sequence'] = compute.sequence or context_parallel(
+    devices, compute, examples
+  )
   if asked['sequence'] not in SHARING:
     raise errors.InputError(
       f'compute.sequence={compute.sequence} must be one of '
@@ -54,7 +56,7 @@ def of(
   return Mesh(np.array(order).reshape(-1, fsdp, sequence, model), AXES)
 
 
-def sharing(
+def context_parallel(
   devices: Sequence[jax.Device], compute: config.Compute, examples: int
 ) -> int:
   """How many share a row, so that the examples of a step fill the rows; on

@@ -35,7 +35,7 @@ RULES = (
 def spec(path: str, shape: tuple[int, ...], mesh: Mesh) -> Spec:
   """The partition of a leaf: whole where it has another shape than a rule's
   parameter (factored moments), or an axis that does not divide."""
-  for axes in matching(path)[:1]:  # the first decides
+  for axes in matching_rule(path)[:1]:  # the first decides
     if "'layers'" in path:
       axes = (None, *axes)
     if len(axes) == len(shape):
@@ -43,12 +43,12 @@ def spec(path: str, shape: tuple[int, ...], mesh: Mesh) -> Spec:
   return Spec()
 
 
-def matching(path: str) -> list[tuple[str | tuple[str, ...] | None, ...]]:
+def matching_rule(path: str) -> list[tuple[str | tuple[str, ...] | None, ...]]:
   """The axes of each rule for this path: one for a parameter."""
   return [axes for pattern, axes in RULES if re.search(pattern, path)]
 
 
-def check(size, mesh: Mesh) -> None:
+def check_divisible(size, mesh: Mesh) -> None:
   """Raises InputError for a models.decoder.Size that `model` does not divide:
   a head must not lie in two parts."""
   parts = mesh.shape['model']

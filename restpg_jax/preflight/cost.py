@@ -12,7 +12,7 @@ from restpg_jax.sampling import slots
 
 
 @dataclasses.dataclass(frozen=True)
-class Work:
+class ProgramCost:
   """Of one call, on one device."""
 
   model: float  # FLOPs: what the method needs, nothing twice or unseen
@@ -20,19 +20,23 @@ class Work:
   bytes: float  # of weights, keys and values that it must read
 
 
-def embed(size: bert.Size, *, texts: float, length: float) -> Work:
+def embed_cost(
+  size: bert.EncoderSize, *, texts: float, length: float
+) -> ProgramCost:
   """Every token sees every other one."""
   token = 8 * size.width**2 + 4 * size.width * size.hidden
   pairs = 4 * size.width * length**2
   work = texts * size.layers * (length * token + pairs)
-  return Work(work, work, 4 * size.layers * token // 2)
+  return ProgramCost(work, work, 4 * size.layers * token // 2)
 
 
-def start(size: decoder.Size, shape: slots.Shape, dtype: str) -> Work:
+def prefill_cost(
+  size: decoder.Size, shape: slots.DecodeShape, dtype: str
+) -> ProgramCost:
   S = shape.prompt_length
   rest = S * flops.layers(size) + flops.logits(size)
-  return Work(
-    rest + flops.causal(size, S),
+  return ProgramCost(
+    rest + flops.causal_flops(size, S),
     rest + in_blocks(size, S),
     _weights(size, dtype),
   )
@@ -47,7 +51,9 @@ def in_blocks(size: decoder.Size, length: int) -> float:
   )
 
 
-def advance(size: decoder.Size, shape: slots.Shape, dtype: str) -> Work:
+def decode_cost(
+  size: decoder.Size, shape: slots.DecodeShape, dtype: str
+) -> ProgramCost:
   """A chunk in which every slot is near its last token."""
   tokens = shape.groups * shape.slots * shape.steps
   S, O = shape.prompt_length, shape.suffix  # noqa: E741
@@ -56,23 +62,23 @@ def advance(size: decoder.Size, shape: slots.Shape, dtype: str) -> Work:
   kept = shape.groups * (S + shape.slots * O)
   itemsize = jnp.dtype(dtype).itemsize
   read = _weights(size, dtype) + kept * flops.token_bytes(size, itemsize)
-  return Work(work, work, shape.steps * read)
+  return ProgramCost(work, work, shape.steps * read)
 
 
-def judge(
+def judge_cost(
   size: decoder.Size, dtype: str, *, P: int, S: int, C: int, R: int
-) -> Work:
+) -> ProgramCost:
   """Labels follow each answer; their few tokens are left out."""
   rest = (P * S + C * R) * flops.layers(size) + C * flops.logits(size)
-  seen = flops.square(size, R, S) + flops.causal(size, R)
-  return Work(
-    rest + P * flops.causal(size, S) + C * seen,
+  seen = flops.square(size, R, S) + flops.causal_flops(size, R)
+  return ProgramCost(
+    rest + P * flops.causal_flops(size, S) + C * seen,
     rest + P * in_blocks(size, S) + C * flops.square(size, R, S + R),
     (P + C) * _weights(size, dtype),
   )
 
 
-def train(
+def train_cost(
   size: decoder.Size,
   *,
   rows: float,
@@ -81,18 +87,20 @@ def train(
   attention: str,
   remat: str,
   parts: int = 1,
-) -> Work:
+) -> ProgramCost:
   """Forward once and backward twice; what is not kept, forward once more.
 
   Logits are computed twice (training/loss.py). `parts` devices share a row.
   """
   body = L * flops.layers(size)
   logits = T * flops.logits(size)
-  model = 3 * (body + flops.causal(size, L) + logits)
+  model = 3 * (body + flops.causal_flops(size, L) + logits)
   again = 4 if remat == 'full' else 3
   hardware = again * body + 4 * logits + _attention(size, L, attention, remat)
   share = rows / parts
-  return Work(share * model, share * hardware, 3 * _weights(size, 'bfloat16'))
+  return ProgramCost(
+    share * model, share * hardware, 3 * _weights(size, 'bfloat16')
+  )
 
 
 def _attention(
@@ -103,16 +111,16 @@ def _attention(
     # Tiles on the diagonal are computed whole. Two products forward, which is
     # kept; backward the scores once more and the gradients of them, of
     # queries, keys and values: seven products in two kernels.
-    tiles = flops.causal(size, length) * (1 + splash.TILE / length)
+    tiles = flops.causal_flops(size, length) * (1 + splash.TILE / length)
     return tiles * (2 + 7) / 2
   if attention == 'blocks':  # keeps no scores
     return 4 * in_blocks(size, length)
   return (4 if remat == 'full' else 3) * flops.square(size, length, length)
 
 
-def update(state: int, gradients: int) -> Work:
+def update_cost(state: int, gradients: int) -> ProgramCost:
   """No matrix products: the state is read and written, gradients are read."""
-  return Work(0.0, 0.0, 2 * state + gradients)
+  return ProgramCost(0.0, 0.0, 2 * state + gradients)
 
 
 def _weights(size: decoder.Size, dtype: str) -> int:

@@ -30,17 +30,17 @@ STEPS = 16  # whose packing is looked at
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class RunCost:
   """What all stages of a run have in common."""
 
   cfg: config.Config
   layout: object  # parallel.layout.Layout
   chip: chips.Chip
-  inputs: programs.Inputs
+  inputs: programs.SplitSizes
 
   @property
-  def texts(self) -> work.Texts:
-    return work.texts(self.cfg)
+  def texts(self) -> work.TextLengths:
+    return work.text_lengths(self.cfg)
 
   def seconds(self, dtype, arithmetic: float, read: float = 0.0) -> float:
     """Of a chip that multiplies in this type."""
@@ -50,37 +50,47 @@ class Run:
     )
 
 
-def of_stage(run: Run, function: Callable, settings, split: str) -> float:
+def stage_seconds(
+  run: RunCost, function: Callable, settings, split: str
+) -> float:
   """Seconds on all chips together; 0 for what the host does."""
   return SECONDS[function](run, settings, split) if function in SECONDS else 0.0
 
 
-def _reason(run: Run, settings, split: str) -> float:
+def _reason(run: RunCost, settings, split: str) -> float:
   del settings
   texts = run.texts
-  return drawing(
+  return draw_seconds(
     run,
-    programs.reason(run.cfg, run.inputs),
+    programs.reason_workload(run.cfg, run.inputs),
     inputs=work.examples(run.cfg, split),
     prompt=min(run.cfg.reason.max_input, texts.prompt + texts.gold),
     output=texts.reasoning,
   )
 
 
-def _retrieve(run: Run, settings: retrieve.Settings, split: str) -> float:
+def _retrieve(
+  run: RunCost, settings: retrieve.RetrieveSettings, split: str
+) -> float:
   """The host ranks; a dense retriever reads every document first."""
   del split
   if settings.retrieval.name != 'contriever':
     return 0.0
-  size = model_size.encoder_of(settings.retrieval.encoder)
+  size = model_size.encoder_size(settings.retrieval.encoder)
   count = work.examples(run.cfg, settings.split) * (1 + work.documents())
-  one = cost.embed(size, texts=1, length=min(size.positions, run.texts.gold))
+  one = cost.embed_cost(
+    size, texts=1, length=min(size.positions, run.texts.gold)
+  )
   return count * run.seconds(jnp.float32, one.hardware) / run.layout.devices
 
 
-def _draw(run: Run, settings: draw.Settings, split: str) -> float:
-  kind = programs.draw if settings.purpose == 'draw' else programs.answer
-  return drawing(
+def _draw(run: RunCost, settings: draw.DrawSettings, split: str) -> float:
+  kind = (
+    programs.draw_workload
+    if settings.purpose == 'draw'
+    else programs.answer_workload
+  )
+  return draw_seconds(
     run,
     kind(run.cfg, run.inputs),
     inputs=work.examples(run.cfg, split),
@@ -90,53 +100,59 @@ def _draw(run: Run, settings: draw.Settings, split: str) -> float:
   )
 
 
-def _score(run: Run, settings: score.Settings, split: str) -> float:
-  return judging(
+def _score(run: RunCost, settings: score.ScoreSettings, split: str) -> float:
+  return judge_seconds(
     run, settings.reward, work.examples(run.cfg, split), settings.m
   )
 
 
-def _measure(run: Run, settings: measure.Settings, split: str) -> float:
+def _measure(
+  run: RunCost, settings: measure.MeasureSettings, split: str
+) -> float:
   """The judge, where it is not the reward; the host does the rest."""
   if not settings.judge:
     return 0.0
-  return judging(run, settings.judge, work.examples(run.cfg, split), settings.m)
+  return judge_seconds(
+    run, settings.judge, work.examples(run.cfg, split), settings.m
+  )
 
 
-def _choose(run: Run, settings: choose.Settings, split: str) -> float:
+def _choose(run: RunCost, settings: choose.ChooseSettings, split: str) -> float:
   checkpoints = -(-run.cfg.train.steps // run.cfg.train.checkpoint_every)
   asked = work.examples(run.cfg, split, most=settings.choose.examples)
-  answers = drawing(
+  answers = draw_seconds(
     run,
-    programs.answer(run.cfg, run.inputs),
+    programs.answer_workload(run.cfg, run.inputs),
     inputs=asked,
     samples=settings.answer.m,
     prompt=run.texts.prompt,
     output=run.texts.written(settings.reasoning, run.cfg.prompt.max_output),
   )
-  judged = judging(run, settings.reward, asked, settings.answer.m)
+  judged = judge_seconds(run, settings.reward, asked, settings.answer.m)
   return checkpoints * (answers + judged)
 
 
-def _train(run: Run, settings: train.Settings, split: str) -> float:
+def _train(run: RunCost, settings: train.TrainSettings, split: str) -> float:
   del split
-  size, layout = model_size.size_of(run.cfg.policy.checkpoint), run.layout
+  size, layout = model_size.model_size(run.cfg.policy.checkpoint), run.layout
   batch, dtype = settings.train.batch_size, settings.train.compute_dtype
   attention = trainer.attention_of(layout, size, dtype)
   lengths = work.lengths(run.cfg, STEPS * batch, reasoning=settings.reasoning)
   some = [range(n, n + batch) for n in range(0, len(lengths), batch)]
-  price, shapes = batch_loader.packs(lengths, some, size, layout, attention)
+  price, shapes = batch_loader.packing_of(
+    lengths, some, size, layout, attention
+  )
 
-  def seconds(shape: packing.Shape) -> float:
+  def seconds(shape: packing.BatchShape) -> float:
     """Of a micro-batch: what a device has of it, padding too."""
-    needs = cost.train(
+    needs = cost.train_cost(
       size,
       rows=shape.rows / layout.parts,
       L=shape.length,
       T=shape.targets,
       attention=attention,
       remat=trainer.remat_of(layout),
-      parts=layout.mesh.shape['model'] * layout.sharing,
+      parts=layout.mesh.shape['model'] * layout.context_parallel,
     )
     return run.seconds(dtype, needs.hardware)
 
@@ -148,9 +164,9 @@ def _train(run: Run, settings: train.Settings, split: str) -> float:
   return settings.train.steps * found / STEPS
 
 
-def drawing(
-  run: Run,
-  what: programs.Drawing,
+def draw_seconds(
+  run: RunCost,
+  what: programs.DrawWorkload,
   *,
   inputs: int,
   prompt: float,
@@ -159,13 +175,15 @@ def drawing(
 ) -> float:
   """Each prompt is read once; then all slots make a token a step."""
   size, layout = what.size, run.layout
-  writer = programs.abstract(size, layout, what.how.dtype)
-  shape = programs.slots_of(what, writer)
+  writer = programs.abstract_model(size, layout, what.how.dtype)
+  shape = programs.workload_shape(what, writer)
   dtype = what.how.dtype
   itemsize = jnp.dtype(dtype).itemsize
   weights = flops.weights(size) * itemsize
   once = run.seconds(
-    dtype, prompt * flops.layers(size) + flops.causal(size, prompt), weights
+    dtype,
+    prompt * flops.layers(size) + flops.causal_flops(size, prompt),
+    weights,
   )
   slots = shape.groups * shape.slots
   kept = shape.groups * (prompt + shape.slots * output / 2)
@@ -179,18 +197,18 @@ def drawing(
   return inputs * (once + steps * step) / layout.devices
 
 
-def judging(
-  run: Run, reward: config.Reward, inputs: int, answers: int
+def judge_seconds(
+  run: RunCost, reward: config.Reward, inputs: int, answers: int
 ) -> float:
   """Instruction and reference once, then each answer behind them."""
   if reward.name != 'judge':
     return 0.0
-  size = model_size.size_of(reward.model.checkpoint)
+  size = model_size.model_size(reward.model.checkpoint)
   texts = run.texts
   shared, own = 2 * work.TEMPLATE + texts.input + texts.gold, texts.gold
   read = shared + answers * own
-  pairs = flops.causal(size, shared) + answers * (
-    flops.square(size, own, shared) + flops.causal(size, own)
+  pairs = flops.causal_flops(size, shared) + answers * (
+    flops.square(size, own, shared) + flops.causal_flops(size, own)
   )
   arithmetic = read * flops.layers(size) + pairs
   arithmetic += answers * flops.logits(size)

@@ -38,43 +38,47 @@ class ProgramReport:
 
 # Stages whose programs a run compiles.
 DRAWINGS = {
-  'reason': programs.reason,
-  'draw': programs.draw,
-  'answer': programs.answer,
+  'reason': programs.reason_workload,
+  'draw': programs.draw_workload,
+  'answer': programs.answer_workload,
 }
 OTHERS = {
-  'judge': programs.of_judge,
+  'judge': programs.judge_programs,
   'test_judge': programs.of_test_judge,
-  'train': programs.of_training,
-  'embed': programs.of_encoder,
+  'train': programs.train_programs,
+  'embed': programs.encoder_programs,
 }
 
 
-def made(cfg: config.Config, stage: str, layout) -> list[programs.Program]:
+def stage_programs(
+  cfg: config.Config, stage: str, layout
+) -> list[programs.Program]:
   """The programs of a stage."""
   if stage in OTHERS:
     return OTHERS[stage](cfg, layout)
-  return programs.of_drawing(DRAWINGS[stage](cfg, inputs(cfg)), layout)
+  return programs.draw_programs(DRAWINGS[stage](cfg, split_sizes(cfg)), layout)
 
 
-def inputs(cfg: config.Config) -> programs.Inputs:
-  return programs.Inputs(
+def split_sizes(cfg: config.Config) -> programs.SplitSizes:
+  return programs.SplitSizes(
     work.examples(cfg, 'train'),
     work.examples(cfg, 'val', most=cfg.choose.examples),
     work.examples(cfg, 'test'),
   )
 
 
-def compiled(
+def compile_all(
   cfg: config.Config, names: Sequence[str], devices
 ) -> Iterator[ProgramReport]:
   """Each program of these stages; with a remedy where one cannot be had."""
   layout = layouts.Layout.of_run(cfg, devices)
-  found = [(name, *made_or_not(cfg, name, layout)) for name in names]
+  found = [
+    (name, *stage_programs_or_fault(cfg, name, layout)) for name in names
+  ]
   # XLA compiles beside Python: two programs at a time on two cores.
   with futures.ThreadPoolExecutor(TOGETHER) as pool:
     rows = [
-      (name, pool.submit(measured, program, layout))
+      (name, pool.submit(compile_program, program, layout))
       for name, some, _ in found
       for program in some
     ]
@@ -91,17 +95,17 @@ def compiled(
       yield row
 
 
-def made_or_not(
+def stage_programs_or_fault(
   cfg: config.Config, name: str, layout
 ) -> tuple[list[programs.Program], str]:
   """The programs, or none and why: sampling counts before it compiles."""
   try:
-    return made(cfg, name, layout), ''
+    return stage_programs(cfg, name, layout), ''
   except sampling_budget.TooLittle as e:
-    return [], errors.reason(e)
+    return [], errors.detail(e)
 
 
-def measured(program: programs.Program, layout) -> ProgramReport:
+def compile_program(program: programs.Program, layout) -> ProgramReport:
   """Compiled; a fault if the compiler says or the sum shows that memory is
   too little."""
   parts, fault, have = {}, '', f'of {layout.usable / GIB:.2f} GiB'
@@ -112,7 +116,7 @@ def measured(program: programs.Program, layout) -> ProgramReport:
       parts = _parts(program.lower().compile().memory_analysis())
     except (jax.errors.JaxRuntimeError, NotImplementedError) as e:
       # Too little memory, or a shape that this compiler stumbles over.
-      fault = errors.reason(e).split('. ')[0][:SAID]
+      fault = errors.detail(e).split('. ')[0][:SAID]
   if parts and parts['total'] > layout.usable:
     fault = f'needs {parts["total"] / GIB:.2f} {have}'
   chip, of = chips.CHIPS.get(layout.kind), program.work
@@ -148,10 +152,10 @@ def nearest(cfg: config.Config, stage: str, devices) -> str:
     setattr(getattr(other, section), setting, value)
     try:
       layout = layouts.Layout.of_run(other, devices)
-      found = made(other, stage, layout)
+      found = stage_programs(other, stage, layout)
     except errors.InputError:
       continue
-    if not any(measured(program, layout).fault for program in found):
+    if not any(compile_program(program, layout).fault for program in found):
       return f'{name}={value}'
   return 'nothing that was tried; take more or larger chips'
 

@@ -40,12 +40,12 @@ class Program:
   shape: str  # in words
   lower: Callable[[], jax.stages.Lowered]
   held: int  # bytes of weights, or of a state, on a device
-  work: cost.Work
+  work: cost.ProgramCost
   passes: int = 1  # of the fastest products, see models/precision.py
 
 
 @dataclasses.dataclass(frozen=True)
-class Inputs:
+class SplitSizes:
   """Examples of each split."""
 
   train: int
@@ -54,7 +54,7 @@ class Inputs:
 
 
 @dataclasses.dataclass(frozen=True)
-class Drawing:
+class DrawWorkload:
   """What is drawn by one set of programs."""
 
   name: str
@@ -66,12 +66,12 @@ class Drawing:
   stop: tuple[int, ...]
 
 
-def reason(cfg: config.Config, inputs: Inputs) -> Drawing:
+def reason_workload(cfg: config.Config, inputs: SplitSizes) -> DrawWorkload:
   """The larger model that explains the gold outputs."""
   how = cfg.reason
-  return Drawing(
+  return DrawWorkload(
     'reason',
-    model_size.size_of(how.model.checkpoint),
+    model_size.model_size(how.model.checkpoint),
     config.Sample(1, how.temperature, how.top_p, dtype=how.dtype),
     prompt=how.max_input,
     output=how.max_output,
@@ -80,20 +80,20 @@ def reason(cfg: config.Config, inputs: Inputs) -> Drawing:
   )
 
 
-def draw(cfg: config.Config, inputs: Inputs) -> Drawing:
+def draw_workload(cfg: config.Config, inputs: SplitSizes) -> DrawWorkload:
   """The E-step's outputs."""
   return _policy('draw', cfg, cfg.draw, inputs.train)
 
 
-def answer(cfg: config.Config, inputs: Inputs) -> Drawing:
+def answer_workload(cfg: config.Config, inputs: SplitSizes) -> DrawWorkload:
   """Of the validation or of the test set, whichever is larger."""
   return _policy('answer', cfg, cfg.answer, max(inputs.val, inputs.test))
 
 
-def _policy(name, cfg, how, inputs) -> Drawing:
-  return Drawing(
+def _policy(name, cfg, how, inputs) -> DrawWorkload:
+  return DrawWorkload(
     name,
-    model_size.size_of(cfg.policy.checkpoint),
+    model_size.model_size(cfg.policy.checkpoint),
     how,
     prompt=cfg.prompt.max_input,
     output=cfg.prompt.max_output,
@@ -102,9 +102,11 @@ def _policy(name, cfg, how, inputs) -> Drawing:
   )
 
 
-def slots_of(drawing: Drawing, writer: generator.Language) -> slots.Shape:
+def workload_shape(
+  drawing: DrawWorkload, writer: generator.LoadedModel
+) -> slots.DecodeShape:
   """What a device draws side by side."""
-  return generator.shape_of(
+  return generator.decode_shape(
     writer,
     m=drawing.how.m,
     prompt=drawing.prompt,
@@ -113,12 +115,12 @@ def slots_of(drawing: Drawing, writer: generator.Language) -> slots.Shape:
   )
 
 
-def of_drawing(drawing: Drawing, layout) -> list[Program]:
+def draw_programs(drawing: DrawWorkload, layout) -> list[Program]:
   """`start` reads a prompt, `advance` makes a chunk of tokens in all slots."""
   name, size, how = drawing.name, drawing.size, drawing.how
-  writer = abstract(size, layout, how.dtype)
-  shape = slots_of(drawing, writer)
-  made = generator.draw_programs(
+  writer = abstract_model(size, layout, how.dtype)
+  shape = workload_shape(drawing, writer)
+  made = generator.decode_programs(
     writer.model,
     layout,
     shape,
@@ -142,39 +144,41 @@ def of_drawing(drawing: Drawing, layout) -> list[Program]:
       f'{name}/start',
       f'a prompt of {S}',
       lambda: made.start.lower(writer.params, state, *request),
-      held(writer.params),
-      cost.start(size, shape, how.dtype),
+      tree_device_bytes(writer.params),
+      cost.prefill_cost(size, shape, how.dtype),
       passes,
     ),
     Program(
       f'{name}/advance',
       f'{side}, {S} + {shape.output_length}',
       lambda: made.advance.lower(writer.params, state),
-      held(writer.params),
-      cost.advance(size, shape, how.dtype),
+      tree_device_bytes(writer.params),
+      cost.decode_cost(size, shape, how.dtype),
       passes,
     ),
   ]
 
 
-def of_judge(cfg: config.Config, layout) -> list[Program]:
+def judge_programs(cfg: config.Config, layout) -> list[Program]:
   """That of the E-step, and of validation."""
   return [_judge('judge', cfg, cfg.reward.dtype, layout)]
 
 
 def of_test_judge(cfg: config.Config, layout) -> list[Program]:
   """That of the test set, in its own precision."""
-  shared = layout.sharing_copies(cfg.evaluate.shards or layout.shards)
+  shared = layout.context_parallel_copies(cfg.evaluate.shards or layout.shards)
   return [_judge('test_judge', cfg, measure.reward_of(cfg).dtype, shared)]
 
 
 def _judge(name: str, cfg: config.Config, dtype: str, layout) -> Program:
   """Reads answers as long as they may be."""
-  size = model_size.size_of(cfg.reward.model.checkpoint)
-  reader = abstract(size, layout, dtype)
+  size = model_size.model_size(cfg.reward.model.checkpoint)
+  reader = abstract_model(size, layout, dtype)
   rest = min(cfg.prompt.max_output, cfg.reward.max_input // 2)
-  R = candidates.rounded(rest, candidates.REST_STEPS)
-  S = candidates.rounded(cfg.reward.max_input - rest, candidates.PREFIX_STEPS)
+  R = candidates.round_to_steps(rest, candidates.REST_STEPS)
+  S = candidates.round_to_steps(
+    cfg.reward.max_input - rest, candidates.PREFIX_STEPS
+  )
   labels = tuple(
     tuple(DIGITS[int(digit)] for digit in str(label)) for label in judge.LABELS
   )
@@ -190,35 +194,35 @@ def _judge(name: str, cfg: config.Config, dtype: str, layout) -> Program:
     lambda: score.lower(
       reader.params, one(P, S), one(P), one(C, R), one(C), one(C)
     ),
-    held(reader.params),
-    cost.judge(size, dtype, P=P, S=S, C=C, R=R),
+    tree_device_bytes(reader.params),
+    cost.judge_cost(size, dtype, P=P, S=S, C=C, R=R),
     precision.passes(layout.platform, dtype),
   )
 
 
-def of_training(cfg: config.Config, layout) -> list[Program]:
+def train_programs(cfg: config.Config, layout) -> list[Program]:
   """The step of SFT and of every M-step, for rows of the longest example.
 
   Every place of them may be a target: no shape that a run chooses for its
   examples holds more. Gradients of earlier micro-batches are there as well,
   unless a row for each example makes one micro-batch of the whole step.
   """
-  size = model_size.size_of(cfg.policy.checkpoint)
-  settings = trainer.check(cfg.train)
-  rules.check(size, layout.mesh)
+  size = model_size.model_size(cfg.policy.checkpoint)
+  settings = trainer.check_train(cfg.train)
+  rules.check_divisible(size, layout.mesh)
   attention = trainer.attention_of(layout, size, settings.compute_dtype)
   model = trainer.model_of(size, attention, settings, layout)
   _, tx = trainer.update_rule(settings)
-  shapes = parameters(decoder.Decoder(size))
+  shapes = abstract_parameters(decoder.Decoder(size))
   dtype = jnp.dtype(settings.compute_dtype)
 
   def begun(params):
     frozen, trained = lora.split(params, settings.lora, dtype=dtype, seed=0)
-    return steps.start(trained, tx, frozen)
+    return steps.init_state(trained, tx, frozen)
 
-  state = layout.shapes(jax.eval_shape(begun, shapes))
-  accumulate, update = trainer.programs(model, tx, state, layout)
-  shape = rows_of(cfg, layout)
+  state = layout.abstract(jax.eval_shape(begun, shapes))
+  accumulate, update = trainer.training_programs(model, tx, state, layout)
+  shape = largest_batch(cfg, layout)
   B, L = shape.rows, shape.length
 
   def of(dtype, *shape, sharding=layout.rows):
@@ -234,76 +238,80 @@ def of_training(cfg: config.Config, layout) -> list[Program]:
       'train/rows',
       f'{B} rows of {L}, {attention} attention',
       lambda: accumulate.lower(state, before, batch, of(floats, sharding=None)),
-      held(state) + held(before and before.grads),
-      cost.train(
+      tree_device_bytes(state) + tree_device_bytes(before and before.grads),
+      cost.train_cost(
         size,
         rows=B / layout.parts,
         L=L,
         T=L,
         attention=attention,
         remat=trainer.remat_of(layout),
-        parts=layout.mesh.shape['model'] * layout.sharing,
+        parts=layout.mesh.shape['model'] * layout.context_parallel,
       ),
       precision.passes(layout.platform, dtype),
     ),
     Program(
       'train/update',
-      f'{model_size.count(shapes):,} weights',
+      f'{model_size.num_parameters(shapes):,} weights',
       lambda: update.lower(state, sums),
-      held(state) + held(sums.grads),
-      cost.update(held(state), held(sums.grads)),
+      tree_device_bytes(state) + tree_device_bytes(sums.grads),
+      cost.update_cost(tree_device_bytes(state), tree_device_bytes(sums.grads)),
     ),
   ]
 
 
-def rows_of(cfg: config.Config, layout) -> packing.Shape:
+def largest_batch(cfg: config.Config, layout) -> packing.BatchShape:
   """The largest micro-batch, if one example is as long as it may be."""
   shape = packing.largest(
     cfg.prompt.max_input + cfg.prompt.max_output,
     rows=layout.compute.rows,
     length=layout.compute.row_length,
-    least=splash.multiple(layout.sharing),
-    sharing=layout.sharing,
+    least=splash.multiple(layout.context_parallel),
+    context_parallel=layout.context_parallel,
   )
   return dataclasses.replace(shape, rows=shape.rows * layout.parts)
 
 
-def of_encoder(cfg: config.Config, layout) -> list[Program]:
+def encoder_programs(cfg: config.Config, layout) -> list[Program]:
   """Contriever, or whatever a metric asks for, at texts as long as it can."""
-  return [_encoder(name, layout) for name in model_size.encoders_of(cfg)]
+  return [_encoder(name, layout) for name in model_size.encoder_names(cfg)]
 
 
 def _encoder(checkpoint: str, layout) -> Program:
-  size = model_size.encoder_of(checkpoint)
+  size = model_size.encoder_size(checkpoint)
   shapes = jax.eval_shape(
-    bert.Encoder(size).init,
+    bert.BertEncoder(size).init,
     jax.random.key(0),
     jnp.zeros((1, 4), jnp.int32),
     jnp.ones(1, jnp.int32),
   )['params']
-  params = layout.shapes_on_each(shapes)
+  params = layout.abstract_replicated(shapes)
   L = size.positions
-  B = embedder.rows_of(layout, L)
+  B = embedder.texts_per_device(layout, L)
   one = layout.for_each
   return Program(
     'embed',
     f'{B} texts of {L}',
-    lambda: embedder.program(size, layout).lower(params, one(B, L), one(B)),
-    held(params),
-    cost.embed(size, texts=B, length=L),
+    lambda: embedder.embed_program(size, layout).lower(
+      params, one(B, L), one(B)
+    ),
+    tree_device_bytes(params),
+    cost.embed_cost(size, texts=B, length=L),
     precision.passes(layout.platform, jnp.float32),
   )
 
 
-def abstract(size: decoder.Size, layout, dtype: str) -> generator.Language:
+def abstract_model(
+  size: decoder.Size, layout, dtype: str
+) -> generator.LoadedModel:
   """A model on every device, of which only the shapes exist."""
   kind = jnp.dtype(dtype)
   model = decoder.Decoder(size, kind, stacked=False, block=layout.block)
-  params = layout.shapes_on_each(parameters(model, kind))
-  return generator.Language(model, params, None, layout)
+  params = layout.abstract_replicated(abstract_parameters(model, kind))
+  return generator.LoadedModel(model, params, None, layout)
 
 
-def parameters(model: decoder.Decoder, dtype=jnp.float32):
+def abstract_parameters(model: decoder.Decoder, dtype=jnp.float32):
   """Shapes of all of them."""
   shapes = jax.eval_shape(
     model.init, jax.random.key(0), jnp.zeros((1, 4), jnp.int32)
@@ -311,6 +319,6 @@ def parameters(model: decoder.Decoder, dtype=jnp.float32):
   return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, dtype), shapes)
 
 
-def held(tree) -> int:
+def tree_device_bytes(tree) -> int:
   """Bytes on a device of a tree of shapes that are placed."""
-  return sum(map(generator.held, jax.tree.leaves(tree)))
+  return sum(map(generator.device_bytes, jax.tree.leaves(tree)))

@@ -23,7 +23,7 @@ FILE = 'preflight.json'
 
 
 @dataclasses.dataclass(frozen=True)
-class Stage:
+class StageHours:
   """Of the run."""
 
   method: str  # the first of those that share it
@@ -31,7 +31,9 @@ class Stage:
   hours: float  # at least, on all chips together
 
 
-def run(cfg: config.Config, flight: config.Flight, workdir: str) -> None:
+def run_preflight(
+  cfg: config.Config, flight: config.PreflightArgs, workdir: str
+) -> None:
   """Prints what it finds and writes it as preflight.json.
 
   Raises InputError where a program does not fit.
@@ -40,20 +42,20 @@ def run(cfg: config.Config, flight: config.Flight, workdir: str) -> None:
   efficiency = _number('efficiency', flight.efficiency)
   if efficiency > 1:
     raise errors.InputError(f'--efficiency={efficiency:g}: at most 1')
-  restpg.check(cfg)
+  restpg.check_config(cfg)
   restpg.check_splits(cfg)
   devices = chips.described(flight.topology) if flight.topology else ()
   layout = layouts.Layout.of_run(cfg, devices)
   validate.check_policy(cfg, layout)
-  cautions.warn(cfg, **restpg.kinds(cfg))
+  cautions.warn_of_cautions(cfg, **restpg.kinds(cfg))
   chip = chips.CHIPS.get(layout.kind)
   usable = layout.usable / GIB
   print(f'{layout.devices} x {layout.kind}, {usable:.2f} GiB usable each')
   print(HEAD, flush=True)
   rows = []
-  for row in memory.compiled(cfg, stages(cfg), devices):
+  for row in memory.compile_all(cfg, stages(cfg), devices):
     rows.append(row)
-    print(line(row), flush=True)
+    print(program_line(row), flush=True)
   found = {
     'topology': flight.topology or layout.kind,
     'devices': layout.devices,
@@ -63,11 +65,11 @@ def run(cfg: config.Config, flight: config.Flight, workdir: str) -> None:
   }
   bad = [row.program for row in rows if row.fault]
   if chip and not bad:
-    hours_of = planned(cfg, layout, chip)
+    hours_of = stage_hours(cfg, layout, chip)
     found['stages'] = [dataclasses.asdict(stage) for stage in hours_of]
     found['assumed'] = work.assumed(cfg)
     found['efficiency'], found['price'] = efficiency, price
-    print(table(hours_of, layout.devices, efficiency, price))
+    print(stage_table(hours_of, layout.devices, efficiency, price))
     print(found['assumed'])
   path = epath.Path(workdir or '.') / FILE
   path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +90,7 @@ def stages(cfg: config.Config) -> list[str]:
     'draw': any(m.em for m in methods) and cfg.iterations > 0,
     'judge': cfg.reward.name == 'judge',
     'test_judge': has_test_judge(cfg),
-    'embed': bool(model_size.encoders_of(cfg)),
+    'embed': bool(model_size.encoder_names(cfg)),
   }
   return [n for n in (*memory.DRAWINGS, *memory.OTHERS) if has.get(n, True)]
 
@@ -107,9 +109,11 @@ def has_test_judge(cfg: config.Config) -> bool:
   )
 
 
-def planned(cfg: config.Config, layout, chip: chips.Chip) -> list[Stage]:
+def stage_hours(
+  cfg: config.Config, layout, chip: chips.Chip
+) -> list[StageHours]:
   """Every stage of all methods, those that they share once."""
-  of_run = duration.Run(cfg, layout, chip, memory.inputs(cfg))
+  of_run = duration.RunCost(cfg, layout, chip, memory.split_sizes(cfg))
   known = {}  # what a stage is made from -> its hours
   alike = {}  # what decides its seconds -> these
 
@@ -121,9 +125,9 @@ def planned(cfg: config.Config, layout, chip: chips.Chip) -> list[Stage]:
       split = splits[0].removeprefix('retrieve/') if splits else ''
       asked = function, repr(cfg), split
       if asked not in alike:
-        alike[asked] = duration.of_stage(of_run, function, cfg, split)
-      known[key] = Stage(method, name, round(alike[asked] / 3600, 4))
-    return Made(name, list(known).index(key))
+        alike[asked] = duration.stage_seconds(of_run, function, cfg, split)
+      known[key] = StageHours(method, name, round(alike[asked] / 3600, 4))
+    return AbstractArtifact(name, list(known).index(key))
 
   for method in cfg.methods:
     list(restpg.restpg(cfg, restpg.METHODS[method], step))
@@ -131,7 +135,7 @@ def planned(cfg: config.Config, layout, chip: chips.Chip) -> list[Stage]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Made:
+class AbstractArtifact:
   """Stands for what a stage would make."""
 
   name: str
@@ -144,7 +148,7 @@ HEAD = (
 )
 
 
-def line(row: memory.ProgramReport) -> str:
+def program_line(row: memory.ProgramReport) -> str:
   """Of the table under HEAD."""
 
   def number(x, form):
@@ -161,11 +165,14 @@ def line(row: memory.ProgramReport) -> str:
   return f'{text}\n  DOES NOT FIT: {row.fault}\n  fits with: {row.remedy}'
 
 
-def table(
-  found: Sequence[Stage], chips: int, efficiency: float, price: float | None
+def stage_table(
+  found: Sequence[StageHours],
+  chips: int,
+  efficiency: float,
+  price: float | None,
 ) -> str:
   """Hours of each stage and of all."""
-  rows = [*found, Stage('all', '', sum(stage.hours for stage in found))]
+  rows = [*found, StageHours('all', '', sum(stage.hours for stage in found))]
   lines = [
     f'{"method":<15}{"stage":<18}{"takes at least":>16}'
     f'{f"at {efficiency:.0%} of it":>16}{"chip-hours":>12}'

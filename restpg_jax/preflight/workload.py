@@ -14,7 +14,7 @@ REASONING = 250  # tokens
 
 
 @dataclasses.dataclass(frozen=True)
-class Texts:
+class TextLengths:
   """Mean tokens, over the examples of the training set."""
 
   input: float
@@ -40,7 +40,7 @@ def examples(cfg: config.Config, split: str, *, most: int = 0) -> int:
   return sum(min([count, *limits]) for count in of_task)
 
 
-def texts(cfg: config.Config) -> Texts:
+def text_lengths(cfg: config.Config) -> TextLengths:
   """Of LongLaMP; the synthetic users' are at most as long."""
   total = sum(row.examples[0] for row in paper.LONGLAMP.values())
 
@@ -53,7 +53,7 @@ def texts(cfg: config.Config) -> Texts:
     )
 
   k, limit = _read(cfg), cfg.prompt.max_input
-  return Texts(
+  return TextLengths(
     input=mean(lambda asked, gold: asked),
     gold=min(cfg.prompt.max_output, mean(lambda asked, gold: gold)),
     prompt=mean(lambda asked, gold: min(limit, TEMPLATE + asked + k * gold)),
@@ -105,7 +105,7 @@ def documents() -> float:
 
 def assumed(cfg: config.Config) -> str:
   """In words, for whoever reads the figures."""
-  known = texts(cfg)
+  known = text_lengths(cfg)
   data = 'LongLaMP (Table 2)' if cfg.data.path else 'synthetic users'
   return (
     f'{data}: {examples(cfg, "train"):,} training, {examples(cfg, "val"):,} '

@@ -35,7 +35,9 @@ class Evaluation:
   answers: tuple[Answer, ...]
 
 
-def read(workdir: epath.Path, methods: list[dict]) -> list[Evaluation]:
+def read_evaluations(
+  workdir: epath.Path, methods: list[dict]
+) -> list[Evaluation]:
   """Methods in the order given; what several methods share is read once.
 
   A method's `output` holds the opening and marker lines that its answers were
@@ -79,7 +81,7 @@ def last(evaluations: list[Evaluation]) -> dict[str, Evaluation]:
   return {e.method: e for e in sorted(evaluations, key=lambda e: e.t)}
 
 
-def numbers(answer: Answer) -> dict[str, float]:
+def answer_metrics(answer: Answer) -> dict[str, float]:
   """The metrics that are a number of this answer alone."""
   return {
     name: value
@@ -99,7 +101,7 @@ def _scored(
   by_id = {e.id: e for e in records.read(examples, types.Example)}
   metrics = _metrics(measured) if measured else {}
   missing = set(by_id)
-  for trajectory in samples.read(scored, m):
+  for trajectory in samples.read_samples(scored, m):
     if trajectory.reward is None or trajectory.example_id not in by_id:
       raise ValueError(
         f'{scored}: {trajectory.example_id} has no reward or is not in '

@@ -38,7 +38,7 @@ METRICS = {
 }
 
 
-def build(workdir: epath.PathLike) -> dict:
+def build_report(workdir: epath.PathLike) -> dict:
   """Writes report.md, index.html, scores.jsonl, results.json; the last's dict.
 
   `methods` in it holds only numbers that a second run with the same seed
@@ -47,26 +47,26 @@ def build(workdir: epath.PathLike) -> dict:
   """
   workdir = epath.Path(workdir)
   methods = _finished(workdir)
-  evaluations = answers.read(workdir, methods)
+  evaluations = answers.read_evaluations(workdir, methods)
   results = _results(methods, evaluations, _stages(workdir))
   out = workdir / 'report'
   out.mkdir(parents=True, exist_ok=True)
   records.write(out / 'scores.jsonl', _scores(evaluations))
-  pages.write(out / 'report.md', page.markdown(results))
-  pages.write(out / 'index.html', page.html(results, evaluations))
+  pages.write_page(out / 'report.md', page.markdown(results))
+  pages.write_page(out / 'index.html', page.report_page(results, evaluations))
   records.write_json(out / 'results.json', results)
   return results
 
 
-def text(results: dict) -> str:
+def results_text(results: dict) -> str:
   """What a person at a terminal sees at the end of a run."""
-  return tables.text(results)
+  return tables.text_tables(results)
 
 
 def _finished(workdir: epath.Path) -> list[dict]:
   """The records of all methods whose answers are still there."""
   found = []
-  for method in experiments.read(workdir):
+  for method in experiments.read_experiments(workdir):
     if gone := answers.missing(workdir, method):
       warnings.warn(
         f'{method["label"]} is left out: {gone} is not there any more; run it '
@@ -105,7 +105,7 @@ def _results(
     'paper': paper.RESULTS,
     'seconds': {label: m['seconds'] for label, m in by_label.items()},
     'stages': [{k: s[k] for k in STAGE} for s in stages],
-    'speed': timing.speeds(methods, stages),
+    'speed': timing.stage_speeds(methods, stages),
     'versions': _versions(stages),
     'experiments': {label: m['key'] for label, m in by_label.items()},
     'config': {label: m['config'] for label, m in by_label.items()},
@@ -136,7 +136,7 @@ def _scores(evaluations: list[answers.Evaluation]) -> Iterator[dict]:
         'j': a.j,
         'reward': a.reward,
         'true_score': a.true_score,  # known for synthetic users only
-        **answers.numbers(a),
+        **answers.answer_metrics(a),
         'answer': a.text,  # None: the output never reached the marker
       }
 
@@ -227,7 +227,7 @@ def _notes(methods: list[dict], numbers: dict, pairs: list[dict]) -> list[str]:
         'macros are over these.'
       )
   found += _unmeasured(methods)
-  different = sorted(variants.names(methods))
+  different = sorted(variants.setting_names(methods))
   if different:
     found.append(
       f'The methods were run with different settings: {", ".join(different)}.'

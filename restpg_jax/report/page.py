@@ -25,7 +25,7 @@ def markdown(results: dict) -> str:
   return _render('report.md.j2', results, escape=False)
 
 
-def html(results: dict, evaluations: list[answers.Evaluation]) -> str:
+def report_page(results: dict, evaluations: list[answers.Evaluation]) -> str:
   """index.html: one file, nothing loaded from elsewhere.
 
   Texts of users and models enter as JSON inside a script element that no
@@ -88,7 +88,7 @@ def samples(evaluations: list[answers.Evaluation]) -> dict:
           'ended': a.ended,
           'reward': a.reward,
           'true_score': a.true_score,
-          'metrics': answers.numbers(a),
+          'metrics': answers.answer_metrics(a),
         }
       )
     runs.append(
@@ -133,13 +133,13 @@ def _render(name: str, results: dict, *, escape: bool, **more) -> str:
       'method': tables.title,
     },
     results=results,
-    rows=tables.rows(results),
+    rows=tables.method_rows(results),
     columns=tables.columns(results),
     metrics=tables.metrics(results, tables.macros(results)),
     metrics_by_task=tables.metrics(results, tables.titles_of(results)),
     iterations=tables.iterations(results),
     gains=tables.gains(results),
-    speed=tables.speeds(results),
+    speed=tables.speed_rows(results),
     titles=paper.TITLES,
     places=tables.places(results),
     macro=tables.macros(results)['macro'],

@@ -28,13 +28,13 @@ def title(label: str) -> str:
   return f'{paper.TITLES.get(name, name)}{space}{own}'
 
 
-def text(results: dict) -> str:
+def text_tables(results: dict) -> str:
   """The tables as lines of plain text, with what they measure."""
   lines = _grid(
     ['  method', *columns(results)],
     [
       [f'{r["letter"]} {r["method"]}', *map(_plain, r['cells'])]
-      for r in rows(results)
+      for r in method_rows(results)
     ],
   )
   texts = metrics(results, macros(results))
@@ -54,7 +54,7 @@ def text(results: dict) -> str:
   return '\n'.join([*lines, '', *(textwrap.fill(t, 80) for t in said)])
 
 
-def rows(results: dict) -> list[dict]:
+def method_rows(results: dict) -> list[dict]:
   """A row a method: letter, names, cells {value, stderr, marks}.
 
   marks: the letters of the methods that this one beats with p < 0.05.
@@ -163,7 +163,7 @@ SPEED = {  # columns of `speeds` and how a number in them is written
 }
 
 
-def speeds(results: dict) -> dict:
+def speed_rows(results: dict) -> dict:
   """columns, and rows {method: title or '', stage, cells}; a column in which
   no row has a number is left out, a method's title stands in its first row."""
   cells = {

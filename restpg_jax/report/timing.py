@@ -14,7 +14,7 @@ ITEMS = {
 TAKEN = ('tokens_per_s', 'occupancy', 'accepted', 'saved')
 
 
-def speeds(methods: list[dict], stages: list[dict]) -> list[dict]:
+def stage_speeds(methods: list[dict], stages: list[dict]) -> list[dict]:
   """A row for each stage that draws, scores, measures or trains.
 
   methods: of experiments.read; stages: DONE.json of all, each after its inputs

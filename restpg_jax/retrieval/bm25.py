@@ -8,7 +8,7 @@ import rank_bm25
 from restpg_jax.text import words
 
 
-def rank(query: str, keys: Sequence[str]) -> list[int]:
+def rank_by_bm25(query: str, keys: Sequence[str]) -> list[int]:
   """Indices of the documents, best first; ties in the profile's order.
 
   BM25Plus for its idf, log((n + 1) / df): Okapi's is zero or less for a word

@@ -8,7 +8,7 @@ from restpg_jax.retrieval import question
 
 
 def ranked(
-  questions: Sequence[question.Question],
+  questions: Sequence[question.RetrievalQuery],
   embed: Callable[[Sequence[str]], np.ndarray],
 ) -> list[list[int]]:
   """Indices of each question's documents, best first; ties by their place.

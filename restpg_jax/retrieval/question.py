@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 
 @dataclasses.dataclass(frozen=True)
-class Question:
+class RetrievalQuery:
   """A request and the documents of its user."""
 
   id: str  # of the example

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 
-def rank(query: str, keys: Sequence[str]) -> list[int]:
+def rank_by_recency(query: str, keys: Sequence[str]) -> list[int]:
   """Indices, the last document first."""
   del query
   return list(range(len(keys)))[::-1]

@@ -31,7 +31,7 @@ def expected(logp_NL: np.ndarray) -> list[float]:
 RULES = {'argmax': argmax, 'expected': expected}
 
 
-def check(rule: str) -> None:
+def check_rule(rule: str) -> None:
   """Raises InputError for a rule that is none of RULES."""
   if rule not in RULES:
     known = ' or '.join(map(repr, RULES))

@@ -15,7 +15,7 @@ DATA = 'wordnet', 'punkt_tab'
 REMEDY = f'python -m nltk.downloader {" ".join(DATA)}'
 
 
-def check() -> None:
+def check_wordnet() -> None:
   """Raises InputError where NLTK's data is not on this machine."""
   try:
     wordnet.ensure_loaded()
@@ -28,7 +28,7 @@ def check() -> None:
     ) from error
 
 
-def score(prediction: str, reference: str) -> float:
+def meteor(prediction: str, reference: str) -> float:
   """In [0, 1]; nothing written is 0."""
   return meteor_score.single_meteor_score(
     nltk.word_tokenize(words.spaced(reference)),

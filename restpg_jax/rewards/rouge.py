@@ -20,7 +20,7 @@ class Words(tokenizers.Tokenizer):
     return words.words(text.replace('_', ' '))
 
 
-def score(name: str, prediction: str, reference: str) -> float:
+def rouge(name: str, prediction: str, reference: str) -> float:
   """One of NAMES, in [0, 1], as rouge_score gives it; nothing written is 0.
 
   'the cat sat' against 'the cat ran off': 2 of 3 and 2 of 4 words,
@@ -30,10 +30,10 @@ def score(name: str, prediction: str, reference: str) -> float:
   return float(_scorer(name).score(reference, prediction)[name].fmeasure)
 
 
-def reward(prediction: str, reference: str) -> float:
+def mean_rouge(prediction: str, reference: str) -> float:
   """The mean of ROUGE-1 and ROUGE-L F, in [0, 1]."""
   one, longest = (
-    score(name, prediction, reference) for name in ('rouge1', 'rougeL')
+    rouge(name, prediction, reference) for name in ('rouge1', 'rougeL')
   )
   return (one + longest) / 2
 

@@ -41,7 +41,7 @@ def keep_best(
   return kept
 
 
-def full(
+def settled_examples(
   found: Sequence[types.Trajectory], cfg: config.Select
 ) -> frozenset[str]:
   """The examples of which later samples cannot change what `choose` keeps.
@@ -79,7 +79,7 @@ def lowest_kept(cfg: config.Select) -> float:
   return cfg.floor if cfg.rule == 'best' else cfg.threshold
 
 
-def check(cfg: config.Select) -> None:
+def check_select(cfg: config.Select) -> None:
   if cfg.rule not in ('threshold', 'best'):
     raise errors.InputError(
       f"select.rule is {cfg.rule!r}; it must be 'threshold' or 'best'"

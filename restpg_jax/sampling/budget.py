@@ -45,16 +45,16 @@ class Bytes:
       choosing=2 * 4 * size.vocabulary,
     )
 
-  def group(self, shape: slots.Shape) -> int:
+  def group(self, shape: slots.DecodeShape) -> int:
     """Of a group: its prompt, and its slots."""
     slot = (shape.suffix + shape.steps) * self.token + self.choosing
     return shape.prompt_length * self.token + shape.slots * slot
 
-  def once(self, shape: slots.Shape) -> int:
+  def once(self, shape: slots.DecodeShape) -> int:
     """Whatever the number of groups: first tokens are chosen all together."""
     return self.weights + self.reading + shape.samples * self.choosing
 
-  def total(self, shape: slots.Shape) -> int:
+  def total(self, shape: slots.DecodeShape) -> int:
     return self.once(shape) + shape.groups * self.group(shape)
 
 
@@ -67,8 +67,8 @@ def group_of(m: int) -> int:
 
 
 def fit(
-  shape: slots.Shape, need: Bytes, *, memory: int, most: int
-) -> slots.Shape:
+  shape: slots.DecodeShape, need: Bytes, *, memory: int, most: int
+) -> slots.DecodeShape:
   """The shape with as many groups as fit `memory` bytes and `most` slots.
 
   Raises TooLittle where not even one group does.

@@ -49,7 +49,7 @@ def parted(ids: Sequence[int], like: Sequence[int]) -> Candidate:
   return Candidate(tuple(ids[:alike]), ids[alike:])
 
 
-def rounded(length: int, steps: int) -> int:
+def round_to_steps(length: int, steps: int) -> int:
   """The compiled length that is used; 8 steps: 1 -> 32, 350 -> 352.
 
   From STEP on in steps of STEP, as soon as `steps` of them are not enough in
@@ -63,8 +63,8 @@ def rounded(length: int, steps: int) -> int:
 def shape(candidate: Candidate) -> tuple[int, int]:
   """Compiled lengths of prefix and rest."""
   return (
-    rounded(len(candidate.prefix), PREFIX_STEPS),
-    rounded(len(candidate.rest), REST_STEPS),
+    round_to_steps(len(candidate.prefix), PREFIX_STEPS),
+    round_to_steps(len(candidate.rest), REST_STEPS),
   )
 
 
@@ -91,7 +91,9 @@ def batches(
       yield parts[start : start + devices]
 
 
-def arrays(batch: Sequence[Candidate], room: Room, of: tuple[int, int]):
+def candidate_arrays(
+  batch: Sequence[Candidate], room: Room, of: tuple[int, int]
+):
   """prefix [P, S], its length [P], rest [C, R], its length [C] and which
   prefix it is behind [C]; all is padded with 0."""
   S, R = of

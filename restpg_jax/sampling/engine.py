@@ -13,7 +13,7 @@ from restpg_jax.sampling import slots
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
+class DecodeRequest:
   """A prompt and the keys of the samples wanted of it."""
 
   prompt: Sequence[int]
@@ -23,7 +23,7 @@ class Request:
 
 
 @dataclasses.dataclass(frozen=True)
-class Drawn:
+class DecodedSample:
   """One sample: its tokens, without the stop token."""
 
   request: int  # its place in the order of the requests
@@ -33,21 +33,21 @@ class Drawn:
   logp: float  # of the tokens, and of the stop token if it ended
 
 
-class Harvest(NamedTuple):
+class DecodeOutput(NamedTuple):
   """Samples that have ended since the last one, in no order that matters."""
 
-  drawn: list[Drawn]
+  drawn: list[DecodedSample]
   busy: int  # steps of slots that made a token
   slots: int  # steps of all slots
 
 
-def run(
+def decode(
   programs: slots.Programs,
   params,
-  requests: Iterable[Request],
-  shape: slots.Shape,
+  requests: Iterable[DecodeRequest],
+  shape: slots.DecodeShape,
   devices: int,
-) -> Iterator[Harvest]:
+) -> Iterator[DecodeOutput]:
   """All samples of all requests, as they end.
 
   The programs take arrays with a leading axis of `devices`
@@ -55,7 +55,7 @@ def run(
   them; what ended in one chunk is handed out while the devices compute the
   next.
   """
-  board = Board(shape, devices)
+  board = SlotTable(shape, devices)
   waiting, ready = enumerate(requests), []
   state, harvest = None, None
   while True:
@@ -64,8 +64,10 @@ def run(
     new, ready = ready[: len(free)], ready[len(free) :]
     if new and state is None:
       state = programs.empty(params)
-    for work in calls(free, new, shape, devices):
-      state, started = programs.start(params, state, *arrays(work, shape))
+    for work in prefill_calls(free, new, shape, devices):
+      state, started = programs.start(
+        params, state, *prefill_arrays(work, shape)
+      )
       board.began(work, started)
     if not board.busy():
       break
@@ -79,7 +81,7 @@ def run(
     yield harvest
 
 
-class Spot(NamedTuple):
+class SlotGroup(NamedTuple):
   """A group of slots."""
 
   device: int
@@ -87,15 +89,15 @@ class Spot(NamedTuple):
 
 
 # One call of `start`: for each device a group and its new request, or None.
-Work = list[tuple[Spot, int, Request] | None]
+PrefillCall = list[tuple[SlotGroup, int, DecodeRequest] | None]
 
 
-def calls(
-  free: Sequence[Spot],
-  new: Sequence[tuple[int, Request]],
-  shape: slots.Shape,
+def prefill_calls(
+  free: Sequence[SlotGroup],
+  new: Sequence[tuple[int, DecodeRequest]],
+  shape: slots.DecodeShape,
   devices: int,
-) -> Iterator[Work]:
+) -> Iterator[PrefillCall]:
   """New requests on free groups, in calls of one compiled shape each.
 
   The shape depends on the prompt alone, never on what else is waiting: the
@@ -120,7 +122,7 @@ def bucket(length: int, most: int) -> int:
   return min(max(1, -(-length // quarter)) * quarter, most)
 
 
-def arrays(work: Work, shape: slots.Shape):
+def prefill_arrays(work: PrefillCall, shape: slots.DecodeShape):
   """The arguments of `start` behind the state, each with a leading axis."""
   lengths = [len(item[2].prompt) for item in work if item]
   D, M = len(work), shape.samples
@@ -143,29 +145,29 @@ def arrays(work: Work, shape: slots.Shape):
   return group_D, tokens_DS, length_D, keys_DM2, limit_DM, count_D
 
 
-class Board:
+class SlotTable:
   """Which request each group works on, and what its samples have so far."""
 
-  def __init__(self, shape: slots.Shape, devices: int):
+  def __init__(self, shape: slots.DecodeShape, devices: int):
     self._shape = shape
     self._groups = {
-      Spot(d, a): None for a in range(shape.groups) for d in range(devices)
+      SlotGroup(d, a): None for a in range(shape.groups) for d in range(devices)
     }
     self._started = []  # (work, what start found): read with the next chunk
 
-  def free(self) -> list[Spot]:
+  def free(self) -> list[SlotGroup]:
     return [spot for spot, group in self._groups.items() if group is None]
 
   def busy(self) -> bool:
     return any(group is not None for group in self._groups.values())
 
-  def began(self, work: Work, started: slots.Started) -> None:
+  def began(self, work: PrefillCall, started: slots.PrefillOutput) -> None:
     self._started.append((work, started))
     for item in filter(None, work):
       spot, number, request = item
-      self._groups[spot] = Group(number, len(request.keys))
+      self._groups[spot] = ActiveRequest(number, len(request.keys))
 
-  def collect(self, chunk: slots.Chunk) -> Harvest:
+  def collect(self, chunk: slots.ChunkOutput) -> DecodeOutput:
     """Takes in what a chunk brought, [D, A, ..] each."""
     drawn = []
     for work, started in self._started:
@@ -177,7 +179,7 @@ class Board:
     worked = np.argwhere(chunk.count_AG)
     for d, a, g in worked:
       place = d, a, g
-      drawn += self._groups[Spot(d, a)].grown(
+      drawn += self._groups[SlotGroup(d, a)].grown(
         int(chunk.sample_AG[place]),
         chunk.tokens_AGC[place][: chunk.count_AG[place]].tolist(),
         over=bool(chunk.over_AG[place]),
@@ -189,12 +191,12 @@ class Board:
         self._groups[spot] = None
     steps = chunk.count_AG.max(initial=0, axis=(1, 2))
     of_device = self._shape.groups * self._shape.slots
-    return Harvest(
+    return DecodeOutput(
       drawn, int(chunk.count_AG.sum()), int(steps.sum()) * of_device
     )
 
 
-class Group:
+class ActiveRequest:
   """A request in work."""
 
   def __init__(self, number: int, samples: int):
@@ -202,16 +204,18 @@ class Group:
     self._tokens = collections.defaultdict(list)
     self.left = samples
 
-  def empty(self, samples, logp_M) -> Iterator[Drawn]:
+  def empty(self, samples, logp_M) -> Iterator[DecodedSample]:
     """Samples whose first token was a stop token."""
     for n in samples.tolist():
       self.left -= 1
-      yield Drawn(self._number, n, [], True, float(logp_M[n]))
+      yield DecodedSample(self._number, n, [], True, float(logp_M[n]))
 
-  def grown(self, sample, tokens, *, over, ended, logp) -> Iterator[Drawn]:
+  def grown(
+    self, sample, tokens, *, over, ended, logp
+  ) -> Iterator[DecodedSample]:
     """A sample has these tokens more; it is handed out if it is over."""
     self._tokens[sample] += tokens
     if over:
       self.left -= 1
       tokens = self._tokens.pop(sample)
-      yield Drawn(self._number, sample, tokens, ended, logp)
+      yield DecodedSample(self._number, sample, tokens, ended, logp)

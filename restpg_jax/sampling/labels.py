@@ -13,7 +13,7 @@ BLOCK = 2048  # tokens that go through the model side by side, about
 
 
 @dataclasses.dataclass(frozen=True)
-class Tree:
+class LabelTree:
   """The labels and all their beginnings; each is written once.
 
   '1', '3' and '10' are three nodes: '1', '3' and, under '1', '10'.
@@ -25,7 +25,7 @@ class Tree:
   leaf_G: np.ndarray  # the node of each label
 
   @classmethod
-  def of(cls, labels: Sequence[Sequence[int]]) -> 'Tree':
+  def of(cls, labels: Sequence[Sequence[int]]) -> 'LabelTree':
     whole = [tuple(label) for label in labels]
     nodes = {label[: n + 1] for label in whole for n in range(len(label))}
     nodes = sorted(nodes, key=lambda node: (len(node), node))
@@ -38,7 +38,9 @@ class Tree:
     )
 
 
-def build(model, labels: Sequence[Sequence[int]], not_after: np.ndarray):
+def build_label_program(
+  model, labels: Sequence[Sequence[int]], not_after: np.ndarray
+):
   """score(params, prefix_PS, prefix_length_P, rest_CR, rest_length_C,
   behind_C) -> log-probabilities [C, labels].
 
@@ -50,7 +52,7 @@ def build(model, labels: Sequence[Sequence[int]], not_after: np.ndarray):
   candidates, a rest once for all labels: their tree follows it in the same row.
   `model` has the methods prefill, extend and logits of models.decoder.Decoder.
   """
-  tree = Tree.of(labels)
+  tree = LabelTree.of(labels)
 
   def score(
     params, prefix_PS, prefix_length_P, rest_CR, rest_length_C, behind_C
@@ -118,7 +120,7 @@ def _prefilled(call, prefix_PS, count):
   return jax.lax.fori_loop(0, -(-count // p), fill, start)
 
 
-def _rows(tree: Tree, rest_CR, rest_length_C, start_C):
+def _rows(tree: LabelTree, rest_CR, rest_length_C, start_C):
   """Rests with the tree behind them; then as the decoder's `extend` wants it:
   where each row starts, all positions, and who sees whom."""
   C, R = rest_CR.shape
@@ -142,7 +144,7 @@ def _rows(tree: Tree, rest_CR, rest_length_C, start_C):
   return tokens, start_C, position, seen
 
 
-def _label_logp(logits_CMV, tree: Tree, not_after):
+def _label_logp(logits_CMV, tree: LabelTree, not_after):
   """From the logits behind the prompt (m = 0) and behind each node (n + 1)."""
   norm_CM = jax.nn.logsumexp(logits_CMV, axis=-1)
   before_N = tree.parent_N + 1

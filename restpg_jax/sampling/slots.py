@@ -19,7 +19,7 @@ STEPS = 16  # of a chunk; more would idle longer behind a sample's end
 
 
 @dataclasses.dataclass(frozen=True)
-class Shape:
+class DecodeShape:
   """The one compiled shape of a stage, on each device."""
 
   groups: int  # A, requests side by side
@@ -35,7 +35,7 @@ class Shape:
     return -(-self.output_length // self.steps) * self.steps
 
 
-class State(NamedTuple):
+class DecodeState(NamedTuple):
   """All that a device remembers between two chunks."""
 
   cache: list  # models.attention.Cache of each layer
@@ -56,14 +56,14 @@ class State(NamedTuple):
   live_AG: jax.Array  # False: nothing to do
 
 
-class Started(NamedTuple):
+class PrefillOutput(NamedTuple):
   """What the host must know of a request that was started, [M] each."""
 
   empty_M: jax.Array  # the first token was a stop token
   logp_M: jax.Array  # of that token
 
 
-class Chunk(NamedTuple):
+class ChunkOutput(NamedTuple):
   """What the slots did in C steps, [A, G] each."""
 
   tokens_AGC: jax.Array
@@ -84,7 +84,7 @@ class Programs(NamedTuple):
 
 def build(
   model,
-  shape: Shape,
+  shape: DecodeShape,
   *,
   stop: Sequence[int],
   temperature: float,
@@ -128,7 +128,7 @@ def build(
   def empty(params):
     cache = call(params, A, G, S, O, C, method='room')
     ints, floats = jnp.int32, jnp.float32
-    return State(
+    return DecodeState(
       cache,
       jnp.zeros(A, ints),
       jnp.zeros((A, M, 2), jnp.uint32),
@@ -184,9 +184,9 @@ def build(
       order_AM=put(state.order_AM, jnp.argsort(~waits_M, stable=True)),
       ready_A=put(state.ready_A, jnp.sum(waits_M)),
       taken_A=put(state.taken_A, 0),
-    ), Started(empty_M, logp_M)
+    ), PrefillOutput(empty_M, logp_M)
 
-  def refilled(state: State) -> State:
+  def refilled(state: DecodeState) -> DecodeState:
     """Free slots take their group's next samples."""
     free_AG = ~state.live_AG
     rank_AG = jnp.cumsum(free_AG, axis=1) - free_AG
@@ -274,7 +274,7 @@ def build(
       logp_AG=logp_AG,
       live_AG=live_AG,
     )
-    chunk = Chunk(
+    chunk = ChunkOutput(
       out_AGC, count_AG, state.sample_AG, was_AG & ~live_AG, stopped_AG, logp_AG
     )
     return state, chunk

@@ -9,7 +9,9 @@ from restpg_jax.io import artifacts, checkpoints, located
 def load_base(*, out, cfg: config.Model, layout) -> dict:
   """Checks that weights and tokenizer fit; keeps the weights in the workdir."""
   del layout
-  found, _ = tokenizer_files.find(assets.path(cfg.checkpoint), cfg.tokenizer)
+  found, _ = tokenizer_files.find_model(
+    assets.path(cfg.checkpoint), cfg.tokenizer
+  )
   params = found.load()
   checkpoints.save_model(
     out / 'model',
@@ -18,4 +20,8 @@ def load_base(*, out, cfg: config.Model, layout) -> dict:
     taken_from=located.portable(cfg.checkpoint, out.parent),
     **found.origin(),
   )
-  return {'expected': 1, 'made': 1, 'parameters': checkpoints.count(params)}
+  return {
+    'expected': 1,
+    'made': 1,
+    'parameters': checkpoints.count_parameters(params),
+  }

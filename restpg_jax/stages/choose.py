@@ -11,11 +11,11 @@ import numpy as np
 from restpg_jax import config, errors, types
 from restpg_jax.engines import generator, rewards, trainer
 from restpg_jax.io import (
+  append_log,
   artifacts,
   checkpoints,
   progress,
   records,
-  shards,
   weights,
 )
 from restpg_jax.text import prompts
@@ -25,7 +25,7 @@ REMOVED = 'removed.json'  # in the folder of the training
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class ChooseSettings:
   """What decides the choice."""
 
   choose: config.Choose
@@ -38,7 +38,7 @@ class Settings:
 
 
 @dataclasses.dataclass(frozen=True)
-class Answered:
+class CheckpointAnswer:
   """What the checkpoint of a step wrote."""
 
   step: int
@@ -46,7 +46,7 @@ class Answered:
 
 
 @dataclasses.dataclass(frozen=True)
-class Judged:
+class CheckpointReward:
   """A checkpoint and its macro-mean reward on the validation examples."""
 
   step: int
@@ -54,7 +54,7 @@ class Judged:
 
 
 @artifacts.stage('restpg_jax.stages.choose.choose', version=VERSION)
-def choose(trained, examples, *, out, cfg: Settings, layout) -> dict:
+def choose(trained, examples, *, out, cfg: ChooseSettings, layout) -> dict:
   """model/: the checkpoint with the best macro-mean reward, ties to the
   earlier; validation.jsonl: that of each.
 
@@ -67,9 +67,11 @@ def choose(trained, examples, *, out, cfg: Settings, layout) -> dict:
     seed=cfg.seed,
   )
   check_all_there(trained)
-  candidates = trainer.finished(trained)
+  candidates = trainer.finished_steps(trained)
   folders = {n: trained / 'checkpoints' / f'step_{n}' for n in candidates}
-  log = shards.Shards(out / 'answers', Answered, host=jax.process_index())
+  log = append_log.AppendLog(
+    out / 'answers', CheckpointAnswer, host=jax.process_index()
+  )
   done = {(a.step, a.sample.example_id, a.sample.j): a for a in log}
   expected = len(candidates) * len(examples) * cfg.answer.m
   with (
@@ -83,15 +85,15 @@ def choose(trained, examples, *, out, cfg: Settings, layout) -> dict:
       if len(old) < len(examples) * cfg.answer.m:
         model = folders[n] / 'model'
         for harvest in answers(model, examples, old, cfg, layout):
-          new = [Answered(n, t) for t in harvest.trajectories()]
+          new = [CheckpointAnswer(n, t) for t in harvest.trajectories()]
           log.append(new)
           done |= {(n, a.sample.example_id, a.sample.j): a for a in new}
           shown.update(len(new), **harvest.counts)
-  judged = judge(list(done.values()), examples, out, cfg, layout)
+  judged = judge_answers(list(done.values()), examples, out, cfg, layout)
   records.write(out / 'validation.jsonl', judged)
   best = max(judged, key=lambda j: (j.reward, -j.step))
   count = collections.Counter(step for step, _, _ in done)
-  found = weights.find(folders[best.step] / 'model')
+  found = weights.find_checkpoint(folders[best.step] / 'model')
   checkpoints.save_model(
     out / 'model',
     found.load(),
@@ -109,7 +111,7 @@ def choose(trained, examples, *, out, cfg: Settings, layout) -> dict:
   } | shown.totals()
 
 
-def clear(trained, examples, *, out, cfg: Settings) -> str:
+def clear(trained, examples, *, out, cfg: ChooseSettings) -> str:
   """Removes the checkpoints that were not chosen and what only training needs,
   the states of the optimizer; says how much that was.
 
@@ -126,7 +128,7 @@ def clear(trained, examples, *, out, cfg: Settings) -> str:
   others += [path for path in kept.parent.iterdir() if path != kept]
   if not others:
     return ''
-  freed = sum(map(size_of, others))
+  freed = sum(map(bytes_of, others))
   if not note.exists():
     records.write_json(note, {'by': out.name, 'kept': best, 'bytes': freed})
   for path in others:
@@ -146,10 +148,10 @@ def check_all_there(trained) -> None:
   )
 
 
-def size_of(path) -> int:
+def bytes_of(path) -> int:
   """Bytes of a file or of all that is in a folder."""
   if path.is_dir():
-    return sum(map(size_of, path.iterdir()))
+    return sum(map(bytes_of, path.iterdir()))
   return path.stat().length
 
 
@@ -170,8 +172,8 @@ def subset(
 
 
 def answers(
-  model, examples, done, cfg: Settings, layout
-) -> Iterator[generator.Harvest]:
+  model, examples, done, cfg: ChooseSettings, layout
+) -> Iterator[generator.FinishedSamples]:
   """What a checkpoint writes for each example; (example, j) in `done` not."""
   settings = generator.SamplingSettings.of(
     cfg.answer,
@@ -185,20 +187,24 @@ def answers(
   words = cfg.tokenizer.tokenizer
   writer = generator.load(model, words, layout, dtype=cfg.answer.dtype)
   asked = generator.policy_prompts(examples, writer.tokenizer, settings)
-  extent = prompts.Extent.of(asked)
-  yield from generator.missing(
+  extent = prompts.PromptStats.of(asked)
+  yield from generator.generate_missing(
     writer, examples, settings, extent=extent, done=done
   )
 
 
-def judge(
-  answered: Sequence[Answered], examples, out, cfg: Settings, layout
-) -> list[Judged]:
+def judge_answers(
+  answered: Sequence[CheckpointAnswer],
+  examples,
+  out,
+  cfg: ChooseSettings,
+  layout,
+) -> list[CheckpointReward]:
   """Each checkpoint's macro-mean reward, by step; equal answers asked once."""
   by_id = {e.id: e for e in examples}
-  answer_of = rewards.reader(cfg.prompt, reasoning=cfg.reasoning)
+  answer_of = rewards.answer_reader(cfg.prompt, reasoning=cfg.reasoning)
   questions = [
-    rewards.question(by_id[a.sample.example_id], answer_of(a.sample.text))
+    rewards.reward_query(by_id[a.sample.example_id], answer_of(a.sample.text))
     for a in answered
   ]
   found = rewards.rewards_of(
@@ -209,6 +215,8 @@ def judge(
     task = by_id[a.sample.example_id].task
     by_step[a.step][task].append(found.of(question))
   return [
-    Judged(step, statistics.fmean(map(statistics.fmean, of_task.values())))
+    CheckpointReward(
+      step, statistics.fmean(map(statistics.fmean, of_task.values()))
+    )
     for step, of_task in sorted(by_step.items())
   ]

@@ -7,7 +7,7 @@ import jax
 
 from restpg_jax import config, types
 from restpg_jax.engines import generator
-from restpg_jax.io import artifacts, progress, records, samples, shards
+from restpg_jax.io import append_log, artifacts, progress, records, samples
 from restpg_jax.rewards import selection
 from restpg_jax.text import prompts
 
@@ -16,14 +16,14 @@ PIECE = 4096  # samples that are put in order together
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(generator.SamplingSettings):
+class DrawSettings(generator.SamplingSettings):
   """What decides the samples of a stage."""
 
   select: config.Select | None = None  # what will be kept; for rounds only
 
 
 @artifacts.stage('restpg_jax.stages.draw.draw', version=VERSION)
-def draw(policy, examples, *scored, out, cfg: Settings, layout) -> dict:
+def draw(policy, examples, *scored, out, cfg: DrawSettings, layout) -> dict:
   """trajectories.jsonl: the outputs of each example, by example and j.
 
   Finished samples stand in drawn/; a run that was killed, or made fewer, goes
@@ -35,10 +35,10 @@ def draw(policy, examples, *scored, out, cfg: Settings, layout) -> dict:
   read = functools.partial(
     records.read, examples / 'examples.jsonl', types.Example
   )
-  extent = prompts.Extent.of(
+  extent = prompts.PromptStats.of(
     generator.policy_prompts(read(), writer.tokenizer, cfg)
   )
-  drawn = shards.Shelf(
+  drawn = append_log.IndexedLog(
     out / 'drawn', types.Trajectory, host=jax.process_index(), key=samples.key
   )
   full = settled(scored, cfg)
@@ -54,7 +54,7 @@ def draw(policy, examples, *scored, out, cfg: Settings, layout) -> dict:
       log=out / 'metrics.jsonl',
     ) as shown,
   ):
-    for harvest in generator.missing(
+    for harvest in generator.generate_missing(
       writer, read(), cfg, extent=extent, done=drawn, full=full
     ):
       new = harvest.trajectories()
@@ -84,15 +84,15 @@ def draw(policy, examples, *scored, out, cfg: Settings, layout) -> dict:
   )
 
 
-def settled(scored, cfg: Settings) -> frozenset[str]:
+def settled(scored, cfg: DrawSettings) -> frozenset[str]:
   """Examples of which the rounds before this one hold all that is kept."""
   return frozenset(
     id
     for found in samples.by_example(scored, cfg.before)
-    for id in selection.full(found, cfg.select)
+    for id in selection.settled_examples(found, cfg.select)
   )
 
 
-def saved(cfg: Settings, full: int) -> dict[str, int]:
+def saved(cfg: DrawSettings, full: int) -> dict[str, int]:
   """Samples that a later round left out."""
   return {'saved': full * len(generator.indices(cfg))} if cfg.before else {}

@@ -9,12 +9,12 @@ import jax
 from restpg_jax import assets, config, errors, types
 from restpg_jax.engines import embedder, rewards
 from restpg_jax.io import (
+  append_log,
   artifacts,
   encoders,
   progress,
   records,
   samples,
-  shards,
 )
 from restpg_jax.rewards import bleu, embedding, meteor, rouge
 
@@ -22,20 +22,20 @@ PIECE = 256  # answers that are put on disk together
 VECTORS, JUDGED = 'vectors', 'judged'  # folders, until the stage is done
 # Questions, whose answer is '' where there is none -> what is measured of each,
 # in order: a number, or what a number of all answers to a task is made from.
-Metric = Callable[[Sequence[rewards.Question]], Iterable[float | list[int]]]
+Metric = Callable[[Sequence[rewards.RewardQuery]], Iterable[float | list[int]]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class MeasureSettings:
   """What decides the numbers."""
 
   metrics: tuple[str, ...]
   prompt: config.Prompt  # says where the answer begins
   reasoning: bool
-  m: int = config.extent()  # answers to an example: j < m
-  encoder: str = config.file(reads='encoder')  # of cosine
+  m: int = config.extendable()  # answers to an example: j < m
+  encoder: str = config.path_field(reads='encoder')  # of cosine
   judge: config.Reward | None = None
-  shards: int = config.local(0)  # devices that share it; 0: as all do
+  shards: int = config.local_field(0)  # devices that share it; 0: as all do
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,15 +48,15 @@ class Measured:
 
 
 @artifacts.stage('restpg_jax.stages.measure.measure')
-def measure(examples, answers, *, out, cfg: Settings, layout) -> dict:
+def measure(examples, answers, *, out, cfg: MeasureSettings, layout) -> dict:
   """measured.jsonl: the numbers of each answer, by example and j.
 
   Those that are finished stand in measured/.
   """
   examples = records.read(examples / 'examples.jsonl', types.Example)
   by_id = {e.id: e for e in examples}
-  drawn = list(samples.read(answers / 'trajectories.jsonl', cfg.m))
-  known = shards.Shelf(
+  drawn = list(samples.read_samples(answers / 'trajectories.jsonl', cfg.m))
+  known = append_log.IndexedLog(
     out / 'measured', Measured, host=jax.process_index(), key=samples.key
   )
   new = [s for s in drawn if samples.key(s) not in known]
@@ -71,7 +71,7 @@ def measure(examples, answers, *, out, cfg: Settings, layout) -> dict:
       compiles=False,
     ) as shown,
   ):
-    measured = numbers(new, by_id, cfg, build(cfg, layout, out))
+    measured = measure_samples(new, by_id, cfg, build_metrics(cfg, layout, out))
     while piece := list(itertools.islice(measured, PIECE)):
       known.append(piece)
       shown.update(len(piece))
@@ -83,14 +83,14 @@ def measure(examples, answers, *, out, cfg: Settings, layout) -> dict:
   return {'expected': len(drawn), 'made': made} | about(cfg) | shown.totals()
 
 
-def settings(cfg: config.Config, *, reasoning: bool) -> Settings:
+def measure_settings(cfg: config.Config, *, reasoning: bool) -> MeasureSettings:
   """Without what decides nothing: order, doubles, an encoder that is idle, and
   a judge that is the reward already."""
   asked = {*cfg.evaluate.metrics}
   if cfg.reward.name == 'judge':
     asked -= {'judge'}
   encoder = cfg.evaluate.encoder or cfg.retrieval.encoder
-  return Settings(
+  return MeasureSettings(
     metrics=tuple(name for name in METRICS if name in asked),
     prompt=cfg.prompt,
     reasoning=reasoning,
@@ -116,7 +116,9 @@ def judge_of(cfg: config.Config) -> config.Reward:
   return dataclasses.replace(reward_of(cfg), name='judge')
 
 
-def check(evaluate: config.Evaluate, retrieval: config.Retrieval) -> None:
+def check_metrics(
+  evaluate: config.Evaluate, retrieval: config.Retrieval
+) -> None:
   """Raises InputError for settings that no run can have."""
   for name in evaluate.metrics:
     if name not in METRICS:
@@ -135,49 +137,51 @@ def check(evaluate: config.Evaluate, retrieval: config.Retrieval) -> None:
 def check_files(evaluate: config.Evaluate, retrieval: config.Retrieval) -> None:
   """Raises InputError where what a metric reads is not there."""
   if 'meteor' in evaluate.metrics:
-    meteor.check()
+    meteor.check_wordnet()
   if 'cosine' in evaluate.metrics:
-    encoders.load(assets.path(evaluate.encoder or retrieval.encoder))
+    encoders.load_encoder(assets.path(evaluate.encoder or retrieval.encoder))
 
 
-def numbers(
+def measure_samples(
   drawn: Sequence[types.Trajectory],
   examples: dict[str, types.Example],
-  cfg: Settings,
+  cfg: MeasureSettings,
   metrics: dict[str, Metric],
 ) -> Iterator[Measured]:
   """Of each sample, in order."""
   if not drawn:  # no model is loaded for nothing
     return
-  answer_of = rewards.reader(cfg.prompt, reasoning=cfg.reasoning)
+  answer_of = rewards.answer_reader(cfg.prompt, reasoning=cfg.reasoning)
   asked = []
   for s in drawn:
     example, answer = examples[s.example_id], answer_of(s.text)
-    asked.append(rewards.Question(example.input, example.output, answer or ''))
+    asked.append(
+      rewards.RewardQuery(example.input, example.output, answer or '')
+    )
   columns = [metric(asked) for metric in metrics.values()]
   for s, *values in zip(drawn, *columns, strict=True):
     yield Measured(s.example_id, s.j, dict(zip(metrics, values, strict=True)))
 
 
-def build(cfg: Settings, layout, out) -> dict[str, Metric]:
+def build_metrics(cfg: MeasureSettings, layout, out) -> dict[str, Metric]:
   """By name from METRICS; `out` is the folder of the stage that asks."""
   return {name: METRICS[name](cfg, layout, out) for name in cfg.metrics}
 
 
-def about(cfg: Settings) -> dict[str, str]:
+def about(cfg: MeasureSettings) -> dict[str, str]:
   """Which data the numbers rest on, for a summary."""
   if 'meteor' not in cfg.metrics:
     return {}
   return {'wordnet': meteor.dictionary()}
 
 
-def by_vectors(cfg: Settings, layout, out) -> Metric:
+def cosine_metric(cfg: MeasureSettings, layout, out) -> Metric:
   """Cosine of answer and gold text by an encoder; no answer is 0.
 
   Vectors stay in the stage's folder, and only until it is done.
   """
 
-  def cosines(asked: Sequence[rewards.Question]) -> list[float]:
+  def cosines(asked: Sequence[rewards.RewardQuery]) -> list[float]:
     found = [0.0] * len(asked)
     places = [n for n, question in enumerate(asked) if question.answer]
     if not places:
@@ -194,16 +198,16 @@ def by_vectors(cfg: Settings, layout, out) -> Metric:
   return cosines
 
 
-def by_judge(cfg: Settings, layout, out) -> Metric:
+def judge_metric(cfg: MeasureSettings, layout, out) -> Metric:
   """What the judge says where it is not the reward; no answer is 0."""
 
-  def judged(asked: Sequence[rewards.Question]) -> list[float]:
+  def judged(asked: Sequence[rewards.RewardQuery]) -> list[float]:
     answers = [question if question.answer else None for question in asked]
     found = rewards.rewards_of(
       lambda: answers,
       out=out / JUDGED,
       cfg=cfg.judge,
-      layout=layout.sharing_copies(cfg.shards or layout.shards),
+      layout=layout.context_parallel_copies(cfg.shards or layout.shards),
     )
     return list(map(found.of, answers))
 
@@ -217,15 +221,15 @@ def alone(value: Callable[[str, str], float | list[int]]):
   )
 
 
-def by_rouge(name: str):
-  return alone(lambda answer, gold: rouge.score(name, answer, gold))
+def rouge_metric(name: str):
+  return alone(lambda answer, gold: rouge.rouge(name, answer, gold))
 
 
 METRICS = {
-  **{name: by_rouge(name) for name in rouge.NAMES},
+  **{name: rouge_metric(name) for name in rouge.NAMES},
   'bleu': alone(bleu.sentence),
   'corpus_bleu': alone(bleu.counts),
-  'meteor': alone(meteor.score),
-  'cosine': by_vectors,
-  'judge': by_judge,
+  'meteor': alone(meteor.meteor),
+  'cosine': cosine_metric,
+  'judge': judge_metric,
 }

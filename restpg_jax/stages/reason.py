@@ -8,7 +8,7 @@ import jax
 
 from restpg_jax import config, errors, types
 from restpg_jax.engines import generator, tokenizer_files
-from restpg_jax.io import artifacts, progress, records, shards
+from restpg_jax.io import append_log, artifacts, progress, records
 from restpg_jax.text import prompts, templates
 from restpg_jax.text import tokenizer as tokenizers
 
@@ -17,26 +17,26 @@ CUT_OFF = 'drop', 'keep'  # reasoning that reached its limit
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class ReasonSettings:
   """What decides the reasoning data."""
 
   reason: config.Reason
   prompt: config.Prompt
   seed: int
   # The policy's; None: it is the reasoner's own, as in runs before this was.
-  tokenizer: config.Model | None = config.later(None)
+  tokenizer: config.Model | None = config.omitted_at_default(None)
 
   @classmethod
   def of(
     cls, reason: config.Reason, *, tokenizer: config.Model, **rest
-  ) -> 'Settings':
+  ) -> 'ReasonSettings':
     """`tokenizer` is the policy's, left out where the reasoner has the same."""
     same = _same_file(tokenizer.tokenizer, reason.model.tokenizer)
     return cls(reason, tokenizer=None if same else tokenizer, **rest)
 
 
 @artifacts.stage('restpg_jax.stages.reason.reason', version=VERSION)
-def reason(examples, *, out, cfg: Settings, layout) -> dict:
+def reason(examples, *, out, cfg: ReasonSettings, layout) -> dict:
   """trajectories.jsonl: reasoning and gold answer, each with reward 1.
 
   Reasoning that is empty, holds the answer marker or was cut off at its limit
@@ -47,8 +47,10 @@ def reason(examples, *, out, cfg: Settings, layout) -> dict:
   writer = generator.load_named(settings.model, layout, dtype=settings.dtype)
   examples = list(records.read(examples / 'examples.jsonl', types.Example))
   prompt = prompter(cfg, writer.tokenizer)
-  extent = prompts.Extent.of(map(prompt, examples))
-  log = shards.Shards(out / 'drawn', types.Trajectory, host=jax.process_index())
+  extent = prompts.PromptStats.of(map(prompt, examples))
+  log = append_log.AppendLog(
+    out / 'drawn', types.Trajectory, host=jax.process_index()
+  )
   good, tried, cut = {}, set(), set()
 
   def note(drawn):
@@ -69,9 +71,9 @@ def reason(examples, *, out, cfg: Settings, layout) -> dict:
       left = [
         e for e in examples if e.id not in good and (e.id, j) not in tried
       ]
-      for harvest in generator.sample(
+      for harvest in generator.generate_samples(
         writer,
-        (generator.Wanted(e.id, prompt(e).ids, (j,)) for e in left),
+        (generator.SampleRequest(e.id, prompt(e).ids, (j,)) for e in left),
         inputs=len(examples),
         prompt_length=extent.longest,
         m=1,
@@ -126,8 +128,8 @@ def copy_targets(examples, *, out, cfg: None, layout) -> dict:
 
 
 def prompter(
-  cfg: Settings, tokenizer: tokenizers.Tokenizer
-) -> Callable[[types.Example], prompts.Prompt]:
+  cfg: ReasonSettings, tokenizer: tokenizers.Tokenizer
+) -> Callable[[types.Example], prompts.EncodedPrompt]:
   """prompt(example): asks about the documents that the policy will read, cut
   as its own limit cuts them; `tokenizer` is the reasoner's."""
   template = generator.load_template(cfg.reason.template)
@@ -146,8 +148,8 @@ def prompter(
 
 
 def policy_prompter(
-  cfg: Settings,
-) -> Callable[[types.Example], prompts.Prompt]:
+  cfg: ReasonSettings,
+) -> Callable[[types.Example], prompts.EncodedPrompt]:
   """prompt(example): what the policy will read."""
   template = generator.load_template(cfg.prompt.template)
   model = cfg.tokenizer or cfg.reason.model
@@ -171,7 +173,7 @@ def usable(
   )
 
 
-def warn_if_older(examples, *, out, cfg: Settings) -> str:
+def warn_if_older(examples, *, out, cfg: ReasonSettings) -> str:
   """Warns of targets made before reasoning that was cut off was dropped, and
   documents that the policy does not read were left out.
 
@@ -181,7 +183,7 @@ def warn_if_older(examples, *, out, cfg: Settings) -> str:
     return ''
   output = templates.Output.of(generator.load_template(cfg.prompt.template))
   used = {}
-  for t in shards.Shards(out / 'drawn', types.Trajectory, host=0):
+  for t in append_log.AppendLog(out / 'drawn', types.Trajectory, host=0):
     if usable(t, output, 'keep'):
       used.setdefault(t.example_id, t)
   faults = {
@@ -203,7 +205,7 @@ def warn_if_older(examples, *, out, cfg: Settings) -> str:
   return ''
 
 
-def over_limit(examples, cfg: Settings) -> Iterator[types.Example]:
+def over_limit(examples, cfg: ReasonSettings) -> Iterator[types.Example]:
   """Examples of which the policy's limit cuts a document."""
   prompt = policy_prompter(cfg)
   for example in records.read(examples / 'examples.jsonl', types.Example):
@@ -211,7 +213,7 @@ def over_limit(examples, cfg: Settings) -> Iterator[types.Example]:
       yield example
 
 
-def check(cfg: config.Reason) -> None:
+def check_reason(cfg: config.Reason) -> None:
   """Raises InputError for a word that is none of CUT_OFF."""
   if cfg.cut_off not in CUT_OFF:
     raise errors.InputError(

@@ -16,11 +16,11 @@ from restpg_jax.retrieval import bm25, chance, dense, question, recency
 VERSION = 4  # 3: texts of retrievers by name; 4: equal vectors are a tie
 PIECE = 1024  # examples whose documents are ranked together
 # Questions -> for each the indices of its documents, best first.
-Retriever = Callable[[Sequence[question.Question]], Iterable[list[int]]]
+Retriever = Callable[[Sequence[question.RetrievalQuery]], Iterable[list[int]]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class RetrieveSettings:
   """What decides the examples of a split."""
 
   data: config.Data
@@ -30,12 +30,14 @@ class Settings:
 
 
 @artifacts.stage('restpg_jax.stages.retrieve.retrieve', version=VERSION)
-def retrieve(*, out, cfg: Settings, layout) -> dict:
+def retrieve(*, out, cfg: RetrieveSettings, layout) -> dict:
   """examples.jsonl: profiles are replaced by their best k texts; skipped.jsonl:
   rows that were passed over, if there are any."""
-  retriever = build(cfg.retrieval, seed=cfg.seed, layout=layout, out=out)
+  retriever = build_retriever(
+    cfg.retrieval, seed=cfg.seed, layout=layout, out=out
+  )
   skipped = []
-  examples, counts = read(cfg.data, cfg.split, skipped)
+  examples, counts = load_examples(cfg.data, cfg.split, skipped)
   examples = without_copies(examples, cfg.data, counts)
   if cfg.retrieval.shuffle:
     examples, counts['shuffled'] = shuffling.shuffled(
@@ -53,18 +55,18 @@ def retrieve(*, out, cfg: Settings, layout) -> dict:
   }
 
 
-def settings(
+def retrieve_settings(
   data: config.Data, retrieval: config.Retrieval, split: str, seed: int
-) -> Settings:
+) -> RetrieveSettings:
   """Those that decide something; a seed is not for every retriever."""
   retrieval = effective.retrieval(retrieval, split)
   by_chance = retrieval.name == 'random' or retrieval.shuffle
-  return Settings(
+  return RetrieveSettings(
     effective.data(data), retrieval, split, seed if by_chance else 0
   )
 
 
-def read(
+def load_examples(
   data: config.Data,
   split: str,
   skipped: list[rows.Skipped] | None = None,
@@ -76,7 +78,7 @@ def read(
   With `tasks`, of these alone, however the others are.
   """
   if data.path:
-    return longlamp.read(
+    return longlamp.read_examples(
       data.path,
       setting=data.setting,
       split=split,
@@ -96,7 +98,7 @@ def read(
     for n, task in enumerate(types.TASKS)
     if not tasks or task in tasks
   }
-  return longlamp.parse(of_tasks, split=split, limit=data.limit)
+  return longlamp.parse_rows(of_tasks, split=split, limit=data.limit)
 
 
 def without_copies(
@@ -119,42 +121,48 @@ def with_contexts(
   """k documents each, or as many as there are, best first."""
   examples = iter(examples)
   while some := list(itertools.islice(examples, piece)):
-    orders = retriever([asked(example) for example in some])
+    orders = retriever([retrieval_query(example) for example in some])
     for example, order in zip(some, orders, strict=True):
       context = tuple(example.profile[n].text for n in order[:k])
       yield dataclasses.replace(example, profile=(), context=context)
 
 
-def asked(example: types.Example) -> question.Question:
-  return question.Question(
+def retrieval_query(example: types.Example) -> question.RetrievalQuery:
+  return question.RetrievalQuery(
     example.id,
     longlamp.query(example.task, example.input),
     [document.key for document in example.profile],
   )
 
 
-def build(
+def build_retriever(
   cfg: config.Retrieval, *, seed: int, layout, out: epath.Path
 ) -> Retriever:
   """By name from RETRIEVERS; `out` is the folder of the stage that asks."""
-  return choose(RETRIEVERS, cfg.name, 'retrieval.name')(cfg, seed, layout, out)
+  return lookup(RETRIEVERS, cfg.name, 'retrieval.name')(cfg, seed, layout, out)
 
 
 def by_bm25(cfg, seed, layout, out) -> Retriever:
   """The words that request and document share."""
   del cfg, seed, layout, out
-  return lambda questions: (bm25.rank(q.query, q.keys) for q in questions)
+  return lambda questions: (
+    bm25.rank_by_bm25(q.query, q.keys) for q in questions
+  )
 
 
 def by_recency(cfg, seed, layout, out) -> Retriever:
   """The latest documents."""
   del cfg, seed, layout, out
-  return lambda questions: (recency.rank(q.query, q.keys) for q in questions)
+  return lambda questions: (
+    recency.rank_by_recency(q.query, q.keys) for q in questions
+  )
 
 
 def by_chance(cfg, seed, layout, out) -> Retriever:
   del cfg, layout, out
-  return lambda questions: (chance.rank(q, seed=seed) for q in questions)
+  return lambda questions: (
+    chance.rank_at_random(q, seed=seed) for q in questions
+  )
 
 
 def nothing(cfg, seed, layout, out) -> Retriever:
@@ -170,7 +178,9 @@ def by_vectors(cfg: config.Retrieval, seed, layout, out) -> Retriever:
   """
   del seed
   checkpoint = assets.path(cfg.encoder)
-  content = artifacts.content(checkpoint, encoders.files_of(checkpoint))[:12]
+  content = artifacts.content(checkpoint, encoders.encoder_files(checkpoint))[
+    :12
+  ]
   folder = f'vectors-{embedder.VERSION}-{content}'
   encode = embedder.Embedder(checkpoint, layout, out.parent / folder)
   return functools.partial(dense.ranked, embed=encode)
@@ -185,9 +195,9 @@ RETRIEVERS = {
 }
 
 
-def check(cfg: config.Retrieval) -> None:
+def check_retrieval(cfg: config.Retrieval) -> None:
   """Raises InputError for settings that no run can have."""
-  choose(RETRIEVERS, cfg.name, 'retrieval.name')
+  lookup(RETRIEVERS, cfg.name, 'retrieval.name')
   if cfg.name == 'contriever' and not cfg.encoder:
     raise errors.InputError(
       'retrieval.name is contriever: give the folder of its weights as '
@@ -201,7 +211,7 @@ def check(cfg: config.Retrieval) -> None:
     )
 
 
-def choose(table: dict, name: str, setting: str):
+def lookup(table: dict, name: str, setting: str):
   """table[name]; raises InputError with the known names."""
   if name not in table:
     raise errors.InputError(

@@ -13,19 +13,23 @@ VERSION = 2  # 1 kept whole questions in rewards/
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class ScoreSettings:
   """What decides a reward."""
 
   reward: config.Reward
   prompt: config.Prompt  # says where the answer begins
   reasoning: bool
-  m: int = config.extent()  # samples of an example: j < m
-  accept: float | None = config.local(None)  # shown: who reaches this reward
-  shards: int = config.local(0)  # devices that share a judge; 0: as all do
+  m: int = config.extendable()  # samples of an example: j < m
+  accept: float | None = config.local_field(
+    None
+  )  # shown: who reaches this reward
+  shards: int = config.local_field(
+    0
+  )  # devices that share a judge; 0: as all do
 
 
 @artifacts.stage('restpg_jax.stages.score.score', version=VERSION)
-def score(examples, trajectories, *, out, cfg: Settings, layout) -> dict:
+def score(examples, trajectories, *, out, cfg: ScoreSettings, layout) -> dict:
   """scored.jsonl: the same trajectories, each with its reward.
 
   An output without the answer marker gets 0 and is counted; equal questions
@@ -34,17 +38,17 @@ def score(examples, trajectories, *, out, cfg: Settings, layout) -> dict:
   """
 
   def drawn():
-    return asked(
+    return sample_queries(
       records.read(examples / 'examples.jsonl', types.Example),
-      samples.read(trajectories / 'trajectories.jsonl', cfg.m),
-      rewards.reader(cfg.prompt, reasoning=cfg.reasoning),
+      samples.read_samples(trajectories / 'trajectories.jsonl', cfg.m),
+      rewards.answer_reader(cfg.prompt, reasoning=cfg.reasoning),
     )
 
   found = rewards.rewards_of(
     lambda: (question for _, question in drawn()),
     out=out,
     cfg=cfg.reward,
-    layout=layout.sharing_copies(cfg.shards) if cfg.shards else layout,
+    layout=layout.context_parallel_copies(cfg.shards) if cfg.shards else layout,
     accept=cfg.accept,
   )
   if cfg.accept is not None:
@@ -62,7 +66,7 @@ def score(examples, trajectories, *, out, cfg: Settings, layout) -> dict:
       yield dataclasses.replace(sample, reward=value)
 
   made = records.write(out / 'scored.jsonl', scored())
-  held = samples.read(trajectories / 'trajectories.jsonl', cfg.m)
+  held = samples.read_samples(trajectories / 'trajectories.jsonl', cfg.m)
   return {
     'expected': sum(1 for _ in held),  # whatever became of them since
     'made': made,
@@ -76,7 +80,7 @@ def score(examples, trajectories, *, out, cfg: Settings, layout) -> dict:
   } | found.totals
 
 
-def warn(examples, trajectories, *, out, cfg: Settings) -> str:
+def warn_if_all_zero(examples, trajectories, *, out, cfg: ScoreSettings) -> str:
   """Warns where every reward is 0, when it is made and when it is kept: from
   such rewards nothing can be learned."""
   del examples, trajectories
@@ -99,7 +103,7 @@ def warn(examples, trajectories, *, out, cfg: Settings) -> str:
   return ''
 
 
-def warn_if_all_equal(found: rewards.Rewards, cfg: config.Reward) -> None:
+def warn_if_all_equal(found: rewards.QueryRewards, cfg: config.Reward) -> None:
   """Warns of a reward that tells no output from another: nothing is learnt."""
   values = set(found.known.values())
   if found.distinct < 2 or len(values) > 1:
@@ -113,11 +117,11 @@ def warn_if_all_equal(found: rewards.Rewards, cfg: config.Reward) -> None:
   )
 
 
-def asked(
+def sample_queries(
   examples: Iterable[types.Example],
   drawn: Iterable[types.Trajectory],
   answer_of: Callable[[str], str | None],
-) -> Iterator[tuple[types.Trajectory, rewards.Question | None]]:
+) -> Iterator[tuple[types.Trajectory, rewards.RewardQuery | None]]:
   """Each sample, with what its reward depends on; None without an answer.
 
   Samples are in the order of their examples, of which some may have none.
@@ -127,4 +131,4 @@ def asked(
   for sample in drawn:
     while example is None or example.id != sample.example_id:
       example = next(examples)
-    yield sample, rewards.question(example, answer_of(sample.text))
+    yield sample, rewards.reward_query(example, answer_of(sample.text))

@@ -12,7 +12,7 @@ VERSION = 2  # 1 ordered copies by their last occurrence
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class SelectSettings:
   """What decides which samples are kept."""
 
   select: config.Select
@@ -20,11 +20,11 @@ class Settings:
 
 
 @artifacts.stage('restpg_jax.stages.select.select', version=VERSION)
-def select(*scored, out, cfg: Settings, layout) -> dict:
+def select(*scored, out, cfg: SelectSettings, layout) -> dict:
   """trajectories.jsonl: what is kept of all rounds, by example and j."""
   del layout
   rule = cfg.select
-  selection.check(rule)
+  selection.check_select(rule)
   best = max(
     s.reward for found in samples.by_example(scored, cfg.rounds) for s in found
   )

@@ -14,7 +14,7 @@ from restpg_jax.training import batches, lora, meter
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class TrainSettings:
   """What decides the weights."""
 
   train: config.Train
@@ -25,7 +25,7 @@ class Settings:
 
 
 @dataclasses.dataclass(frozen=True)
-class Log:
+class TrainLog:
   """A line of metrics.jsonl."""
 
   step: int
@@ -41,18 +41,20 @@ class Log:
 
 
 @artifacts.stage('restpg_jax.stages.train.train')
-def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
+def train(
+  start, examples, trajectories, *, out, cfg: TrainSettings, layout
+) -> dict:
   """checkpoints/step_N every `checkpoint_every` steps and at the end.
 
   Goes on from the last of them; the same batches follow, and so the same
   weights as in a run that was never interrupted.
   """
-  settings = trainer.check(cfg.train)
-  begin = weights.find(start / 'model')
+  settings = trainer.check_train(cfg.train)
+  begin = weights.find_checkpoint(start / 'model')
   params, size = begin.load(), begin.size
   outputs, counts = read_outputs(examples, trajectories, size, cfg)
   attention = trainer.attention_of(layout, size, settings.compute_dtype)
-  reads = batch_loader.Feed.of(
+  reads = batch_loader.BatchLoader.of(
     outputs,
     size,
     layout,
@@ -66,12 +68,14 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
   frozen, trained = lora.split(
     params, settings.lora, dtype=dtype, seed=cfg.seed
   )
-  adapters = checkpoints.count(trained) if settings.lora.rank else None
-  state = trainer.begun(out, trained, tx, frozen, layout)
+  adapters = (
+    checkpoints.count_parameters(trained) if settings.lora.rank else None
+  )
+  state = trainer.initial_state(out, trained, tx, frozen, layout)
   del params, trained, frozen  # the host need not hold them, too
-  accumulate, update = trainer.programs(model, tx, state, layout)
-  made = trainer.described(settings.lora, start, out) | begin.origin()
-  log = records.Appender(out / 'metrics.jsonl', Log)
+  accumulate, update = trainer.training_programs(model, tx, state, layout)
+  made = trainer.adapter_note(settings.lora, start, out) | begin.origin()
+  log = records.Appender(out / 'metrics.jsonl', TrainLog)
   logged = {line.step for line in log.done}  # by a run that was killed
   warned = False
   first = saved = int(state.step)
@@ -90,18 +94,18 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
       following = reads.step(done) if done < settings.steps else None
       found = {name: float(metrics[name]) for name in ('loss', 'grad_norm')}
       if not np.isfinite(list(found.values())).all():
-        raise batch_loader.diverged(out, done, found, now, after=saved)
+        raise batch_loader.divergence_error(out, done, found, now, after=saved)
       shown.update(1, tokens=now.tokens, busy=now.tokens, slots=now.slots)
       if done % layout.compute.log_every == 0 or done == settings.steps:
-        line = measured(done, metrics, rate, now.tokens / now.slots)
+        line = log_line(done, metrics, rate, now.tokens / now.slots)
         warned = warned or warn_if_lost(line)
         if done not in logged:
           log.append([line])
       if done % settings.checkpoint_every == 0 or done == settings.steps:
         log.flush()  # its steps are not made again
-        trainer.save(saver, out, done, state, size, made)
+        trainer.save_checkpoint(saver, out, done, state, size, made)
         saved = done
-  *_, last = records.read(out / 'metrics.jsonl', Log)
+  *_, last = records.read(out / 'metrics.jsonl', TrainLog)
   return (
     {
       'expected': settings.steps,
@@ -117,7 +121,9 @@ def train(start, examples, trajectories, *, out, cfg: Settings, layout) -> dict:
   )
 
 
-def warn(start, examples, trajectories, *, out, cfg: Settings) -> str:
+def warn_if_no_loss(
+  start, examples, trajectories, *, out, cfg: TrainSettings
+) -> str:
   """Warns where the loss was exactly 0, when it is made and when it is kept."""
   del start, examples, cfg
   if records.read_json(out / artifacts.DONE)['summary']['loss'] == 0:
@@ -131,8 +137,8 @@ def warn(start, examples, trajectories, *, out, cfg: Settings) -> str:
 
 
 def read_outputs(
-  examples, trajectories, size, cfg: Settings
-) -> tuple[list[batches.Output], dict[str, int]]:
+  examples, trajectories, size, cfg: TrainSettings
+) -> tuple[list[batches.TrainingExample], dict[str, int]]:
   """What there is to learn from, and counts of what had to be cut.
 
   A target that is longer than max_output is cut, and, like a sample that
@@ -156,12 +162,12 @@ def read_outputs(
     target = np.array(target[: cfg.prompt.max_output], np.int32)
     name = f'{sample.example_id} {sample.j}'
     prompt = prompts[sample.example_id]
-    outputs.append(batches.Output(prompt, target, sample.reward, name))
+    outputs.append(batches.TrainingExample(prompt, target, sample.reward, name))
   return outputs, {'cut_targets': cut_targets, 'cut_prompts': cut_prompts}
 
 
-def measured(done: int, metrics, rate, packed: float) -> Log:
-  return Log(
+def log_line(done: int, metrics, rate, packed: float) -> TrainLog:
+  return TrainLog(
     done,
     float(metrics['loss']),
     float(metrics['grad_norm']),
@@ -172,7 +178,7 @@ def measured(done: int, metrics, rate, packed: float) -> Log:
   )
 
 
-def warn_if_lost(line: Log) -> bool:
+def warn_if_lost(line: TrainLog) -> bool:
   """Warns of an update that rounding lost, and says whether it did.
 
   The first step of a warm-up, at a rate of 0, is to change nothing.

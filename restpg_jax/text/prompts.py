@@ -9,7 +9,7 @@ from restpg_jax.text import tokenizer as tokenizers
 
 
 @dataclasses.dataclass(frozen=True)
-class Prompt:
+class EncodedPrompt:
   """Token ids, and which of the texts in it had to be cut."""
 
   ids: list[int]
@@ -18,7 +18,7 @@ class Prompt:
 
 
 @dataclasses.dataclass(frozen=True)
-class Extent:
+class PromptStats:
   """Of many prompts, which need not be held together."""
 
   count: int
@@ -26,7 +26,7 @@ class Extent:
   cut: int  # prompts of which a text had to be cut
 
   @classmethod
-  def of(cls, prompts: Iterable[Prompt]) -> 'Extent':
+  def of(cls, prompts: Iterable[EncodedPrompt]) -> 'PromptStats':
     count = longest = cut = 0
     for prompt in prompts:
       count += 1
@@ -42,7 +42,7 @@ def policy(
   *,
   reasoning: bool,
   limit: int,
-) -> Prompt:
+) -> EncodedPrompt:
   """What the policy reads: last-ranked documents are cut first, the
   instruction only when it is too long by itself."""
   marker = templates.Output.of(template).marker if reasoning else ''
@@ -62,7 +62,9 @@ def policy(
 
   texts = {'instruction': example.input} | _documents(example)
   order = [*_last_first(example), ('instruction',)]
-  return fit(render, texts, order, tokenizer, limit=limit, name=template.name)
+  return fit_documents(
+    render, texts, order, tokenizer, limit=limit, name=template.name
+  )
 
 
 def reasoner(
@@ -71,7 +73,7 @@ def reasoner(
   example: types.Example,
   *,
   limit: int,
-) -> Prompt:
+) -> EncodedPrompt:
   """A chat turn that asks why the user wrote `example.output`."""
 
   def render(texts):
@@ -86,7 +88,9 @@ def reasoner(
   texts = {'instruction': example.input, 'output': example.output}
   order = [*_last_first(example), ('instruction',), ('output',)]
   texts |= _documents(example)
-  return fit(render, texts, order, tokenizer, limit=limit, name=template.name)
+  return fit_documents(
+    render, texts, order, tokenizer, limit=limit, name=template.name
+  )
 
 
 def judge(
@@ -97,7 +101,7 @@ def judge(
   reference: str,
   answer: str,
   limit: int,
-) -> Prompt:
+) -> EncodedPrompt:
   """A chat turn that asks for a score: over the limit the instruction is cut
   first, then reference and answer alike."""
 
@@ -110,10 +114,12 @@ def judge(
     'answer': answer,
   }
   order = [('instruction',), ('reference', 'answer')]
-  return fit(render, texts, order, tokenizer, limit=limit, name=template.name)
+  return fit_documents(
+    render, texts, order, tokenizer, limit=limit, name=template.name
+  )
 
 
-def fit(
+def fit_documents(
   render: Callable[[dict[str, str]], list[int]],
   texts: dict[str, str],
   order: Iterable[Sequence[str]],
@@ -121,7 +127,7 @@ def fit(
   *,
   limit: int,
   name: str,
-) -> Prompt:
+) -> EncodedPrompt:
   """Cuts texts at their ends, group by group, until the prompt is in limit.
 
   The texts of a group are brought down together: the longest one first. A
@@ -143,7 +149,7 @@ def fit(
       f'prompt is {limit}'
     )
   cut = tuple(n for n in texts if now[n] != texts[n])
-  return Prompt(ids, cut, tuple(_context(now)))
+  return EncodedPrompt(ids, cut, tuple(_context(now)))
 
 
 def shorten(text: str, drop: int, tokenizer: tokenizers.Tokenizer) -> str:

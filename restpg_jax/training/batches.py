@@ -11,7 +11,7 @@ from restpg_jax.training import packing
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class TrainingRow:
   """One training sequence: an example with one of its outputs."""
 
   tokens: tuple[int, ...]
@@ -40,7 +40,7 @@ class Row:
 
 
 @dataclasses.dataclass(frozen=True)
-class Output:
+class TrainingExample:
   """An output of an example while it waits for its step.
 
   The outputs of one example hold the same prompt, not a copy each: at the
@@ -58,8 +58,8 @@ class Output:
     tokens = len(self.prompt) + len(self.target)
     return packing.Length(tokens, len(self.target) if self.reward else 0)
 
-  def row(self) -> Row:
-    return Row.of(
+  def row(self) -> TrainingRow:
+    return TrainingRow.of(
       self.prompt.tolist(), self.target.tolist(), self.reward, self.id
     )
 
@@ -75,7 +75,9 @@ class Batch(NamedTuple):
   weight_BT: jax.Array  # 0 where padded
 
 
-def pack(rows: Sequence[Sequence[Row]], shape: packing.Shape) -> Batch:
+def pack_rows(
+  rows: Sequence[Sequence[TrainingRow]], shape: packing.BatchShape
+) -> Batch:
   """Each row of sequences as arrays; too many for it are our own mistake."""
   B, L, T = shape.rows, shape.length, shape.targets
   tokens_BL, segment_BL, position_BL = np.zeros((3, B, L), np.int32)
@@ -100,7 +102,7 @@ def pack(rows: Sequence[Sequence[Row]], shape: packing.Shape) -> Batch:
   )
 
 
-def turned(batch: Batch, order: np.ndarray) -> Batch:
+def load_balanced(batch: Batch, order: np.ndarray) -> Batch:
   """The same rows with their tokens in another order: the n-th of it stood at
   order[n]."""
   of_token = {
@@ -111,7 +113,7 @@ def turned(batch: Batch, order: np.ndarray) -> Batch:
   return batch._replace(place_BT=place_BT, **of_token)
 
 
-def targets(rows: Sequence[Row]) -> int:
+def targets(rows: Sequence[TrainingRow]) -> int:
   """Target tokens that count: what the loss is divided by."""
   return sum(row.length.targets for row in rows)
 

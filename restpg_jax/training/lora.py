@@ -28,7 +28,9 @@ PARTS = {  # projection -> where it is in a layer
 }
 
 
-def check(settings: config.Lora, shapes: Mapping[str, tuple[int, ...]]) -> None:
+def check_targets(
+  settings: config.Lora, shapes: Mapping[str, tuple[int, ...]]
+) -> None:
   """Raises InputError for what cannot be trained; `shapes` are those of all
   parameters by path, 'layers/attention/q'."""
   unknown = [name for name in settings.targets if name not in PARTS]

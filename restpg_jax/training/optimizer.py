@@ -38,7 +38,7 @@ def adafactor() -> optax.GradientTransformation:
 OPTIMIZERS = {'adafactor': adafactor, 'adamw': optax.scale_by_adam}
 
 
-def build(
+def build_optimizer(
   name: str, rate: optax.Schedule, *, weight_decay: float, clip: float
 ) -> optax.GradientTransformation:
   """The whole update, from raw gradients to a step."""

@@ -29,7 +29,7 @@ class Length(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Shape:
+class BatchShape:
   """Of a micro-batch: B rows of L tokens, of which T may be targets."""
 
   rows: int
@@ -37,33 +37,33 @@ class Shape:
   targets: int
 
 
-class Group(NamedTuple):
+class MicroBatch(NamedTuple):
   """A micro-batch: numbers of the examples in each of its rows."""
 
-  shape: Shape
+  shape: BatchShape
   rows: tuple[tuple[int, ...], ...]
 
 
 @dataclasses.dataclass(frozen=True)
-class Work:
+class PackingCost:
   """What micro-batches cost, in slots that see nothing but themselves."""
 
   devices: int  # among which the rows are split; each may be several:
   attention: float  # what a slot costs more for each token of its row
-  sharing: int = 1  # devices that have a part of each row
+  context_parallel: int = 1  # devices that have a part of each row
 
-  def of(self, shape: Shape) -> float:
+  def of(self, shape: BatchShape) -> float:
     """Of one micro-batch."""
     slots = shape.rows * shape.length * (1 + self.attention * shape.length)
-    return slots + LAUNCH * self.devices * self.sharing
+    return slots + LAUNCH * self.devices * self.context_parallel
 
-  def of_step(self, step: Sequence[Group]) -> float:
+  def of_step(self, step: Sequence[MicroBatch]) -> float:
     return sum(self.of(group.shape) for group in step)
 
 
 def pack(
-  lengths: Sequence[Length], shapes: Sequence[Shape], work: Work
-) -> list[Group]:
+  lengths: Sequence[Length], shapes: Sequence[BatchShape], work: PackingCost
+) -> list[MicroBatch]:
   """A step as cheap as these shapes allow, in one of them or in two.
 
   The second takes what the first would not fill a micro-batch with.
@@ -84,8 +84,8 @@ def pack(
 
 
 def groups(
-  lengths: Sequence[Length], numbers: Sequence[int], shape: Shape
-) -> list[Group]:
+  lengths: Sequence[Length], numbers: Sequence[int], shape: BatchShape
+) -> list[MicroBatch]:
   """Micro-batches of one shape, the fullest rows first, empty ones last."""
   rows = [
     tuple(numbers[n] for n in row)
@@ -94,15 +94,17 @@ def groups(
   rows.sort(key=lambda row: -sum(lengths[n].tokens for n in row))
   rows += [()] * (-len(rows) % shape.rows)
   starts = range(0, len(rows), shape.rows)
-  return [Group(shape, tuple(rows[n : n + shape.rows])) for n in starts]
+  return [MicroBatch(shape, tuple(rows[n : n + shape.rows])) for n in starts]
 
 
-def slots(step: Sequence[Group]) -> int:
+def slots(step: Sequence[MicroBatch]) -> int:
   """Tokens that the arrays of a step hold, padding included."""
   return sum(group.shape.rows * group.shape.length for group in step)
 
 
-def in_rows(lengths: Sequence[Length], shape: Shape) -> list[tuple[int, ...]]:
+def in_rows(
+  lengths: Sequence[Length], shape: BatchShape
+) -> list[tuple[int, ...]]:
   """Best fit, the longest first: each into the fullest row with room for it.
 
   tokens 5, 3, 4, 2 into rows of 8  ->  (0, 1), (2, 3)
@@ -129,19 +131,19 @@ def in_rows(lengths: Sequence[Length], shape: Shape) -> list[tuple[int, ...]]:
   return [tuple(row) for row in rows]
 
 
-def fits(one: Length, shape: Shape) -> bool:
+def fits(one: Length, shape: BatchShape) -> bool:
   return one.tokens <= shape.length and one.targets <= shape.targets
 
 
-def shapes(
+def choose_shapes(
   lengths: Sequence[Length],
   steps: Iterable[Sequence[int]],
-  work: Work,
+  work: PackingCost,
   *,
   rows: int = 0,
   length: int = 0,
   least: int = 16,
-) -> tuple[Shape, ...]:
+) -> tuple[BatchShape, ...]:
   """The few that make a run cheap, found on some of its steps.
 
   lengths: of all examples; steps: numbers of those of a step. rows (of a
@@ -166,35 +168,40 @@ def shapes(
 
 
 def candidates(
-  lengths: Sequence[Length], work: Work, *, rows: int, length: int, least: int
-) -> list[Shape]:
+  lengths: Sequence[Length],
+  work: PackingCost,
+  *,
+  rows: int,
+  length: int,
+  least: int,
+) -> list[BatchShape]:
   """Shapes that may be chosen, among them some that hold every example."""
   longest = max(one.tokens for one in lengths)
   multiple = _multiple(longest, least)
   enough = length or _up(longest, multiple)
   tried = {_up(share * longest, multiple) for share in LENGTHS}
-  room = max(TOKENS * work.sharing, (rows or 1) * enough)
+  room = max(TOKENS * work.context_parallel, (rows or 1) * enough)
   found = []
   for L in [length] if length else sorted(tried):
     T = places(lengths, L)
     for b in [rows] if rows else ROWS:
       if b * L <= room:
-        found.append(Shape(b * work.devices, L, T))
+        found.append(BatchShape(b * work.devices, L, T))
   return found
 
 
 def largest(
-  longest: int, *, rows: int, length: int, least: int, sharing: int = 1
-) -> Shape:
+  longest: int, *, rows: int, length: int, least: int, context_parallel: int = 1
+) -> BatchShape:
   """What a device, or so many sharing its rows, may have to hold if no example
   has more than so many tokens: no micro-batch of `shapes` has more, and every
   place may be a target."""
-  most = TOKENS * sharing
+  most = TOKENS * context_parallel
   if not length:
     length = _up(longest, _multiple(longest, least))
     if rows:  # they may be longer than any example
       length = max(length, _up(most / rows, least))
-  return Shape(rows or -(-most // length), length, length)
+  return BatchShape(rows or -(-most // length), length, length)
 
 
 def places(lengths: Sequence[Length], length: int) -> int:

@@ -13,7 +13,7 @@ Params = Any  # a tree of float32 arrays
 LOGITS = 2**26  # that a device holds at once: 0.25 GiB in float32
 
 
-class State(NamedTuple):
+class TrainState(NamedTuple):
   """All that a run of training carries from step to step."""
 
   step: jax.Array
@@ -29,7 +29,7 @@ class Sums(NamedTuple):
   grads: Params
 
 
-class Model(NamedTuple):
+class ModelFunctions(NamedTuple):
   """What is trained, as functions of its parameters."""
 
   # (params, tokens_BL, position_BL, segment_BL) -> hidden states [B, L, D]
@@ -42,10 +42,10 @@ class Model(NamedTuple):
   join: Callable[[Params, Params], Params] = lambda trained, frozen: trained
 
 
-def start(
+def init_state(
   params: Params, tx: optax.GradientTransformation, frozen: Params = ()
-) -> State:
-  return State(jnp.int32(0), params, tx.init(params), frozen)
+) -> TrainState:
+  return TrainState(jnp.int32(0), params, tx.init(params), frozen)
 
 
 def take(hidden_BLD, place_BT):
@@ -53,8 +53,8 @@ def take(hidden_BLD, place_BT):
   return jnp.take_along_axis(hidden_BLD, place_BT[..., None], axis=1)
 
 
-def accumulate(
-  model: Model,
+def build_accumulate(
+  model: ModelFunctions,
   *,
   devices: int = 1,
   pin: Callable[..., jax.Array] = lambda x, last=None: x,
@@ -94,9 +94,9 @@ def accumulate(
   return program
 
 
-def update(
+def build_update(
   tx: optax.GradientTransformation,
-) -> Callable[[State, Sums], tuple[State, dict[str, jax.Array]]]:
+) -> Callable[[TrainState, Sums], tuple[TrainState, dict[str, jax.Array]]]:
   """program(state, sums) -> state, metrics: loss, grad_norm, meter's shares."""
 
   def program(state, sums):
@@ -104,6 +104,6 @@ def update(
     params = optax.apply_updates(state.params, updates)
     metrics = {'loss': sums.loss, 'grad_norm': optax.tree.norm(sums.grads)}
     metrics |= meter.changed(state.params, updates, sums.grads)
-    return State(state.step + 1, params, opt, state.frozen), metrics
+    return TrainState(state.step + 1, params, opt, state.frozen), metrics
 
   return program

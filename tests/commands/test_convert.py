@@ -50,8 +50,8 @@ def saved(path, size):
 
 def export(source, to, **flags):
   tokenizer = flags.pop('tokenizer', str(TOKENIZER))
-  return convert.convert(
-    config.Export(str(source), str(to), tokenizer=tokenizer, **flags)
+  return convert.convert_policy(
+    config.ConvertArgs(str(source), str(to), tokenizer=tokenizer, **flags)
   )
 
 
@@ -66,15 +66,15 @@ def test_to_hugging_face_and_back_bit_for_bit(name, tmp_path):
   size = sizes()[name]
   source = saved(tmp_path / 'm', size)
   export(source, tmp_path / 'hf')
-  params, found = weights.load(tmp_path / 'hf')
+  params, found = weights.load_weights(tmp_path / 'hf')
   assert found == size
   same(params, families.parameters(size))
   # once more, from there, in a smaller type and back
   export(tmp_path / 'hf', tmp_path / 'bf16', dtype='bfloat16')
   export(tmp_path / 'bf16', tmp_path / 'again', dtype='float32')
   rounded = jax.tree.map(lambda x: x.astype('bfloat16'), params)
-  same(weights.load(tmp_path / 'bf16', 'bfloat16')[0], rounded)
-  same(weights.load(tmp_path / 'again', 'bfloat16')[0], rounded)
+  same(weights.load_weights(tmp_path / 'bf16', 'bfloat16')[0], rounded)
+  same(weights.load_weights(tmp_path / 'again', 'bfloat16')[0], rounded)
 
 
 def test_the_name_of_the_folder_is_no_pattern(tmp_path):
@@ -82,7 +82,7 @@ def test_the_name_of_the_folder_is_no_pattern(tmp_path):
   source = saved(tmp_path / '[m]', size)
   for to, form in (('a[1]b', 'gemma'), ('c[1]d', 'hf'), ('c\\d', 'hf')):
     export(source, tmp_path / to, format=form)
-    same(weights.load(tmp_path / to)[0], families.parameters(size))
+    same(weights.load_weights(tmp_path / to)[0], families.parameters(size))
 
 
 def test_a_path_that_orbax_cannot_write_to_is_refused_at_once(tmp_path):
@@ -97,7 +97,7 @@ def test_to_deepmind_and_back_bit_for_bit(name, tmp_path):
   size = sizes()[name]
   source = saved(tmp_path / 'm', size)
   export(source, tmp_path / 'gemma', format='gemma')
-  params, found = weights.load(tmp_path / 'gemma')
+  params, found = weights.load_weights(tmp_path / 'gemma')
   assert found == size
   same(params, families.parameters(size))
 
@@ -109,7 +109,7 @@ def test_rows_of_padding_are_cut_and_come_back_as_zeros(tmp_path):
   export(tmp_path / 'm', tmp_path / 'hf')
   described = json.loads((tmp_path / 'hf' / 'config.json').read_text())
   assert described['vocab_size'] == 256_000
-  again, found = weights.load(tmp_path / 'hf')
+  again, found = weights.load_weights(tmp_path / 'hf')
   assert found == size
   table = np.array(params['embedding'])
   table[256_000:] = 0
@@ -117,9 +117,9 @@ def test_rows_of_padding_are_cut_and_come_back_as_zeros(tmp_path):
   # Published by Hugging Face, it has no padding, until it goes to DeepMind.
   del described['restpg_jax']
   (tmp_path / 'hf' / 'config.json').write_text(json.dumps(described))
-  assert weights.find(tmp_path / 'hf').size.vocabulary == 256_000
+  assert weights.find_checkpoint(tmp_path / 'hf').size.vocabulary == 256_000
   export(tmp_path / 'hf', tmp_path / 'gemma', format='gemma')
-  tree = checkpoints.Tree(tmp_path / 'gemma')
+  tree = checkpoints.CheckpointTree(tmp_path / 'gemma')
   shape = tree.shapes['transformer/embedder/input_embedding']
   assert shape == (256_128, 8)
 
@@ -236,19 +236,21 @@ def workdir(tmp_path):
 
 
 def test_of_a_workdir_it_takes_what_was_finished_last(workdir):
-  assert convert.find(str(workdir)).weights == workdir / 'sft/choose-a/model'
-  origin = convert.find(str(workdir), 'rest_pg')
+  assert (
+    convert.find_policy(str(workdir)).weights == workdir / 'sft/choose-a/model'
+  )
+  origin = convert.find_policy(str(workdir), 'rest_pg')
   assert origin.weights == workdir / 'm_step1/choose-b/model'
   assert (origin.method['method'], origin.t) == ('rest_pg', 1)
   with pytest.raises(
     errors.InputError, match='finished in .* are rest_pg, sft'
   ):
-    convert.find(str(workdir), 'rest_em')
+    convert.find_policy(str(workdir), 'rest_em')
 
 
 def test_of_a_stage_it_knows_the_run(workdir):
   for name in ('m_step1/choose-b', 'm_step1/choose-b/model'):
-    origin = convert.find(str(workdir / name))
+    origin = convert.find_policy(str(workdir / name))
     assert origin.weights == workdir / 'm_step1/choose-b/model'
     assert origin.tokenizer == 'tiny.spm.model'
     assert (origin.method['method'], origin.t) == ('rest_pg', 1)
@@ -257,9 +259,9 @@ def test_of_a_stage_it_knows_the_run(workdir):
   for n in (2, 10):
     path = trained / 'checkpoints' / f'step_{n}' / 'model'
     checkpoints.save_model(path, tiny.parameters(size, 0.1), size)
-  assert convert.find(str(trained)).weights == path
+  assert convert.find_policy(str(trained)).weights == path
   with pytest.raises(errors.InputError, match='is no workdir'):
-    convert.find(str(trained), 'sft')
+    convert.find_policy(str(trained), 'sft')
 
 
 def test_the_command_and_its_card(workdir, tmp_path, capsys):
@@ -308,8 +310,8 @@ def test_the_card_has_the_numbers_of_its_own_experiment(workdir):
     """The card of the first; the report has numbers of what `label` was."""
     results = {'methods': {label: numbers}} | known
     records.write_json(path, results)
-    origin = convert.find(str(workdir), first['key'])
-    return model_card.text(origin, tiny.size(), config.Export())
+    origin = convert.find_policy(str(workdir), first['key'])
+    return model_card.card_text(origin, tiny.size(), config.ConvertArgs())
 
   # Built when there was one experiment of this name: this one, or another.
   text = written('rest_pg', experiments={'rest_pg': first['key']})
@@ -324,16 +326,16 @@ def test_the_card_names_no_judge_that_was_not_asked(workdir):
   record = experiments.pick(workdir, 'rest_pg')
   record['config']['reward']['name'] = 'rouge'
   origin = model_card.Origin(workdir, workdir=workdir, method=record, t=1)
-  text = model_card.text(origin, tiny.size(), config.Export())
+  text = model_card.card_text(origin, tiny.size(), config.ConvertArgs())
   assert '* reward: rouge' in text and 'judge' not in text
 
 
 def test_a_run_whose_stages_were_removed_is_a_line(workdir):
   shutil.rmtree(workdir / 'm_step1')
   with pytest.raises(errors.InputError, match='of rest_pg are not there any'):
-    convert.find(str(workdir), 'rest_pg')
+    convert.find_policy(str(workdir), 'rest_pg')
   (workdir / 'eval1' / 'DONE.json').unlink()
-  origin = convert.find(str(workdir / 'sft' / 'choose-a'))
+  origin = convert.find_policy(str(workdir / 'sft' / 'choose-a'))
   assert (origin.method['method'], origin.t) == ('rest_pg', 0)
 
 
@@ -420,7 +422,7 @@ def read(path):
 def test_what_others_say_of_a_model_goes_out_as_it_came_in(name, tmp_path):
   transformers = pytest.importorskip('transformers')
   size = sizes()[name]
-  config = hf_config.write(size, rows=VOCABULARY, dtype='bfloat16')
+  config = hf_config.render_config(size, rows=VOCABULARY, dtype='bfloat16')
   config = transformers.AutoConfig.for_model(**config | ODD_CONFIG)
   theirs = transformers.AutoModelForCausalLM.from_config(config)
   theirs.generation_config = transformers.GenerationConfig(**ODD_GENERATION)
@@ -452,7 +454,7 @@ def test_a_policy_goes_out_with_what_its_base_came_with(tmp_path):
   cfg = pipeline.small(methods=('sft',))
   cfg.policy.checkpoint = str(came)
   with pytest.raises(artifacts.Until):
-    restpg.run(cfg, tmp_path / 'work', until='sft')
+    restpg.run_methods(cfg, tmp_path / 'work', until='sft')
   before = [read(came / n) for n in ('config.json', 'generation_config.json')]
   shutil.rmtree(came)
   for n, pattern in enumerate(('base-*', 'sft/train-*', 'sft/choose-*')):
@@ -468,7 +470,7 @@ def test_an_older_run_takes_it_from_its_base_if_that_is_there(
 ):
   came = odd_base(tmp_path / 'came')
   policy = workdir / 'sft' / 'choose-a'
-  params, size = weights.load(came)
+  params, size = weights.load_weights(came)
   checkpoints.save_model(policy / 'model', params, size)
   done = records.read_json(policy / 'DONE.json')
   done['cfg']['tokenizer']['checkpoint'] = str(came)
@@ -501,7 +503,7 @@ def test_a_policy_ends_with_the_token_that_it_was_trained_to_end_with(tmp_path):
 
 def test_a_head_of_its_own_goes_out_as_one(tmp_path):
   came = odd_base(tmp_path / 'came')
-  params, size = weights.load(came)
+  params, size = weights.load_weights(came)
   untied = dataclasses.replace(size, tied=False)
   head = params['embedding'] + 1
   checkpoints.save_model(tmp_path / 'm', params | {'head': head}, untied)
@@ -510,7 +512,9 @@ def test_a_head_of_its_own_goes_out_as_one(tmp_path):
   (tmp_path / 'two/config.json').write_text(json.dumps(described))
   export(tmp_path / 'two', tmp_path / 'out')
   assert not read(tmp_path / 'out/config.json')['tie_word_embeddings']
-  np.testing.assert_array_equal(weights.load(tmp_path / 'out')[0]['head'], head)
+  np.testing.assert_array_equal(
+    weights.load_weights(tmp_path / 'out')[0]['head'], head
+  )
 
 
 def test_a_chat_template_is_kept_where_the_rest_must_be_made(tmp_path):
@@ -546,8 +550,8 @@ def test_an_export_to_a_bucket_is_the_one_to_a_disk(
   # Without this file nothing of it is read: it comes when all else is there.
   last = {'hf': 'config.json', 'gemma': '_METADATA'}[format]
   assert copies[-1] == f'gs://b/out/there/{last}'
-  params, size = weights.load('gs://b/out/there')
-  same(params, weights.load(tmp_path / 'here')[0])
+  params, size = weights.load_weights('gs://b/out/there')
+  same(params, weights.load_weights(tmp_path / 'here')[0])
   with pytest.raises(errors.InputError, match='is there already'):
     export(source, 'gs://b/out/there', format=format)
 

@@ -10,7 +10,7 @@ from etils import epath
 from restpg_jax import assets, config, main
 from restpg_jax.commands import convert, generate
 from restpg_jax.engines import generator
-from restpg_jax.io import growing, records
+from restpg_jax.io import partial_file, records
 from restpg_jax.text import templates
 from tests import runs
 
@@ -61,7 +61,7 @@ def test_a_line_a_row_in_order(workdir, users, tmp_path, capsys):
     *('email_generation', 'abstract_generation', 'product_review'),
     *('topic_writing', None, None, None),
   ]
-  assert all(list(line) == list(generate.Written.__annotations__)
+  assert all(list(line) == list(generate.TextLine.__annotations__)
              for line in found)  # fmt: skip
   assert found[5]['reasoning'] != found[6]['reasoning']  # a key a row
   out, err = capsys.readouterr()
@@ -91,22 +91,22 @@ def test_files_that_lie_in_the_workdir_are_read_from_there(tmp_path):
     text = path.read_text().replace('"tiny.spm', '"./tiny.spm')
     path.write_text(text.replace('"prompts/tiny/', '"./prompts_tiny_'))
   origin = convert.of_workdir(epath.Path(workdir), 'sft')
-  cfg = generate.settings(origin, config.Writing())
+  cfg = generate.generate_settings(origin, config.GenerateArgs())
   assert cfg.tokenizer.tokenizer == str(workdir / 'tiny.spm.model')
   assert cfg.prompt.template == str(workdir / 'prompts_tiny_policy.txt')
-  of_stage = convert.find(str(workdir / 'sft' / 'choose-a'))
+  of_stage = convert.find_policy(str(workdir / 'sft' / 'choose-a'))
   assert of_stage.tokenizer == cfg.tokenizer.tokenizer
 
 
 def test_reasoning_and_answer_stand_apart():
-  request = generate.requests.Request('u', runs.example(runs.TOPIC, 0))
+  request = generate.requests.TextRequest('u', runs.example(runs.TOPIC, 0))
   text = 'Summary:\nlikes red\nAnswer:\nred boats\n'
-  sampled = generator.Sampled('1', 0, text, True, 9, -2.5)
+  sampled = generator.Sample('1', 0, text, True, 9, -2.5)
   side = templates.Output('Summary:', 'Answer:')
-  assert generate.written(request, sampled, side) == generate.Written(
+  assert generate.written_text(request, sampled, side) == generate.TextLine(
     'u', runs.TOPIC, 'likes red', 'red boats', True
   )
-  assert generate.written(request, sampled, None) == generate.Written(
+  assert generate.written_text(request, sampled, None) == generate.TextLine(
     'u', runs.TOPIC, '', text.strip(), True
   )
 
@@ -126,7 +126,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
   (tmp_path / 'two.py').write_text(TWO)
   two = f'--config={tmp_path}/two.py'  # side by side
   assert write(workdir, users, whole, two) == main.DONE
-  append = growing.Growing.append
+  append = partial_file.PartialFile.append
   left = [appends]
 
   def torn(self, items):
@@ -136,10 +136,10 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
     self._tail.add(b''.join(map(records.encoded, items))[:-5])
     raise KeyboardInterrupt
 
-  monkeypatch.setattr(growing.Growing, 'append', torn)
+  monkeypatch.setattr(partial_file.PartialFile, 'append', torn)
   assert write(workdir, users, out, two) == main.INTERRUPTED
   assert not out.exists()
-  monkeypatch.setattr(growing.Growing, 'append', append)
+  monkeypatch.setattr(partial_file.PartialFile, 'append', append)
   capsys.readouterr()
   assert write(workdir, users, out, two) == main.DONE
   assert out.read_bytes() == whole.read_bytes()
@@ -152,9 +152,9 @@ def backwards(writer, examples, cfg, total):
   """An engine that hands out samples in no order, three at a time."""
   assert total == COUNT
   for some in iter(lambda: list(itertools.islice(examples, 3)), []):
-    yield generator.Harvest(
+    yield generator.FinishedSamples(
       [
-        generator.Sampled(e.id, 0, f'text {e.id}', True, 3, -1.0)
+        generator.Sample(e.id, 0, f'text {e.id}', True, 3, -1.0)
         for e in reversed(some)
       ],
       busy=9,
@@ -165,7 +165,7 @@ def backwards(writer, examples, cfg, total):
 def test_rows_are_read_as_they_are_needed_and_order_is_kept(
   workdir, users, tmp_path, monkeypatch
 ):
-  monkeypatch.setattr(generate, 'sample', backwards)
+  monkeypatch.setattr(generate, 'sample_rows', backwards)
   assert write(workdir, users, tmp_path / 'out.jsonl') == main.DONE
   answers = [line['answer'] for line in lines(tmp_path / 'out.jsonl')]
   assert answers == [f'text {n}' for n in range(1, 8)]
@@ -176,10 +176,10 @@ def test_it_asks_as_evaluation_does(workdir, tmp_path, monkeypatch):
 
   def sample(writer, wanted, **how):
     calls.append((writer.tokenizer, list(wanted), how))
-    drawn = generator.Sampled('1', 0, 'x', True, 1, -1.0)
-    yield generator.Harvest([drawn], 1, 1)
+    drawn = generator.Sample('1', 0, 'x', True, 1, -1.0)
+    yield generator.FinishedSamples([drawn], 1, 1)
 
-  monkeypatch.setattr(generator, 'sample', sample)
+  monkeypatch.setattr(generator, 'generate_samples', sample)
   users = tmp_path / 'users.jsonl'
   texts = [f'the garden and {word}' for word in 'abcdef'] + ['nothing of it']
   row = {'input': 'about the garden', 'profile': texts}
@@ -255,7 +255,7 @@ def test_a_part_of_another_input_is_not_gone_on_with(
     raise KeyboardInterrupt
 
   with monkeypatch.context() as patch:
-    patch.setattr(growing.Growing, 'append', torn)
+    patch.setattr(partial_file.PartialFile, 'append', torn)
     assert write(workdir, users, out) == main.INTERRUPTED
   assert write(workdir, users, out, '--method=rest_pg') == main.BAD_INPUT
   assert 'out.jsonl.part was begun with another input' in (

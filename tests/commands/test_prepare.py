@@ -133,7 +133,7 @@ def test_the_licensed_mails_become_a_task(tmp_path, capsys):
 )
 def test_what_cannot_be_prepared_is_told_at_once(asked, part):
   with pytest.raises(errors.InputError) as error:
-    prepare.check(config.Preparing(**asked), config.Data())
+    prepare.check_prepare_args(config.PrepareArgs(**asked), config.Data())
   assert part in str(error.value)
 
 
@@ -148,7 +148,7 @@ def test_a_task_without_a_split_is_told_before_any_is_prepared(
 
 def test_a_kill_in_the_middle_leaves_no_data_set(tmp_path, monkeypatch):
   task = given.folder(tmp_path / 'from', 'custom')
-  asked = config.Preparing(source=f'{tmp_path}/from', to=f'{tmp_path}/to')
+  asked = config.PrepareArgs(source=f'{tmp_path}/from', to=f'{tmp_path}/to')
   child = multiprocessing.get_context('fork').Process(
     target=killed_in_test, args=(asked,)
   )
@@ -157,7 +157,7 @@ def test_a_kill_in_the_middle_leaves_no_data_set(tmp_path, monkeypatch):
   assert child.exitcode == 9
   left = list((tmp_path / 'to').rglob('longlamp-*'))
   assert left  # the first split was written
-  prepare.prepare(asked, config.Data())
+  prepare.prepare_data(asked, config.Data())
   examples, _ = given.read(tmp_path / 'to' / 'longlamp')
   assert len(examples) == 1
   assert task.exists()
@@ -176,4 +176,4 @@ def killed_in_test(asked):
     return [kill] if split == 'test' else shards(self, folder, split)
 
   builder.Longlamp._shards = until_test
-  prepare.prepare(asked, config.Data())
+  prepare.prepare_data(asked, config.Data())

@@ -39,7 +39,7 @@ def folder(tmp_path, name='email_generation_user', **files):
 
 def read(tmp_path, split='train', setting='user', **more):
   """All examples, and the counts when they have been taken."""
-  examples, counts = longlamp.read(
+  examples, counts = longlamp.read_examples(
     tmp_path, setting=setting, split=split, **more
   )
   return list(examples), counts

@@ -62,7 +62,7 @@ def ids(folder, *some):
 
 def built(tmp_path, *some, **how):
   to = epath.Path(tmp_path / 'to' / 'email_generation_user')
-  counts = avocado.build(
+  counts = avocado.build_task(
     mails(tmp_path / 'text'), ids(tmp_path / 'ids', *some), to=to, **how
   )
   return to, counts
@@ -152,26 +152,26 @@ def test_what_is_not_there_is_told(tmp_path):
   to = epath.Path(tmp_path / 'to')
   (asked / 'dev_questions.json').unlink()
   with pytest.raises(errors.InputError, match='dev_questions.json: no such fi'):
-    avocado.build(mail, asked, to=to)
+    avocado.build_task(mail, asked, to=to)
   with pytest.raises(errors.InputError, match='no zip files there'):
-    avocado.build(asked, asked, to=to)
+    avocado.build_task(asked, asked, to=to)
   for path in mail.glob('*'):
     path.write_bytes(path.read_bytes()[:-30])
   asked = ids(tmp_path / 'again')
   with pytest.raises(errors.InputError, match='001.zip: not readable as a zip'):
-    avocado.build(mail, asked, to=to)
+    avocado.build_task(mail, asked, to=to)
   assert not to.exists()
 
 
 def test_a_mail_without_subject_or_text_has_empty_ones():
-  assert avocado.parse(b'From: a@b.c\n\n') == ('', '')
-  assert avocado.parse(b'') == ('', '')
+  assert avocado.parse_mail(b'From: a@b.c\n\n') == ('', '')
+  assert avocado.parse_mail(b'') == ('', '')
 
 
 def test_building_again_leaves_one_whole_folder(tmp_path):
   to, _ = built(tmp_path)
   (to / 'old').write_text('')
-  avocado.build(
+  avocado.build_task(
     epath.Path(tmp_path / 'text'), epath.Path(tmp_path / 'ids'), to=to
   )
   assert not (to / 'old').exists()

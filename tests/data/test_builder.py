@@ -200,7 +200,7 @@ def test_bad_rows_leave_nothing(tmp_path, content):
   task = given.folder(tmp_path, test=content)
   with pytest.raises(errors.InputError, match='test.jsonl: row 1|no rows'):
     prepared(tmp_path, task.name)
-  assert not builder.made(task.name, epath.Path(tmp_path / 'to'))
+  assert not builder.prepared_before(task.name, epath.Path(tmp_path / 'to'))
   assert not list((tmp_path / 'to').rglob('longlamp-*'))
 
 

@@ -38,13 +38,13 @@ def test_lengths_are_summed_up_exactly():
 
 
 def test_a_sample_holds_so_many_and_each_as_likely():
-  small = census.Sample(5)
+  small = census.Reservoir(5)
   for item in 'abc':
     small.offer(item)
   assert small.items == ['a', 'b', 'c']
   seen = collections.Counter()
   for seed in range(2000):
-    sample = census.Sample(2)
+    sample = census.Reservoir(2)
     sample._rng.seed(seed)
     for item in range(8):
       sample.offer(item)

@@ -29,7 +29,7 @@ def profile(*texts):
 
 
 def leaked(*texts, gold=GOLD):
-  return list(copies.find(gold, profile(*texts)).leaked)
+  return list(copies.find_copies(gold, profile(*texts)).leaked)
 
 
 def edited(text, *, every):
@@ -73,7 +73,7 @@ def test_what_is_no_near_copy(text):
 
 def test_its_share_is_that_of_the_runs_of_three_words():
   # gold: abc bcd cde def efg fgh; the text has the first five of six.
-  found = copies.find('a b c d e f g h', profile('a b c d e f g x'))
+  found = copies.find_copies('a b c d e f g h', profile('a b c d e f g x'))
   assert found.leaked == {0: pytest.approx(5 / 6)}
   assert leaked('a b c d e f x y z', gold='a b c d e f g h') == []  # 4 of 6
 
@@ -85,16 +85,18 @@ def test_of_a_short_output_only_the_same_text_is_a_copy():
 
 
 def test_a_document_repeats_another_one_with_the_same_words():
-  found = copies.find(
+  found = copies.find_copies(
     GOLD, profile('It works, GREAT!', OTHER, 'it  works\ngreat', 'It works')
   )
   assert found == copies.Copies([2], {})
 
 
 def test_texts_without_words_or_in_other_forms_of_the_same_letters():
-  assert copies.find(GOLD, profile(':-)', '!!!', ' :-) ')).repeated == [2]
+  assert copies.find_copies(GOLD, profile(':-)', '!!!', ' :-) ')).repeated == [
+    2
+  ]
   composed, apart = 'caf\u00e9 \ufb01n', 'cafe\u0301 fin'
-  assert copies.find(GOLD, profile(composed, apart)).repeated == [1]
+  assert copies.find_copies(GOLD, profile(composed, apart)).repeated == [1]
 
 
 def removed(*texts, **which):
@@ -135,7 +137,7 @@ def test_counts_add_up_over_the_examples():
 def test_copies_planted_among_real_texts_are_found_and_nothing_else():
   if not SAMPLE.is_dir():
     pytest.skip('no sample of real texts')
-  examples, _ = longlamp.read(SAMPLE, setting='user', split='test')
+  examples, _ = longlamp.read_examples(SAMPLE, setting='user', split='test')
   rng = random.Random(0)
   seen, wrong = [], []
   for example in examples:
@@ -143,9 +145,9 @@ def test_copies_planted_among_real_texts_are_found_and_nothing_else():
     n = rng.randrange(len(example.profile) + 1)
     copy = types.Document(f'{example.output.upper()} And so on.', '')
     planted = [*example.profile[:n], copy, *example.profile[n:]]
-    if len(copies.words(example.output)) < copies.SHORT:
+    if len(copies.normalized_words(example.output)) < copies.SHORT:
       planted[n] = types.Document(example.output.upper(), '')
-    if list(copies.find(example.output, planted).leaked) != [n]:
+    if list(copies.find_copies(example.output, planted).leaked) != [n]:
       wrong.append(example.id)
   assert len(seen) > 100
   assert wrong == []
@@ -159,7 +161,9 @@ CASES = pathlib.Path(__file__).parents[3] / 'shared/cases'
 @pytest.mark.parametrize('split', ['train', 'val', 'test'])
 def test_a_run_on_another_script_is_like_that_on_english(tmp_path, name, split):
   data = config.Data(path=str(CASES / name), drop_leaks=True)
-  how = retrieve.Settings(data, config.Retrieval(name='bm25', k=1), split, 0)
+  how = retrieve.RetrieveSettings(
+    data, config.Retrieval(name='bm25', k=1), split, 0
+  )
   summary = retrieve.retrieve(out=epath.Path(tmp_path), cfg=how, layout=None)
   [found] = records.read(tmp_path / 'examples.jsonl', types.Example)
   [row] = (CASES / name / 'custom' / f'{split}.jsonl').read_text().splitlines()

@@ -161,7 +161,7 @@ def test_a_muddles_label_is_the_true_score_of_the_answer():
   labels = {0.0: 1, 0.25: 3, 0.5: 5, 0.75: 7, 1.0: 10}
   counts = dict.fromkeys(labels.values(), 0)
   for _, truth, text, label, why in muddles():
-    slots = [types.Slot(w, grammar.choices(s)) for s, w in truth.items()]
+    slots = [types.TruthSlot(w, grammar.choices(s)) for s, w in truth.items()]
     assert label == labels[world.true_score(text, slots)]
     assert why == ', '.join(
       f'{word} {"yes" if found(text, slot) == [word] else "no"}'

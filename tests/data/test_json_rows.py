@@ -28,9 +28,9 @@ def test_rows_do_not_depend_on_the_pieces(tmp_path_factory, given, size, ascii):
   (path / 'x.jsonl').write_text('\n'.join(map(dump, given)))
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(json_rows, 'PIECE', size)
-    assert rows(json_rows.items, path / 'x.json') == given
-    assert rows(json_rows.lines, path / 'x.jsonl') == given
-    assert json_rows.whole(epath.Path(path / 'x.json')) == given
+    assert rows(json_rows.list_rows, path / 'x.json') == given
+    assert rows(json_rows.line_rows, path / 'x.jsonl') == given
+    assert json_rows.whole_file(epath.Path(path / 'x.json')) == given
 
 
 @settings(max_examples=200, deadline=None)
@@ -55,16 +55,16 @@ def test_a_short_text_is_never_cut():
   assert b''.join(json_rows.capped(pieces, limit=270)) == whole
 
 
-@pytest.mark.parametrize('read', ['items', 'lines', 'whole'])
+@pytest.mark.parametrize('read', ['list_rows', 'line_rows', 'whole_file'])
 def test_a_giant_text_is_not_held_whole(tmp_path, read, monkeypatch):
   monkeypatch.setattr(json_rows, 'PIECE', 1 << 12)
   monkeypatch.setattr(json_rows.capped, '__kwdefaults__', {'limit': 1 << 14})
   path = tmp_path / 'x'
   row = '{"a": "%s", "b": "end"}' % ('\\u00e9' * 1_000_000)  # 6 MB
-  path.write_text(row if read == 'lines' else f'[{row}]')
+  path.write_text(row if read == 'line_rows' else f'[{row}]')
   tracemalloc.start()
   found = getattr(json_rows, read)(epath.Path(path))
-  [value] = found if read == 'whole' else [row for _, row in found]
+  [value] = found if read == 'whole_file' else [row for _, row in found]
   peak = tracemalloc.get_traced_memory()[1]
   tracemalloc.stop()
   assert value['b'] == 'end'
@@ -96,7 +96,7 @@ def test_a_broken_list_is_refused_in_any_pieces(
   monkeypatch.setattr(json_rows, 'PIECE', size)
   (tmp_path / 'x.json').write_bytes(content)
   with pytest.raises(errors.InputError, match=f'x.json: row {row}: '):
-    rows(json_rows.items, tmp_path / 'x.json')
+    rows(json_rows.list_rows, tmp_path / 'x.json')
 
 
 def test_a_mistake_is_told_before_the_rest_is_read(tmp_path, monkeypatch):
@@ -113,7 +113,7 @@ def test_a_mistake_is_told_before_the_rest_is_read(tmp_path, monkeypatch):
 
   monkeypatch.setattr(json_rows, '_Text', Counted)
   with pytest.raises(errors.InputError, match='row 2'):
-    rows(json_rows.items, path)
+    rows(json_rows.list_rows, path)
   assert len(read) < 4
 
 
@@ -121,7 +121,10 @@ def test_shares_rise_from_0_to_1(tmp_path):
   some = [{'a': 'x' * 1000}] * 3000
   (tmp_path / 'x.json').write_text(json.dumps(some))
   (tmp_path / 'x.jsonl').write_text('\n'.join(map(json.dumps, some)))
-  for read, name in ((json_rows.items, 'x.json'), (json_rows.lines, 'x.jsonl')):
+  for read, name in (
+    (json_rows.list_rows, 'x.json'),
+    (json_rows.line_rows, 'x.jsonl'),
+  ):
     shares = [p.share for p, _ in read(epath.Path(tmp_path / name))]
     assert shares == sorted(shares)
     assert shares[0] < 0.4

@@ -156,7 +156,7 @@ def test_truth_becomes_slots(tmp_path):
   first, _ = given.example(
     tmp_path, truth=[{'want': 'tea', 'among': ['tea', 'gin']}]
   )
-  assert first.truth == (types.Slot('tea', ('tea', 'gin')),)
+  assert first.truth == (types.TruthSlot('tea', ('tea', 'gin')),)
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def test_prepare_refuses_it_and_leaves_nothing(tmp_path):
       manual_dir=str(tmp_path / 'from'),
       to=epath.Path(tmp_path / 'to'),
     )
-  assert not builder.made(task.name, epath.Path(tmp_path / 'to'))
+  assert not builder.prepared_before(task.name, epath.Path(tmp_path / 'to'))
 
 
 def test_requests_are_refused_too(tmp_path):
@@ -130,15 +130,15 @@ def test_requests_are_refused_too(tmp_path):
   row = {'input': 'x', 'profile': [{'body': 'y'}]}
   path.write_bytes(given.lines(row, row))
   with pytest.raises(errors.InputError, match='but the fields body.* 2 of 2'):
-    list(requests.read(path, task='custom'))
+    list(requests.read_requests(path, task='custom'))
   with pytest.raises(errors.InputError, match=r'profile \(body\) do not tell'):
-    list(requests.read(path))
+    list(requests.read_requests(path))
 
 
 @pytest.mark.skipif(not CASE.is_dir(), reason='without shared/cases')
 @pytest.mark.parametrize('on_error', rows.ON_ERROR)
 def test_the_doctor_says_so(on_error):
   data = config.Data(path=str(CASE), on_error=on_error)
-  found = list(survey.taken(data, None))
+  found = list(survey.survey_splits(data, None))
   assert [f.state for f in found] == ['broken'] * 3
   assert all('but the fields body, title' in f.said for f in found)

@@ -15,7 +15,7 @@ def test_truth_passes_through_parquet(tmp_path):
   task = given.folder(tmp_path, train=None)
   given.write_parquet(task / 'train-0.parquet', [row])
   [first], _ = given.read(tmp_path)
-  assert first.truth == (types.Slot('tea', ('tea', 'gin')),)
+  assert first.truth == (types.TruthSlot('tea', ('tea', 'gin')),)
 
 
 def test_profile_may_be_a_json_string_in_parquet(tmp_path):
@@ -130,7 +130,7 @@ def test_of_a_giant_text_the_beginning_is_read(
   pq.write_table(pa.Table.from_pylist(some, schema), path)
 
   def read():
-    found = parquet.read(
+    found = parquet.read_parquet(
       path, fields=set(schema.names), items={'text'}, text={'text'}
     )
     return [row for _, row in found]

@@ -79,7 +79,7 @@ def test_a_json_list(tmp_path, content, remedy):
 def test_requests(tmp_path, content, remedy):
   (tmp_path / 'x').write_bytes(content)
   with pytest.raises(errors.InputError) as error:
-    list(requests.read(tmp_path / 'x'))
+    list(requests.read_requests(tmp_path / 'x'))
   given.assert_says(str(error.value), 'x: row 1 (line 1): ', remedy)
 
 

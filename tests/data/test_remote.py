@@ -108,6 +108,6 @@ def test_a_faulty_row_in_a_bucket_is_named(tmp_path, bucket):
 def test_requests_are_read_from_a_bucket(bucket):
   path = epath.Path('gs://b/in.jsonl')
   path.write_text('{"input": "one", "profile": ["a"]}\n')
-  assert [r.example.input for r in requests.read(path)] == ['one']
+  assert [r.example.input for r in requests.read_requests(path)] == ['one']
   with pytest.raises(errors.InputError, match='gs://b/none: cannot be read'):
-    list(requests.read('gs://b/none'))
+    list(requests.read_requests('gs://b/none'))

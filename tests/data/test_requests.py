@@ -23,7 +23,7 @@ def read(tmp_path, *rows, **how):
   path.write_text(
     ''.join(f'{r if isinstance(r, str) else json.dumps(r)}\n' for r in rows)
   )
-  return list(requests.read(path, **how))
+  return list(requests.read_requests(path, **how))
 
 
 def row(profile, **fields):
@@ -144,7 +144,7 @@ def test_no_rows_at_all(tmp_path):
 def test_rows_are_read_as_they_are_asked_for(tmp_path):
   path = tmp_path / 'users.jsonl'
   path.write_text(f'{json.dumps(row([]))}\nnot JSON\n')
-  rows = requests.read(path)
+  rows = requests.read_requests(path)
   assert next(rows).id == 1
   with pytest.raises(errors.InputError):
     next(rows)

@@ -127,8 +127,8 @@ def test_some_rules_written_out():
 
 
 TRUTH = (
-  types.Slot('Hello', ('Hello', 'Howdy', 'Ahoy')),
-  types.Slot('really', ('truly', 'really')),
+  types.TruthSlot('Hello', ('Hello', 'Howdy', 'Ahoy')),
+  types.TruthSlot('really', ('truly', 'really')),
 )
 
 
@@ -154,7 +154,7 @@ def test_gold_texts_fit_their_users_nine_times_in_ten(task):
   scores = [
     world.true_score(
       row['output'],
-      [types.Slot(s['want'], tuple(s['among'])) for s in row['truth']],
+      [types.TruthSlot(s['want'], tuple(s['among'])) for s in row['truth']],
     )
     for row in rows
   ]
@@ -203,7 +203,7 @@ def test_an_answer_says_its_words_and_scores_1(task):
   for item in grammar.ITEMS[task]:
     said = {slot: grammar.choices(slot)[2] for slot in grammar.SLOTS[task]}
     text = grammar.answer(task, item, said, random.Random(0))
-    slots = [types.Slot(w, grammar.choices(s)) for s, w in said.items()]
+    slots = [types.TruthSlot(w, grammar.choices(s)) for s, w in said.items()]
     assert world.true_score(text, slots) == 1.0
     assert item in text and not re.search(r'[{}]', text)
 

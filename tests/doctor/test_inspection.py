@@ -29,7 +29,7 @@ def policy(checkpoint='tiny_pt', tokenizer='tiny.spm.model'):
   """What is found out about such a policy."""
   model = config.Model(str(checkpoint), str(tokenizer))
   (role,) = roles(False, policy=model, reward=config.Reward('rouge'))
-  return list(inspection.models([role]))
+  return list(inspection.inspect_models([role]))
 
 
 @pytest.fixture
@@ -42,20 +42,20 @@ def test_every_check_that_fails_has_its_line():
   cfg = config.Config(
     draw=config.Draw(m=0, top_p=2.0), retrieval=config.Retrieval('tf')
   )
-  found = list(inspection.settings(cfg, validate.PARTS))
+  found = list(inspection.inspect_settings(cfg, validate.PARTS))
   assert [f.said.split(';')[0] for f in found] == [
     'draw.m is 0',
     'draw.top_p is 2',
     "retrieval.name is 'tf'",
   ]
   assert {f.state for f in found} == {'broken'}
-  whole = inspection.settings(config.Config(), validate.PARTS)
+  whole = inspection.inspect_settings(config.Config(), validate.PARTS)
   assert states(whole) == [('settings', 'ok')]
 
 
 def test_each_task_and_split_of_the_data(tmp_path):
   longlamp_rows.folder(tmp_path, name='product_review_user', val=None)
-  found = list(inspection.data(config.Data(path=str(tmp_path))))
+  found = list(inspection.inspect_data(config.Data(path=str(tmp_path))))
   assert states(found) == [
     ('data, email_generation', 'note'),
     ('data, abstract_generation', 'note'),
@@ -74,16 +74,16 @@ def test_each_task_and_split_of_the_data(tmp_path):
 
 
 def test_where_no_data_is_the_public_tasks_are_missing(tmp_path):
-  found = inspection.data(config.Data(path=str(tmp_path / 'none')))
+  found = inspection.inspect_data(config.Data(path=str(tmp_path / 'none')))
   assert states(found) == [
     ('data, email_generation', 'note'),
     ('data, abstract_generation', 'missing'),
     ('data, product_review', 'missing'),
     ('data, topic_writing', 'missing'),
   ]
-  assert states(inspection.data(config.Data())) == [('data', 'ok')]
+  assert states(inspection.inspect_data(config.Data())) == [('data', 'ok')]
   odd = config.Data(path=str(tmp_path), setting='users')
-  assert states(inspection.data(odd)) == [('data', 'broken')]
+  assert states(inspection.inspect_data(odd)) == [('data', 'broken')]
 
 
 def test_the_roles_are_those_of_the_run():
@@ -102,7 +102,7 @@ def test_the_bundled_models_are_whole_and_read_once(monkeypatch):
   monkeypatch.setattr(
     inspection, '_read_whole', lambda name: read.append(name) or real(name)
   )
-  found = list(inspection.models(roles()))
+  found = list(inspection.inspect_models(roles()))
   assert {f.state for f in found} == {'ok'}
   assert read == ['tiny_pt', 'tiny_it']
   assert '885,888 numbers' in found[0].said
@@ -116,7 +116,7 @@ def test_a_model_of_the_catalog_that_is_not_there_can_be_had():
   assert 'hf download google/gemma-2b --local-dir=DIR' in weights.remedy
   assert '--config.policy.checkpoint=DIR' in weights.remedy
   judge = config.Reward(model=config.Model('gemma_2b'))
-  weights, _ = inspection.models(roles(reward=judge)[2:])
+  weights, _ = inspection.inspect_models(roles(reward=judge)[2:])
   assert 'google/gemma-2b-it' in weights.remedy
   assert '--config.reward.model.checkpoint=DIR' in weights.remedy
   weights, _ = policy('nowhere')
@@ -134,7 +134,7 @@ def test_a_damaged_file_of_weights_is_found(tiny):
 
 
 def test_weights_of_another_shape_and_such_that_are_no_numbers(tiny, tmp_path):
-  params, size = checkpoints.load_model(tiny)
+  params, size = checkpoints.restore_model(tiny)
   params['final_norm']['scale'][3] = np.nan
   checkpoints.save_model(tmp_path / 'nan', params, size)
   weights, _ = policy(tmp_path / 'nan')
@@ -159,18 +159,18 @@ def test_tokenizers_missing_damaged_and_of_another_model(tmp_path):
 
 
 def test_prompts_are_tried(tmp_path):
-  assert {inspection.template(r).state for r in roles()} == {'ok'}
+  assert {inspection.inspect_template(r).state for r in roles()} == {'ok'}
   narrow = config.Prompt(max_input=20)
-  found = inspection.template(roles(prompt=narrow)[0])
+  found = inspection.inspect_template(roles(prompt=narrow)[0])
   assert found.state == 'broken'
   assert 'the limit of its prompt is 20' in found.said
   (tmp_path / 'x.txt').write_text('{% block prompt %}{{ instructions }}')
   odd = config.Prompt(template=str(tmp_path / 'x.txt'))
-  assert inspection.template(roles(prompt=odd)[0]).state == 'broken'
+  assert inspection.inspect_template(roles(prompt=odd)[0]).state == 'broken'
   gone = config.Prompt(template='x.txt')
-  assert inspection.template(roles(prompt=gone)[0]).state == 'broken'
+  assert inspection.inspect_template(roles(prompt=gone)[0]).state == 'broken'
   blind = config.Model(tokenizer='nowhere')
-  found = inspection.template(roles(policy=blind)[0])
+  found = inspection.inspect_template(roles(policy=blind)[0])
   assert found.state == 'ok'
   assert 'without a tokenizer' in found.said
 
@@ -181,7 +181,7 @@ def test_encoders(folder, tmp_path):
       retrieval=config.Retrieval('contriever', encoder=name),
       evaluate=config.Evaluate(metrics, **own),
     )
-    return list(inspection.vectors(cfg))
+    return list(inspection.inspect_vectors(cfg))
 
   assert states(found(str(folder))) == [('retrieval, encoder', 'ok')]
   for name in ('', str(tmp_path / 'none')):
@@ -198,19 +198,19 @@ def test_encoders(folder, tmp_path):
   both = found(str(folder), 'cosine', encoder='none')
   assert states(both)[1:] == [('evaluate, encoder', 'missing')]
   assert '--config.evaluate.encoder=DIR' in both[1].remedy
-  assert list(inspection.vectors(config.Config())) == []
+  assert list(inspection.inspect_vectors(config.Config())) == []
 
 
 def test_what_metrics_need(monkeypatch):
   def found(*metrics):
-    return states(inspection.data_of_metrics(config.Evaluate(metrics)))
+    return states(inspection.inspect_metrics(config.Evaluate(metrics)))
 
   def absent():
     raise errors.InputError('no data')
 
-  monkeypatch.setattr(inspection.meteor, 'check', absent)
+  monkeypatch.setattr(inspection.meteor, 'check_wordnet', absent)
   assert found('meteor', 'bleu') == [('metrics, meteor', 'broken')]
-  monkeypatch.setattr(inspection.meteor, 'check', lambda: None)
+  monkeypatch.setattr(inspection.meteor, 'check_wordnet', lambda: None)
   assert found('meteor') == [('metrics, meteor', 'ok')]
   assert found('bleu') == []
   judged = roles(
@@ -221,7 +221,7 @@ def test_what_metrics_need(monkeypatch):
 
 def test_rewards_of_others():
   def found(name):
-    return states(inspection.reward(config.Reward(name)))
+    return states(inspection.inspect_reward(config.Reward(name)))
 
   assert found('judge') == found('rouge') == []
   assert found('tests.pipeline:small') == [('reward', 'ok')]

@@ -29,7 +29,7 @@ def cfg(**train):
 def test_the_weights_that_a_run_writes(train, keep_all, models):
   asked = cfg(**train)
   asked.choose.keep_all = keep_all
-  assert machine.written(asked, fits=3) == models * WEIGHTS
+  assert machine.bytes_of_run(asked, fits=3) == models * WEIGHTS
 
 
 def test_a_disk_that_is_too_small_is_told(monkeypatch, tmp_path):

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from restpg_jax import main, types
-from restpg_jax.doctor import run
+from restpg_jax.doctor import findings, run
 from tests import pipeline
 from tests.data import longlamp_rows
 
@@ -155,26 +155,26 @@ def test_it_needs_a_config(capsys):
   assert 'missing --config=FILE' in capsys.readouterr().err
 
 
-def findings(cfg):
-  looked = run.looked(cfg, '.')
-  return [found for found in looked if not isinstance(found, dict)]
+def looked(cfg):
+  found = run.looked(cfg, '.')
+  return [f for f in found if not isinstance(f, dict)]
 
 
 def test_devices_are_parted_before_anything_uses_them():
-  names = [finding.name for finding in findings(pipeline.small())]
+  names = [finding.name for finding in looked(pipeline.small())]
   assert names.index('devices') < names.index('policy, weights')
 
 
 def test_without_any_method_the_rest_is_looked_at():
-  found = findings(pipeline.small(methods=()))
+  found = looked(pipeline.small(methods=()))
   assert [f.name for f in found if f.state == 'broken'] == ['settings']
   assert 'judge, weights' not in [f.name for f in found]
   assert 'policy, weights' in [f.name for f in found]
 
 
 def test_a_line_with_its_remedy():
-  finding = run.Finding('a', 'missing', 'b ' * 40, 'hf download --to=DIR')
-  assert run.line(finding).splitlines() == [
+  finding = findings.Finding('a', 'missing', 'b ' * 40, 'hf download --to=DIR')
+  assert run.finding_line(finding).splitlines() == [
     'a' + ' ' * 31 + 'missing  ' + 'b ' * 29 + 'b',
     ' ' * 41 + 'b ' * 9 + 'b',
     ' ' * 41 + '-> hf download --to=DIR',

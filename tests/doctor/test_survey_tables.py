@@ -20,7 +20,7 @@ def example(n, words, *texts):
 
 
 def made(*splits, synthetic=False):
-  found = survey_tables.made(splits, synthetic=synthetic)
+  found = survey_tables.build_tables(splits, synthetic=synthetic)
   return {table.title: table for table in found}
 
 
@@ -93,10 +93,10 @@ def test_the_longest_over_all_splits():
 
 
 def test_columns_are_as_wide_as_they_need():
-  table = survey_tables.Table(
+  table = survey_tables.SurveyTable(
     'Title', ('a', 'name'), ('n',), [('x', '', '1,000'), ('', 'long', '2')]
   )
-  assert survey_tables.text(table).split('\n') == [
+  assert survey_tables.table_text(table).split('\n') == [
     'Title',
     'a  name      n',
     'x        1,000',

@@ -15,7 +15,7 @@ from restpg_jax.models import decoder
 from tests import tiny
 
 TOKENIZER = assets.HERE / 'tiny.spm.model'
-HOST = python.SimpleNamespace(block=32, on_each=lambda tree: tree)
+HOST = python.SimpleNamespace(block=32, replicate=lambda tree: tree)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_weights_are_made_once_in_the_type_that_is_wanted(read, dtype):
   assert sum(x.nbytes for x in made) == size
   for x in jax.tree.leaves(found):
     assert any(np.shares_memory(x, y) for y in made)
-  params, _ = weights.load(path)
+  params, _ = weights.load_weights(path)
   as_cast = jax.tree.map(lambda x: x.astype(jnp.dtype(dtype)), params)
   as_cast = decoder.unstacked(as_cast)
   assert jax.tree.structure(found) == jax.tree.structure(as_cast)
@@ -60,14 +60,14 @@ def folder(tmp_path):
 
 
 def test_as_many_pieces_are_not_the_same_pieces(folder, tmp_path):
-  tokenizer_files.find(folder, str(TOKENIZER))
+  tokenizer_files.find_model(folder, str(TOKENIZER))
   model = sentencepiece_model_pb2.ModelProto.FromString(TOKENIZER.read_bytes())
   a, b = model.pieces[600], model.pieces[601]
   a.piece, b.piece = b.piece, a.piece
   other = tmp_path / 'other.model'
   other.write_bytes(model.SerializeToString())
   with pytest.raises(errors.InputError) as e:
-    tokenizer_files.find(folder, str(other))
+    tokenizer_files.find_model(folder, str(other))
   assert f'{other} and the tokenizer that came with the weights' in str(e.value)
   assert f'give {folder}/tokenizer.model as their tokenizer' in str(e.value)
 
@@ -88,7 +88,7 @@ def test_the_tokenizer_of_llama_3_is_called_by_name(folder):
   path = folder / 'tokenizer.model'
   path.write_bytes(b'IQ== 0\nIg== 1\n')
   with pytest.raises(errors.InputError) as e:
-    tokenizer_files.find(folder, str(folder))
+    tokenizer_files.find_model(folder, str(folder))
   assert str(e.value) == (
     f"{path}: no usable SentencePiece model: a tiktoken file, as Llama 3's "
     "tokenizer.model is; only SentencePiece models are read, as Gemma's and "

@@ -75,7 +75,7 @@ KINDS = {
   ),
   'encoder': ENCODER,
   'encoder of a metric': dataclasses.replace(
-    ENCODER, settings=measure.Settings((), None, False, 1)
+    ENCODER, settings=measure.MeasureSettings((), None, False, 1)
   ),
   'data': Kind(
     'path',
@@ -222,7 +222,7 @@ def test_a_run_goes_on_where_only_junk_has_come(tmp_path, capsys):
   )
   for _ in range(2):
     with pytest.raises(artifacts.Until):
-      restpg.run(cfg, tmp_path / 'work', until='retrieve')
+      restpg.run_methods(cfg, tmp_path / 'work', until='retrieve')
     folder(data, *JUNK, 'email_generation_temporal/train.jsonl')
     folder(data / 'email_generation_user', *JUNK)
     folder(model, *JUNK)

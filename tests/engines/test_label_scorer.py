@@ -32,9 +32,9 @@ def listen(event, *_, **__):
 def model(shards=1):
   layout = layouts.Layout.of(config.Compute(judged=8, shards=shards))
   words = tokenizers.Tokenizer(assets.path('tiny.spm.model').read_bytes())
-  params = layout.on_each(decoder.unstacked(tiny.parameters(SIZE, 0.3)))
+  params = layout.replicate(decoder.unstacked(tiny.parameters(SIZE, 0.3)))
   model = decoder.Decoder(SIZE, stacked=False)
-  return generator.Language(model, params, words, layout)
+  return generator.LoadedModel(model, params, words, layout)
 
 
 def texts(seed, inputs=5, each=6):

@@ -26,16 +26,16 @@ def broken(dtype):
   params['final_norm'] = jax.tree.map(
     lambda x: x * jnp.nan, params['final_norm']
   )
-  params = layout.on_each(jax.tree.map(lambda x: x.astype(dtype), params))
+  params = layout.replicate(jax.tree.map(lambda x: x.astype(dtype), params))
   model = decoder.Decoder(SIZE, jnp.dtype(dtype), stacked=False)
-  return generator.Language(model, params, words, layout, 'a/model')
+  return generator.LoadedModel(model, params, words, layout, 'a/model')
 
 
 def sampled(dtype, **how):
   return list(
-    generator.sample(
+    generator.generate_samples(
       broken(dtype),
-      [generator.Wanted('topic/train/3', [2, 5, 6], (0,))],
+      [generator.SampleRequest('topic/train/3', [2, 5, 6], (0,))],
       inputs=1,
       prompt_length=8,
       m=1,
@@ -93,8 +93,8 @@ def test_a_vector(tmp_path, monkeypatch):
       tokens[..., :1] == 3, np.nan, np.ones((*tokens.shape[:2], 2))
     )
 
-  monkeypatch.setattr(embedder.encoders, 'load', lambda path: Encoder)
-  monkeypatch.setattr(embedder, 'program', program)
+  monkeypatch.setattr(embedder.encoders, 'load_encoder', lambda path: Encoder)
+  monkeypatch.setattr(embedder, 'embed_program', program)
   layout = layouts.Layout.of(config.Compute())
   encode = embedder.Embedder('an/encoder', layout, tmp_path / 'vectors')
   with pytest.raises(errors.InputError) as e:

@@ -15,8 +15,8 @@ from restpg_jax.io import artifacts, records
 class Settings:
   steps: int = 10
   rate: float = 0.5
-  template: str = config.file('')
-  batch: int = config.local(8)
+  template: str = config.path_field('')
+  batch: int = config.local_field(8)
   inner: config.Sample = config.section(config.Sample)
 
 
@@ -171,7 +171,7 @@ def test_the_fingerprint_follows_what_can_change_results(monkeypatch):
 
 @dataclasses.dataclass(frozen=True)
 class Extensible:
-  m: int = config.extent()
+  m: int = config.extendable()
   temperature: float = 0.7
 
 
@@ -334,7 +334,7 @@ def test_a_summary_in_words():
     'by_task': {'a': 1},
     'best': None,
   }
-  assert artifacts.line(summary) == (
+  assert artifacts.summary_line(summary) == (
     '1,200 made, 320 examples in, loss 1.235, rule best'
   )
 

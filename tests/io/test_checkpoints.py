@@ -46,9 +46,9 @@ def test_a_remote_path_does_not_become_a_folder_here(
     saver.save('gs://b/two', tree, tree, SIZE)
   assert list(tmp_path.iterdir()) == []
   for name in ('one', 'two/model'):
-    params, size = checkpoints.load_model(f'gs://b/{name}')
+    params, size = checkpoints.restore_model(f'gs://b/{name}')
     np.testing.assert_array_equal(params['w'], tree['w'])
-    tensors = checkpoints.Tree(f'gs://b/{name}/params')
+    tensors = checkpoints.CheckpointTree(f'gs://b/{name}/params')
     np.testing.assert_array_equal(tensors.read('w'), tree['w'])
     assert size == SIZE
 
@@ -57,10 +57,10 @@ def test_a_model_comes_back_bit_for_bit_and_may_be_written_again(tmp_path):
   # A run killed behind the model but before DONE.json writes it once more.
   for value in (0.1, 0.2):
     checkpoints.save_model(tmp_path / 'm', {'w': np.float32([value])}, SIZE)
-  params, size = checkpoints.load_model(tmp_path / 'm')
+  params, size = checkpoints.restore_model(tmp_path / 'm')
   assert size == SIZE
   assert params['w'].tolist() == [np.float32(0.2)]
-  assert checkpoints.count(params) == 1
+  assert checkpoints.count_parameters(params) == 1
 
 
 def test_weights_are_not_held_twice_while_they_are_saved_or_loaded(tmp_path):
@@ -84,8 +84,10 @@ def test_the_name_of_the_folder_is_no_pattern(name, tmp_path):
   with checkpoints.Saver() as saver:
     saver.save(tmp_path / name, tree, {'n': jnp.int32(3)}, SIZE)
   model = tmp_path / name / 'model'
-  assert checkpoints.load_model(model)[0]['w'].tolist() == [1.5]
-  assert checkpoints.Tree(model / 'params').read('w').tolist() == [1.5]
+  assert checkpoints.restore_model(model)[0]['w'].tolist() == [1.5]
+  assert checkpoints.CheckpointTree(model / 'params').read('w').tolist() == [
+    1.5
+  ]
   assert checkpoints.load_tree(tmp_path / name / 'optimizer')['n'] == 3
 
 
@@ -104,7 +106,7 @@ def test_a_path_that_is_another_one_to_tensorstore_is_refused(name, tmp_path):
 
 def test_a_folder_without_model_json_is_no_model(tmp_path):
   with pytest.raises(errors.InputError, match='model.json is missing'):
-    checkpoints.load_model(tmp_path)
+    checkpoints.restore_model(tmp_path)
 
 
 def test_what_is_saved_is_the_state_of_its_step(tmp_path):
@@ -119,7 +121,7 @@ def test_what_is_saved_is_the_state_of_its_step(tmp_path):
       for _ in range(2):
         state = double(state)
   for n in range(3):
-    params, _ = checkpoints.load_model(tmp_path / f'step_{n}' / 'model')
+    params, _ = checkpoints.restore_model(tmp_path / f'step_{n}' / 'model')
     rest = checkpoints.load_tree(tmp_path / f'step_{n}' / 'optimizer')
     for found in (params, rest):
       assert np.unique(found['w']).tolist() == [4.0**n]
@@ -139,12 +141,12 @@ def test_who_saves_waits_for_the_disk_only_at_the_next_and_at_the_end(
   folders = [tmp_path / 'checkpoints' / f'step_{n}' for n in (1, 2)]
   with checkpoints.Saver() as saver:
     saver.save(folders[0], tree, tree, SIZE)
-    assert trainer.finished(epath.Path(tmp_path)) == []
+    assert trainer.finished_steps(epath.Path(tmp_path)) == []
     threading.Timer(0.1, disk.release).start()
     saver.save(folders[1], tree, tree, SIZE)
-    assert trainer.finished(epath.Path(tmp_path)) == [1]
+    assert trainer.finished_steps(epath.Path(tmp_path)) == [1]
     threading.Timer(0.1, disk.release).start()
-  assert trainer.finished(epath.Path(tmp_path)) == [1, 2]
+  assert trainer.finished_steps(epath.Path(tmp_path)) == [1, 2]
 
 
 def test_an_error_of_the_disk_is_not_lost(tmp_path, monkeypatch):
@@ -172,7 +174,7 @@ def test_what_counts_as_whole_after_a_kill_is_whole(tmp_path):
     time.sleep(pause)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    whole = trainer.finished(epath.Path(tmp_path))
+    whole = trainer.finished_steps(epath.Path(tmp_path))
     assert whole[:begun] == list(range(begun))  # all before the last one
     for n in whole:
       folder = tmp_path / 'checkpoints' / f'step_{n}'
@@ -187,9 +189,9 @@ def test_a_state_of_another_shape_says_what_differs(tmp_path):
   def state(width):
     params = {'layers': {'q': jnp.ones((2, 3, width)), 'k': jnp.ones((2, 3))}}
     rate = optax.constant_schedule(0.1)
-    return optimizer.build('adamw', rate, weight_decay=0.0, clip=1.0).init(
-      params
-    )
+    return optimizer.build_optimizer(
+      'adamw', rate, weight_decay=0.0, clip=1.0
+    ).init(params)
 
   checkpoints.save_tree(tmp_path / 'o', state(4))
   same = checkpoints.load_tree(tmp_path / 'o', like=state(4))

@@ -29,21 +29,21 @@ def write(tmp_path, monkeypatch):
 def test_a_module_counts_by_its_source_or_by_the_version_it_states(write):
   write(BUILD)
   source = hashlib.sha256(BUILD.encode()).hexdigest()
-  assert code.content('their_reward:build') == {'source': source}
+  assert code.module_content('their_reward:build') == {'source': source}
   write(f'# edited\n{BUILD}')
-  assert code.content('their_reward:build')['source'] != source
+  assert code.module_content('their_reward:build')['source'] != source
   for text in ('VERSION = 2\n', 'VERSION: int = 2\n', '# other\nVERSION = 2\n'):
     write(text + BUILD)
-    assert code.content('their_reward:build') == {'version': '2'}
+    assert code.module_content('their_reward:build') == {'version': '2'}
   write(f'VERSION = made()\n{BUILD}')
-  assert 'source' in code.content('their_reward:build')
+  assert 'source' in code.module_content('their_reward:build')
 
 
 def test_nothing_of_it_is_executed(write):
   write('raise SystemExit', 'pack/__init__.py')
   write('raise SystemExit\nVERSION = 3', 'pack/inner.py')
-  assert 'source' in code.content('pack:build')  # a package's own file
-  assert code.content('pack.inner:build') == {'version': '3'}
+  assert 'source' in code.module_content('pack:build')  # a package's own file
+  assert code.module_content('pack.inner:build') == {'version': '3'}
   assert 'pack' not in sys.modules
 
 
@@ -52,7 +52,7 @@ def test_nothing_of_it_is_executed(write):
 )
 def test_a_module_that_is_not_there_is_told_in_a_line(name):
   with pytest.raises(errors.InputError) as error:
-    code.content(name)
+    code.module_content(name)
   module = name.partition(':')[0]
   assert str(error.value).startswith(f'{name}: there is no module {module}; in')
 
@@ -60,11 +60,13 @@ def test_a_module_that_is_not_there_is_told_in_a_line(name):
 def test_a_module_that_is_no_python_is_told_in_a_line(write):
   write('def build(:')
   with pytest.raises(errors.InputError, match=r'their_reward\.py: no Python'):
-    code.content('their_reward:build')
+    code.module_content('their_reward:build')
 
 
 def mark(name):
-  settings = score.Settings(config.Reward(name=name), config.Prompt(), True, 1)
+  settings = score.ScoreSettings(
+    config.Reward(name=name), config.Prompt(), True, 1
+  )
   return artifacts.fingerprint('score', score.score, (), settings)
 
 
@@ -94,6 +96,6 @@ def test_a_reward_that_is_not_there_stops_before_anything_runs(
 ):
   cfg = pipeline.small(reward=config.Reward(name=name))
   with pytest.raises(errors.InputError) as error:
-    restpg.run(cfg, tmp_path / 'work')
+    restpg.run_methods(cfg, tmp_path / 'work')
   assert str(error.value).startswith(said)
   assert not (tmp_path / 'work').exists()

@@ -56,14 +56,14 @@ def embedded(encoder, ids, length=None):
   for row, one in zip(tokens, ids, strict=True):
     row[: len(one)] = one
   lengths = np.array(list(map(len, ids)))
-  model = bert.Encoder(encoder.size)
+  model = bert.BertEncoder(encoder.size)
   return np.asarray(model.apply({'params': encoder.params}, tokens, lengths))
 
 
 def test_means_of_hidden_states_are_those_of_transformers(folder):
   torch = pytest.importorskip('torch')
   transformers = pytest.importorskip('transformers')
-  encoder = encoders.load(folder)
+  encoder = encoders.load_encoder(folder)
   ids = encoder.words.encode(['a b c', 'good.', 'ad ' * 50], encoder.limit)
   assert [len(one) for one in ids] == [5, 4, 16]
   model = transformers.BertModel.from_pretrained(folder)
@@ -74,7 +74,7 @@ def test_means_of_hidden_states_are_those_of_transformers(folder):
 
 
 def test_padding_changes_nothing(folder):
-  encoder = encoders.load(folder)
+  encoder = encoders.load_encoder(folder)
   ids = encoder.words.encode(['a b'], encoder.limit)
   # In float64: lengths are other programs, which round float32 differently.
   with jax.enable_x64(True):
@@ -86,9 +86,9 @@ def test_padding_changes_nothing(folder):
 
 
 def test_the_parameters_are_those_that_the_model_makes(folder):
-  encoder = encoders.load(folder)
+  encoder = encoders.load_encoder(folder)
   made = jax.eval_shape(
-    bert.Encoder(encoder.size).init,
+    bert.BertEncoder(encoder.size).init,
     jax.random.key(0),
     np.zeros((1, 4), np.int32),
     np.array([4]),
@@ -103,27 +103,27 @@ def test_either_form_of_the_word_pieces_is_read(folder, copy):
   )
   text = ['A bd. good E']
   ids = [[2, 5, 6, 8, 10, 11, 9, 3]]
-  assert encoders.load(folder).words.encode(text, 16) == ids
-  assert encoders.load(copy).words.encode(text, 16) == ids
-  assert encoders.load(copy).words.encode(text, 4) == [[2, 5, 6, 3]]
+  assert encoders.load_encoder(folder).words.encode(text, 16) == ids
+  assert encoders.load_encoder(copy).words.encode(text, 16) == ids
+  assert encoders.load_encoder(copy).words.encode(text, 4) == [[2, 5, 6, 3]]
 
 
 def test_notes_of_sentence_transformers_count(copy):
-  assert not encoders.load(copy).normalized
-  assert encoders.load(copy).limit == 16
+  assert not encoders.load_encoder(copy).normalized
+  assert encoders.load_encoder(copy).limit == 16
   normalize = {'type': 'sentence_transformers.models.Normalize'}
   (copy / 'modules.json').write_text(
     json.dumps([{'type': 'x.Transformer'}, normalize])
   )
   (copy / 'tokenizer_config.json').write_text('{"model_max_length": 9}')
-  assert encoders.load(copy).normalized
-  assert encoders.load(copy).limit == 9
+  assert encoders.load_encoder(copy).normalized
+  assert encoders.load_encoder(copy).limit == 9
   (copy / 'sentence_bert_config.json').write_text('{"max_seq_length": null}')
-  assert encoders.load(copy).limit == 9
+  assert encoders.load_encoder(copy).limit == 9
   (copy / 'sentence_bert_config.json').write_text('{"max_seq_length": 8}')
-  assert encoders.load(copy).limit == 8
+  assert encoders.load_encoder(copy).limit == 8
   (copy / 'sentence_bert_config.json').write_text('{"max_seq_length": 99}')
-  assert encoders.load(copy).limit == 16
+  assert encoders.load_encoder(copy).limit == 16
 
 
 def test_weights_below_a_name_are_found(copy):
@@ -131,7 +131,7 @@ def test_weights_below_a_name_are_found(copy):
   found = safetensors.numpy.load_file(path)
   named = {f'bert.{name}': x for name, x in found.items()}
   safetensors.numpy.save_file(named, path, {'format': 'pt'})
-  encoders.load(copy)
+  encoders.load_encoder(copy)
 
 
 def changed(path, **settings):
@@ -175,7 +175,7 @@ def changed(path, **settings):
 def test_a_folder_that_is_no_such_encoder_is_the_users_error(copy, spoil, said):
   spoil(copy)
   with pytest.raises(errors.InputError) as error:
-    encoders.load(copy)
+    encoders.load_encoder(copy)
   assert said in str(error.value)
 
 
@@ -220,7 +220,7 @@ def test_notes_of_wrong_types_are_the_users_error(copy, name, noted, said):
   path.parent.mkdir(exist_ok=True)
   path.write_text(noted)
   with pytest.raises(errors.InputError) as error:
-    encoders.load(copy)
+    encoders.load_encoder(copy)
   assert str(copy) in str(error.value)
   assert said in str(error.value)
   assert '\n' not in str(error.value)
@@ -247,21 +247,21 @@ def test_a_text_is_the_mean_of_its_tokens_or_refused(copy, noted, known):
   (copy / '1_Pooling').mkdir()
   (copy / '1_Pooling' / 'config.json').write_text(json.dumps(noted))
   if known:
-    encoders.load(copy)
+    encoders.load_encoder(copy)
     return
   with pytest.raises(errors.InputError, match='known is the mean of their tok'):
-    encoders.load(copy)
+    encoders.load_encoder(copy)
 
 
 def test_two_lists_of_word_pieces_must_agree(folder, copy):
   implementations.BertWordPieceTokenizer(str(folder / 'vocab.txt')).save(
     str(copy / 'tokenizer.json')
   )
-  encoders.load(copy)
+  encoders.load_encoder(copy)
   other = [*WORDS[:5], 'b', 'a', *WORDS[7:]]
   (copy / 'vocab.txt').write_text('\n'.join(other))
   with pytest.raises(errors.InputError) as error:
-    encoders.load(copy)
+    encoders.load_encoder(copy)
   assert "json and vocab.txt disagree ('b' is 6 or 5)" in str(error.value)
 
 
@@ -271,10 +271,10 @@ def test_two_notes_on_upper_case_must_agree(folder, copy):
   )
   note = copy / 'tokenizer_config.json'
   note.write_text('{"do_lower_case": true}')
-  encoders.load(copy)
+  encoders.load_encoder(copy)
   note.write_text('{"do_lower_case": false}')
   with pytest.raises(errors.InputError) as error:
-    encoders.load(copy)
+    encoders.load_encoder(copy)
   assert 'lowercase=True, tokenizer_config.json do_lower_case=False' in str(
     error.value
   )
@@ -288,7 +288,7 @@ def test_two_encoders_in_one_file_are_refused(copy):
   with pytest.raises(
     errors.InputError, match='more than one encoder: .*bert.e'
   ):
-    encoders.load(copy)
+    encoders.load_encoder(copy)
 
 
 def test_pooling_is_noted_where_modules_json_says(copy):
@@ -303,7 +303,7 @@ def test_pooling_is_noted_where_modules_json_says(copy):
   with pytest.raises(
     errors.InputError, match='2_Pooling/config.json: texts are'
   ):
-    encoders.load(copy)
+    encoders.load_encoder(copy)
 
 
 @pytest.mark.parametrize('form', ['vocab.txt', 'tokenizer.json'])
@@ -314,7 +314,10 @@ def test_an_encoder_is_read_from_a_bucket(form, folder, copy, bucket):
       str(copy / 'tokenizer.json')
     )
   remote.upload(bucket, copy, 'gs://b/bert')
-  there, here = encoders.load('gs://b/bert'), encoders.load(folder)
+  there, here = (
+    encoders.load_encoder('gs://b/bert'),
+    encoders.load_encoder(folder),
+  )
   text = ['A bd. good E']
   assert there.words.encode(text, 16) == here.words.encode(text, 16)
   assert there.size == here.size

@@ -17,7 +17,7 @@ EXAMPLE = types.Example(
   output='žluťoučký 🐎 <eos> "quoted" \\ ',
   profile=(types.Document('a', 'b'), types.Document('', 'c\nd')),
   context=('first', 'second'),
-  truth=(types.Slot('tea', ('tea', 'coffee')),),
+  truth=(types.TruthSlot('tea', ('tea', 'coffee')),),
 )
 TRAJECTORY = types.Trajectory('x/y/0', 3, 'text', tokens=7, reward=0.7)
 

@@ -20,18 +20,18 @@ def save_hf(path, size, params, rows=None, shard=10_000):
   """As `convert` does it, without its tokenizer and card."""
   rows = rows or size.vocabulary
   checkpoints.save_model(path.parent / 'ours', params, size)
-  found = weights.find(path.parent / 'ours')
+  found = weights.find_checkpoint(path.parent / 'ours')
   path.mkdir()
   named = found.written_as(formats.hf(size, rows), np.float32)
-  tensors.write(path, named, shard=shard)
-  config = hf_config.write(size, rows=rows, dtype='float32')
+  tensors.write_tensors(path, named, shard=shard)
+  config = hf_config.render_config(size, rows=rows, dtype='float32')
   (path / 'config.json').write_text(json.dumps(config))
   return path
 
 
 def save_gemma(path, size, params, nested=False, **layout):
   checkpoints.save_model(path.parent / 'ours', params, size)
-  found = weights.find(path.parent / 'ours')
+  found = weights.find_checkpoint(path.parent / 'ours')
   wanted = formats.gemma(size, size.vocabulary, **layout)
   tree = {}
   for name, x in found.written_as(wanted, np.float32):
@@ -56,7 +56,7 @@ def test_every_family_comes_back_from_hugging_faces_form(size, tmp_path):
   params = families.parameters(size)
   path = save_hf(tmp_path / 'hf', size, params)
   assert len(list(path.glob('model-*'))) > 1
-  again, found = weights.load(path)
+  again, found = weights.load_weights(path)
   assert found == size
   same(again, params)
 
@@ -76,7 +76,7 @@ def test_every_family_comes_back_from_hugging_faces_form(size, tmp_path):
 def test_every_layout_of_deepmind_comes_back(size, layout, tmp_path):
   params = families.parameters(size)
   path = save_gemma(tmp_path / 'gemma', size, params, **layout)
-  again, found = weights.load(path)
+  again, found = weights.load_weights(path)
   assert found == size
   same(again, params)
 
@@ -88,7 +88,7 @@ def test_a_multimodal_folder_gives_its_text_tower(tmp_path):
   text = json.loads((path / 'config.json').read_text())
   multimodal = {'model_type': 'gemma3', 'text_config': text}
   (path / 'config.json').write_text(json.dumps(multimodal))
-  reader = tensors.Reader(path)
+  reader = tensors.TensorReader(path)
   for prefix, tower in (
     ('language_model.model.', 'vision_tower.x.weight'),
     ('model.language_model.', 'model.vision_tower.x.weight'),
@@ -96,9 +96,9 @@ def test_a_multimodal_folder_gives_its_text_tower(tmp_path):
     other = tmp_path / prefix
     other.mkdir()
     named = {n.replace('model.', prefix): reader.read(n) for n in reader.shapes}
-    tensors.write(other, (named | {tower: np.zeros(3)}).items())
+    tensors.write_tensors(other, (named | {tower: np.zeros(3)}).items())
     shutil.copy(path / 'config.json', other)
-    again, found = weights.load(other)
+    again, found = weights.load_weights(other)
     assert found == size
     same(again, params)
 
@@ -109,13 +109,13 @@ def test_what_transformers_saves_is_read(family, tmp_path):
   torch = pytest.importorskip('torch')
   transformers = pytest.importorskip('transformers')
   size = families.ALL[family]
-  config = hf_config.write(size, rows=size.vocabulary, dtype='float32')
+  config = hf_config.render_config(size, rows=size.vocabulary, dtype='float32')
   torch.manual_seed(0)
   theirs = transformers.AutoModelForCausalLM.from_config(
     transformers.AutoConfig.for_model(**config)
   )
   theirs.save_pretrained(tmp_path / 'hf', max_shard_size='20KB')
-  params, found = weights.load(tmp_path / 'hf')
+  params, found = weights.load_weights(tmp_path / 'hf')
   assert found == size
   tokens = families.TOKENS[3]
   with torch.no_grad():
@@ -134,7 +134,7 @@ def test_a_published_gemma_needs_no_description(tmp_path):
     tree.setdefault(outer, {})[inner] = x
   tree['transformer/embedder']['input_embedding'][:] = 2
   checkpoints.save_tree(tmp_path / 'gemma', tree)
-  found = weights.find(tmp_path / 'gemma')
+  found = weights.find_checkpoint(tmp_path / 'gemma')
   assert found.size.window == 512
   assert found.size.vocabulary == 3
   embedding = found.leaf('embedding', ml_dtypes.bfloat16)
@@ -149,14 +149,14 @@ def test_another_gemma_without_description_is_told_the_remedy(tmp_path):
   )
   (path / 'model.json').unlink()
   with pytest.raises(errors.InputError, match='put a model.json'):
-    weights.find(path)
+    weights.find_checkpoint(path)
 
 
 def test_padding_comes_back_as_zeros(tmp_path):
   size = tiny.size(vocabulary=32)
   params = tiny.parameters(size, 0.2)
   path = save_hf(tmp_path / 'hf', size, params, rows=30)
-  found = weights.find(path)
+  found = weights.find_checkpoint(path)
   assert found.size.vocabulary == 32
   embedding = found.leaf('embedding')
   np.testing.assert_array_equal(embedding[:30], params['embedding'][:30])
@@ -173,7 +173,7 @@ def test_leaves_go_to_their_shardings_in_the_wanted_type(tmp_path):
     shapes,
     is_leaf=lambda x: isinstance(x, tuple),
   )
-  params, _ = weights.load(path, ml_dtypes.bfloat16, shardings)
+  params, _ = weights.load_weights(path, ml_dtypes.bfloat16, shardings)
   for leaf in jax.tree.leaves(params):
     assert isinstance(leaf, jax.Array)
     assert leaf.dtype == ml_dtypes.bfloat16
@@ -184,17 +184,17 @@ def test_float16_must_hold_the_numbers(tmp_path):
   params = jax.tree.map(lambda x: 1e6 * x, tiny.parameters(size, 0.2))
   checkpoints.save_model(tmp_path / 'm', params, size)
   with pytest.raises(errors.InputError, match='beyond the range of float16'):
-    weights.load(tmp_path / 'm', np.float16)
+    weights.load_weights(tmp_path / 'm', np.float16)
 
 
 def changed(path, change):
   """The folder's tensors, written anew after `change(dict)`."""
-  reader = tensors.Reader(path)
+  reader = tensors.TensorReader(path)
   named = {name: reader.read(name) for name in reader.shapes}
   change(named)
   for old in path.glob('*.safetensors*'):
     old.unlink()
-  tensors.write(path, named.items())
+  tensors.write_tensors(path, named.items())
 
 
 def test_all_that_differs_is_listed_before_anything_is_read(
@@ -209,9 +209,9 @@ def test_all_that_differs_is_listed_before_anything_is_read(
     named['extra'] = np.zeros((2, 3))
 
   changed(path, spoil)
-  monkeypatch.setattr(tensors.Reader, 'read', None)
+  monkeypatch.setattr(tensors.TensorReader, 'read', None)
   with pytest.raises(errors.InputError) as e:
-    weights.load(path)
+    weights.load_weights(path)
   assert str(e.value) == (
     f'{path}: 3 tensors do not fit its config.json: '
     'model.norm.weight is [7], [32] expected; '
@@ -225,7 +225,7 @@ def test_a_long_list_is_cut(tmp_path):
   path = save_hf(tmp_path / 'hf', size, tiny.parameters(size, 0.2))
   changed(path, lambda named: [named.pop(n) for n in list(named)[:13]])
   with pytest.raises(errors.InputError, match='; and 3 more$'):
-    weights.find(path)
+    weights.find_checkpoint(path)
 
 
 def test_wrong_tensors_of_the_other_kinds_are_listed_too(tmp_path):
@@ -239,9 +239,9 @@ def test_wrong_tensors_of_the_other_kinds_are_listed_too(tmp_path):
   with pytest.raises(
     errors.InputError, match='mlp/linear is .32, 32., .48, 32'
   ):
-    weights.find(gemma)
+    weights.find_checkpoint(gemma)
   with pytest.raises(errors.InputError, match='feed_forward/down is'):
-    weights.find(tmp_path / 'ours')
+    weights.find_checkpoint(tmp_path / 'ours')
 
 
 def test_pickles_are_never_opened(tmp_path):
@@ -250,11 +250,11 @@ def test_pickles_are_never_opened(tmp_path):
       return (open, (str(tmp_path / 'sprung'), 'w'))
 
   size = tiny.size()
-  config = hf_config.write(size, rows=32, dtype='float32')
+  config = hf_config.render_config(size, rows=32, dtype='float32')
   (tmp_path / 'config.json').write_text(json.dumps(config))
   (tmp_path / 'pytorch_model.bin').write_bytes(pickle.dumps(Trap()))
   with pytest.raises(errors.InputError) as e:
-    weights.load(tmp_path)
+    weights.load_weights(tmp_path)
   assert 'pytorch_model.bin hold pickled weights' in str(e.value)
   assert 'save_pretrained' in str(e.value)
   assert not (tmp_path / 'sprung').exists()
@@ -263,7 +263,7 @@ def test_pickles_are_never_opened(tmp_path):
 def test_folders_that_are_no_model_are_told_why(tmp_path):
   def why(folder):
     with pytest.raises(errors.InputError) as e:
-      weights.find(folder)
+      weights.find_checkpoint(folder)
     return str(e.value)
 
   assert 'no such folder' in why(tmp_path / 'none')
@@ -288,14 +288,14 @@ def test_a_damaged_orbax_folder_is_named(tmp_path):
   shutil.rmtree(tmp_path / 'm' / 'params' / 'd')
   shutil.rmtree(tmp_path / 'm' / 'params' / 'ocdbt.process_0')
   with pytest.raises(errors.InputError, match='params: '):
-    weights.load(tmp_path / 'm')
+    weights.load_weights(tmp_path / 'm')
 
 
 def headed(path, change=0.5):
   """A folder that says it is tied and has a head of its own."""
   size = tiny.size()
   save_hf(path, size, tiny.parameters(size, 0.2))
-  embedding = tensors.Reader(path).read('model.embed_tokens.weight')
+  embedding = tensors.TensorReader(path).read('model.embed_tokens.weight')
   changed(path, lambda named: named.update({HEAD: embedding + change}))
   return embedding
 
@@ -306,7 +306,7 @@ HEAD = 'lm_head.weight'
 def test_a_head_that_differs_from_the_tied_embedding_is_kept(tmp_path):
   embedding = headed(tmp_path / 'hf')
   with pytest.warns(errors.DataWarning, match='differ: they are kept apart'):
-    params, size = weights.load(tmp_path / 'hf')
+    params, size = weights.load_weights(tmp_path / 'hf')
   assert not size.tied
   np.testing.assert_array_equal(params['embedding'], embedding)
   np.testing.assert_array_equal(params['head'], embedding + 0.5)
@@ -314,7 +314,7 @@ def test_a_head_that_differs_from_the_tied_embedding_is_kept(tmp_path):
 
 def test_a_head_that_is_the_tied_embedding_once_more_is_none(tmp_path):
   headed(tmp_path / 'hf', change=0)
-  params, size = weights.load(tmp_path / 'hf')
+  params, size = weights.load_weights(tmp_path / 'hf')
   assert size.tied
   assert 'head' not in params
 
@@ -324,7 +324,7 @@ def test_transformers_keeps_such_a_head_apart_too(tmp_path):
   transformers = pytest.importorskip('transformers')
   headed(tmp_path / 'hf')
   theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / 'hf')
-  params, size = weights.load(tmp_path / 'hf')
+  params, size = weights.load_weights(tmp_path / 'hf')
   tokens = [5, 3, 7, 2]
   with torch.no_grad():
     wanted = theirs(torch.tensor([tokens])).logits[0].numpy()
@@ -338,7 +338,7 @@ def test_one_weight_under_two_names_is_refused(tmp_path):
   again = {'language_model.model.norm.weight': np.zeros(32, np.float32)}
   changed(path, lambda named: named.update(again))
   with pytest.raises(errors.InputError) as e:
-    weights.find(path)
+    weights.find_checkpoint(path)
   assert 'language_model.model.norm.weight' in str(e.value)
   assert ' model.norm.weight' in str(e.value)
 
@@ -355,10 +355,10 @@ def test_two_models_in_one_folder_are_refused(tmp_path):
   def why(folder, other):
     shutil.copytree(other, folder, dirs_exist_ok=True)
     with pytest.raises(errors.InputError, match='more than one model') as e:
-      weights.find(folder)
+      weights.find_checkpoint(folder)
     return str(e.value)
 
-  weights.find(tmp_path / 'g' / 'both')
+  weights.find_checkpoint(tmp_path / 'g' / 'both')
   assert 'by _METADATA and default/_METADATA;' in why(
     tmp_path / 'g' / 'both', gemma
   )
@@ -370,11 +370,11 @@ def test_a_tokenizer_one_above_is_not_that_of_a_folder_with_its_own(tmp_path):
   size = tiny.size()
   path = save_hf(tmp_path / 'hf', size, tiny.parameters(size, 0.2))
   (tmp_path / 'tokenizer.model').write_bytes(b'of another model')
-  assert weights.find(path).tokenizer == tmp_path / 'tokenizer.model'
+  assert weights.find_checkpoint(path).tokenizer == tmp_path / 'tokenizer.model'
   (path / 'tokenizer.json').write_text('{}')
-  assert weights.find(path).tokenizer is None
+  assert weights.find_checkpoint(path).tokenizer is None
   (path / 'tokenizer.model').write_bytes(b'its own')
-  assert weights.find(path).tokenizer == path / 'tokenizer.model'
+  assert weights.find_checkpoint(path).tokenizer == path / 'tokenizer.model'
 
 
 @pytest.mark.parametrize('config', [True, False])
@@ -389,7 +389,7 @@ def test_an_adapter_of_peft_is_called_so(config, base, tmp_path):
   (path / 'adapter_config.json').write_text('{"peft_type": "LORA"}')
   (path / 'adapter_model.safetensors').write_bytes(b'')
   with pytest.raises(errors.InputError) as e:
-    weights.find(path)
+    weights.find_checkpoint(path)
   assert (
     'adapter_config.json and adapter_model.safetensors: an adapter of PEFT, '
     'not a model by itself; merge it with its base'
@@ -414,7 +414,7 @@ def test_weights_in_forms_of_others_are_called_by_name(files, said, tmp_path):
   for name in files:
     (tmp_path / name).write_bytes(b'')
   with pytest.raises(errors.InputError, match=said):
-    weights.find(tmp_path)
+    weights.find_checkpoint(tmp_path)
 
 
 def test_a_file_of_weights_is_no_folder(tmp_path):
@@ -424,7 +424,7 @@ def test_a_file_of_weights_is_no_folder(tmp_path):
   ):
     (tmp_path / name).write_bytes(b'')
     with pytest.raises(errors.InputError, match=said):
-      weights.find(tmp_path / name)
+      weights.find_checkpoint(tmp_path / name)
 
 
 @pytest.mark.parametrize('kind', ['hf', 'gemma', 'ours'])
@@ -438,7 +438,7 @@ def test_every_form_is_read_from_a_bucket(kind, bucket, tmp_path):
   remote.upload(bucket, tmp_path / kind, 'gs://b/models/m')
   (tmp_path / 'tokenizer.model').write_bytes(b'')
   shutil.copy(tmp_path / 'tokenizer.model', bucket.local('gs://b/models'))
-  found = weights.find('gs://b/models/m')
+  found = weights.find_checkpoint('gs://b/models/m')
   assert found.size == size
   assert str(found.tokenizer) == 'gs://b/models/tokenizer.model'
   same(found.load(), params)

@@ -14,7 +14,7 @@ def reduced(name: str, *shape: int, **changes) -> decoder.Size:
   """A published size with other numbers and all its habits."""
   names = ('layers', 'width', 'hidden', 'heads', 'kv_heads', 'head_size')
   numbers = dict(zip(names, shape, strict=True), vocabulary=90)
-  return dataclasses.replace(catalog.size(name), **numbers, **changes)
+  return dataclasses.replace(catalog.catalog_size(name), **numbers, **changes)
 
 
 GEMMA = {

@@ -22,9 +22,9 @@ def test_a_step_has_the_same_window_over_all_parts(t):
     *cached(k[6 : 6 + begun], v[6 : 6 + begun], length=8, axes=(1, 1, 1)),
     *chunk(k[here - c : here], v[here - c : here], length=4),
   )
-  place = attention.Place(np.array([6]), np.array([[begun]]), c)
+  place = attention.StepPositions(np.array([6]), np.array([[begun]]), c)
   itself = (x[here].reshape(1, 1, 1, 8) for x in (k, v))
-  y, _ = attention.shared(
+  y, _ = attention.shared_prefix_attention(
     q, *itself, cache, place, block=4, window=jnp.int32(4)
   )
   inside = slice(here - 3, here + 1)
@@ -62,14 +62,14 @@ def test_rows_behind_a_prefix_that_they_share(window):
     np.stack([np.full((8, 1, 8), 7.0), np.concatenate([x[:6], garbage])])
     for x in (k, v)
   ]
-  behind = attention.Behind(
+  behind = attention.SuffixPositions(
     prefix_C=jnp.array([1, 1, 0]),
     length_C=jnp.array([6, 6, 0]),
     position_CR=jnp.array([[6, 7, 7], [6, 7, 7], [0, 1, 1]]),
     seen_CRR=jnp.array([[[1, 0, 0], [1, 1, 0], [1, 0, 1]]] * 3, bool),
   )
   q, own_k, own_v = (jnp.stack([x] * 3) for x in (q, k[6:], v[6:]))
-  y = attention.extended(
+  y = attention.suffix_attention(
     q, own_k, own_v, prefix, behind, window=window and jnp.int32(window)
   )
   near = 0 if window is None else 4  # tokens 3..6 of 0..6, 4..7 of 0..7
@@ -91,8 +91,8 @@ def test_in_blocks_it_is_the_same(length, window):
   k, v = rng.normal(size=(2, 2, length, 2, 8)).astype(np.float32)
   how = {'window': window and jnp.int32(window), 'cap': 3.0}
   np.testing.assert_allclose(
-    attention.causal_in_blocks(q, k, v, **how),
-    attention.causal(q, k, v, **how),
+    attention.blockwise_causal_attention(q, k, v, **how),
+    attention.causal_attention(q, k, v, **how),
     atol=2e-6,
   )
 
@@ -102,7 +102,7 @@ def test_scores_are_capped_before_they_are_masked():
   q = jnp.full((1, 2, 1, 2), 2.0)
   k = jnp.array([[[[1.0, 1.0]], [[1.0, 0.0]]]])
   v = jnp.array([[[[1.0, 0.0]], [[0.0, 1.0]]]])
-  y = attention.causal(q, k, v, cap=2.0)[0, :, 0]
+  y = attention.causal_attention(q, k, v, cap=2.0)[0, :, 0]
   np.testing.assert_array_equal(y[0], [1, 0])  # a capped mask leaks the future
   share = 1 / (1 + math.exp(2 * math.tanh(1) - 2 * math.tanh(2)))
   np.testing.assert_allclose(y[1], [share, 1 - share], rtol=1e-6)
@@ -111,8 +111,8 @@ def test_scores_are_capped_before_they_are_masked():
     *cached(k[0, :1, 0], v[0, :1, 0], length=4, axes=(1, 1)),
     *(jnp.full((1, 1, 1, 2, 2), 9.0),) * 4,
   )
-  place = attention.Place(jnp.array([1]), jnp.array([[0]]), 0)
-  y, _ = attention.shared(
+  place = attention.StepPositions(jnp.array([1]), jnp.array([[0]]), 0)
+  y, _ = attention.shared_prefix_attention(
     q[:, 1:], k[:, 1:], v[:, 1:], cache, place, block=8, cap=2.0
   )
   np.testing.assert_allclose(y[0, 0, 0], [share, 1 - share], rtol=1e-6)
@@ -124,8 +124,10 @@ def test_scores_of_rows_behind_a_prefix_are_capped_before_they_are_masked():
   prefix_v = jnp.array([[[[1.0, 0.0]], [[9.0, 9.0]]]])
   k, v = jnp.array([[[[1.0, 0.0]]]]), jnp.array([[[[0.0, 1.0]]]])
   one = jnp.array([1])
-  behind = attention.Behind(one * 0, one, one[None], jnp.ones((1, 1, 1), bool))
-  y = attention.extended(q, k, v, (prefix_k, prefix_v), behind, cap=2.0)
+  behind = attention.SuffixPositions(
+    one * 0, one, one[None], jnp.ones((1, 1, 1), bool)
+  )
+  y = attention.suffix_attention(q, k, v, (prefix_k, prefix_v), behind, cap=2.0)
   share = 1 / (1 + math.exp(2 * math.tanh(1) - 2 * math.tanh(2)))
   np.testing.assert_allclose(y[0, 0, 0], [share, 1 - share], rtol=1e-6)
 
@@ -136,7 +138,7 @@ def test_scores_are_capped_in_float32():
   q = jnp.full((1, 2, 1, 2), 4.0, jnp.bfloat16)
   k = jnp.array([[[[5.5, 5.5]], [[5.5, 5.5625]]]], jnp.bfloat16)
   v = jnp.array([[[[1.0, 0.0]], [[0.0, 1.0]]]], jnp.bfloat16)
-  y = attention.causal(q, k, v, cap=50.0)
+  y = attention.causal_attention(q, k, v, cap=50.0)
   assert y.dtype == jnp.bfloat16
   a, b = (50 * math.tanh(score / 50) for score in (44, 44.25))
   np.testing.assert_allclose(

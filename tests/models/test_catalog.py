@@ -24,7 +24,7 @@ from restpg_jax.models import catalog, decoder
   ],
 )
 def test_models_have_as_many_weights_as_published(name, weights, rows):
-  size = catalog.size(name)
+  size = catalog.catalog_size(name)
   shapes = jax.eval_shape(
     decoder.Decoder(size).init, jax.random.key(0), jnp.zeros((1, 4), int)
   )
@@ -34,7 +34,7 @@ def test_models_have_as_many_weights_as_published(name, weights, rows):
 
 def test_an_unknown_name_is_told_the_nearest_and_all_known():
   with pytest.raises(errors.InputError) as e:
-    catalog.size('gemma2-2b')
+    catalog.catalog_size('gemma2-2b')
   assert str(e.value).startswith(
     "unknown model 'gemma2-2b'; did you mean gemma2_2b? "
     'Known: gemma_2b, gemma_7b, gemma2_2b, gemma2_9b, gemma2_27b, gemma3_270m'

@@ -43,20 +43,20 @@ def test_arithmetic_is_what_the_compiler_counts(train):
 
 
 def test_values_of_gemma_2b():
-  gemma = catalog.size('gemma_2b')
+  gemma = catalog.catalog_size('gemma_2b')
   # 2048 * (8 + 8 + 1 + 1) * 256 + 3 * 2048 * 16384
   assert flops.weights_of_layer(gemma) == 110_100_480
   assert flops.layers(gemma) == 36 * 110_100_480
   assert flops.weights(gemma) == 18 * 110_100_480 + 256_128 * 2048
   assert flops.logits(gemma) == 2 * 2048 * 256_128
   assert flops.token_bytes(gemma, 2) == 18_432
-  assert flops.causal(gemma, 3) == 6 * 18 * 4 * 8 * 256
+  assert flops.causal_flops(gemma, 3) == 6 * 18 * 4 * 8 * 256
   assert flops.square(gemma, 3, 3) == 9 * 18 * 4 * 8 * 256
 
 
 def test_a_local_layer_sees_its_window():
   assert flops.pairs(4, 2) == 1 + 2 + 2 + 2
   assert flops.pairs(4, 9) == 1 + 2 + 3 + 4
-  gemma = catalog.size('gemma2_2b')  # 13 of 26 layers see 4096
+  gemma = catalog.catalog_size('gemma2_2b')  # 13 of 26 layers see 4096
   expected = 13 * (flops.pairs(8192, 4096) + flops.pairs(8192, 8192))
-  assert flops.causal(gemma, 8192) == expected * 4 * 8 * 256
+  assert flops.causal_flops(gemma, 8192) == expected * 4 * 8 * 256

@@ -41,7 +41,7 @@ def test_hf_names_and_shapes_are_those_of_transformers(size):
   torch = pytest.importorskip('torch')
   from restpg_jax.models import hf_config
 
-  config = hf_config.write(size, rows=90, dtype='float32')
+  config = hf_config.render_config(size, rows=90, dtype='float32')
   with torch.device('meta'):
     model = transformers.AutoModelForCausalLM.from_config(
       transformers.AutoConfig.for_model(**config)
@@ -70,7 +70,7 @@ def test_a_published_gemma_is_known_by_its_shapes(name):
     )
     found = {t.name: t.shape for t in tensors}
     assert formats.gemma_size(found) == size
-    assert formats.unstacked(found)[1] == types
+    assert formats.unstack_names(found)[1] == types
 
 
 def test_another_shape_is_no_published_gemma():

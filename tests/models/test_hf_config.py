@@ -75,28 +75,28 @@ PUBLISHED = {
 def test_published_files_give_the_catalogs_sizes(name):
   config, rows = PUBLISHED[name]
   wanted = dataclasses.replace(catalog.CATALOG[name], vocabulary=rows)
-  assert hf_config.read(config) == wanted
-  assert hf_config.rows(config) == rows
+  assert hf_config.parse_config(config) == wanted
+  assert hf_config.embedding_rows(config) == rows
 
 
 @pytest.mark.parametrize('name', catalog.CATALOG)
 def test_what_is_written_reads_back(name):
   size = catalog.CATALOG[name]
   rows = min(size.vocabulary, 256_000) if '3' not in name else size.vocabulary
-  config = hf_config.write(size, rows=rows, dtype='bfloat16')
-  assert hf_config.read(config) == size
-  assert hf_config.rows(config) == rows
+  config = hf_config.render_config(size, rows=rows, dtype='bfloat16')
+  assert hf_config.parse_config(config) == size
+  assert hf_config.embedding_rows(config) == rows
 
 
 @pytest.mark.parametrize('size', families.ALL.values(), ids=families.ALL)
 def test_what_transformers_makes_of_it_reads_back(size):
   """Its own style differs: rope_parameters, layer_types, dtype."""
   transformers = pytest.importorskip('transformers')
-  config = hf_config.write(size, rows=size.vocabulary, dtype='float32')
+  config = hf_config.render_config(size, rows=size.vocabulary, dtype='float32')
   theirs = transformers.AutoConfig.for_model(**config).to_dict()
   assert 'rope_parameters' in theirs
   assert 'rope_theta' not in theirs
-  assert hf_config.read(theirs) == size
+  assert hf_config.parse_config(theirs) == size
 
 
 @pytest.mark.parametrize(
@@ -120,14 +120,14 @@ def test_what_transformers_makes_of_it_reads_back(size):
 )
 def test_a_field_that_we_cannot_follow_is_named(change, named):
   with pytest.raises(errors.InputError, match=named):
-    hf_config.read(LLAMA_32_1B | change)
+    hf_config.parse_config(LLAMA_32_1B | change)
 
 
 def test_linear_scaling_of_local_layers_is_refused():
   config = {'model_type': 'gemma2', 'rope_scaling': {'type': 'linear'}}
   config['rope_scaling']['factor'] = 2.0
   with pytest.raises(errors.InputError, match='rope_scaling'):
-    hf_config.read(config)
+    hf_config.parse_config(config)
 
 
 @pytest.mark.parametrize(
@@ -144,17 +144,19 @@ def test_linear_scaling_of_local_layers_is_refused():
 def test_a_size_that_no_family_has_is_not_written(base, change):
   size = dataclasses.replace(families.ALL[base], **change)
   with pytest.raises(errors.InputError, match=next(iter(change))):
-    hf_config.write(size, rows=size.vocabulary, dtype='float32')
+    hf_config.render_config(size, rows=size.vocabulary, dtype='float32')
 
 
 def test_untied_and_old_style_defaults():
-  assert not hf_config.read({'model_type': 'llama'}).tied
-  gemma2 = hf_config.read({'model_type': 'gemma2'})
+  assert not hf_config.parse_config({'model_type': 'llama'}).tied
+  gemma2 = hf_config.parse_config({'model_type': 'gemma2'})
   assert (gemma2.attention_softcap, gemma2.pattern) == (50.0, 'lg')
-  gemma3 = hf_config.read({'model_type': 'gemma3_text', 'sliding_window': 5})
+  gemma3 = hf_config.parse_config(
+    {'model_type': 'gemma3_text', 'sliding_window': 5}
+  )
   assert (gemma3.local_rope_base, gemma3.rope_base) == (1e4, 1e6)
   null = {'model_type': 'gemma2', 'attn_logit_softcapping': None}
-  assert hf_config.read(null).attention_softcap == 0
+  assert hf_config.parse_config(null).attention_softcap == 0
 
 
 GEMMA3_TEXT = GEMMA3_4B['text_config']
@@ -171,7 +173,7 @@ GEMMA3_TEXT = GEMMA3_4B['text_config']
 )
 def test_the_outer_level_says_whether_the_embedding_is_tied(outer, inner, tied):
   config = GEMMA3_4B | outer | {'text_config': GEMMA3_TEXT | inner}
-  assert hf_config.read(config).tied == tied
+  assert hf_config.parse_config(config).tied == tied
 
 
 def test_that_is_how_transformers_reads_it():
@@ -194,7 +196,7 @@ def test_quantised_weights_are_refused_at_either_level():
     GEMMA3_4B | {'text_config': GEMMA3_TEXT | note},
   ):
     with pytest.raises(errors.InputError) as e:
-      hf_config.read(config)
+      hf_config.parse_config(config)
     assert 'the weights are quantised (bitsandbytes)' in str(e.value)
     assert len(str(e.value)) < 200
 
@@ -216,22 +218,26 @@ def test_quantised_weights_are_refused_at_either_level():
 )
 def test_fields_that_contradict_each_other_are_named(config, said):
   with pytest.raises(errors.InputError, match=said):
-    hf_config.read(config)
+    hf_config.parse_config(config)
 
 
 def test_a_field_that_transformers_does_not_read_decides_nothing():
-  size = hf_config.read(LLAMA_32_1B)
-  assert hf_config.read(LLAMA_32_1B | {'hidden_activation': 'relu'}) == size
+  size = hf_config.parse_config(LLAMA_32_1B)
+  assert (
+    hf_config.parse_config(LLAMA_32_1B | {'hidden_activation': 'relu'}) == size
+  )
   gemma3 = GEMMA3_TEXT | {'hidden_act': 'silu'}
-  assert hf_config.read(gemma3) == hf_config.read(GEMMA3_TEXT)
+  assert hf_config.parse_config(gemma3) == hf_config.parse_config(GEMMA3_TEXT)
 
 
 @pytest.mark.parametrize('name', PUBLISHED)
 def test_what_was_published_is_written_as_it_was(name):
   config, rows = PUBLISHED[name]
   config = config | {'max_position_embeddings': 2048, 'eos_token_id': [1, 5]}
-  size = hf_config.read(config)
-  written = hf_config.write(size, rows=rows, dtype='float32', published=config)
+  size = hf_config.parse_config(config)
+  written = hf_config.render_config(
+    size, rows=rows, dtype='float32', published=config
+  )
   changed = {
     key: value for key, value in written.items() if config.get(key) != value
   }

@@ -13,9 +13,9 @@ from jax.sharding import Mesh
 from restpg_jax import config, errors
 from restpg_jax.engines import batch_loader, trainer
 from restpg_jax.models import decoder, packed, splash
+from restpg_jax.parallel import activations
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.parallel import mesh as meshes
-from restpg_jax.parallel import parted
 from restpg_jax.sampling import engine, keys, slots
 from restpg_jax.training import batches, optimizer
 from restpg_jax.training import step as steps
@@ -62,10 +62,12 @@ def main():
     'shards': {n: shards(trained[n].params) for n in layout},
     'alike': sample(params, layout[1]) == drawn,
     'samples': len(drawn),
-    'shared': {n: sample(params, sharing(n)) == drawn for n in (2, 8)},
-    'weights': {n: held(params, sharing(n)) for n in (1, 2, 8)},
-    'collectives': {n: collectives(params, sharing(n)) for n in (1, 8)},
-    'born': born(params, layout[4]),
+    'shared': {n: sample(params, context_parallel(n)) == drawn for n in (2, 8)},
+    'weights': {n: held(params, context_parallel(n)) for n in (1, 2, 8)},
+    'collectives': {
+      n: collectives(params, context_parallel(n)) for n in (1, 8)
+    },
+    'born': init_sharded(params, layout[4]),
     'parted': in_parts(layout['1x2x2x2']),
     'turned': trained_in_turns(params, one),
     'errors': [
@@ -79,17 +81,17 @@ def main():
 
 def train(params, layout, count=50, attention='blocks'):
   """The state after so many steps of the stage's own programs."""
-  tx = optimizer.build(
+  tx = optimizer.build_optimizer(
     'adafactor',
     optax.constant_schedule(1e-3),
     weight_decay=0.01,
     clip=1.0,
   )
-  start = functools.partial(steps.start, tx=tx)
-  state = layout.born(start, layout.place(params))
+  start = functools.partial(steps.init_state, tx=tx)
+  state = layout.init_sharded(start, layout.shard(params))
   model = trainer.model_of(SIZE, attention, FLOAT32, layout)
-  accumulate, update = trainer.programs(model, tx, state, layout)
-  reads = batch_loader.Feed.of(
+  accumulate, update = trainer.training_programs(model, tx, state, layout)
+  reads = batch_loader.BatchLoader.of(
     EXAMPLES, SIZE, layout, attention=attention, seed=0, size=12
   )
   for n in range(count):
@@ -105,7 +107,7 @@ def examples():
   """Of 4 to 24 tokens, some with a reward below 1."""
   rng = np.random.default_rng(1)
   return [
-    batches.Output(
+    batches.TrainingExample(
       rng.integers(4, 128, rng.integers(2, 13), np.int32),
       rng.integers(4, 128, rng.integers(2, 13), np.int32),
       rng.choice([1.0, 0.7]),
@@ -141,13 +143,13 @@ def shards(params):
   return {k: x.addressable_shards[0].data.shape for k, x in arrays.items()}
 
 
-def born(params, layout):
+def init_sharded(params, layout):
   """What one device holds of Adam's first moment of the embedding."""
-  tx = optimizer.build(
+  tx = optimizer.build_optimizer(
     'adamw', optax.constant_schedule(1e-3), weight_decay=0.0, clip=1.0
   )
-  start = functools.partial(steps.start, tx=tx)
-  state = layout.born(start, layout.place(params))
+  start = functools.partial(steps.init_state, tx=tx)
+  state = layout.init_sharded(start, layout.shard(params))
   return [
     x.addressable_shards[0].data.shape
     for path, x in jax.tree_util.tree_leaves_with_path(state.optimizer)
@@ -161,9 +163,9 @@ def in_parts(layout):
   q, k, v = (rng.normal(size=(2, 512, n, 32)) for n in (4, 1, 1))
   segment = np.sort(rng.integers(0, 4, (2, 512)))[:, ::-1]
   weight = rng.normal(size=q.shape)
-  order = splash.turns(512, layout.sharing)
+  order = splash.turns(512, layout.context_parallel)
   back = np.argsort(order)
-  rows = parted.Rows(layout.mesh)
+  rows = activations.ActivationSharding(layout.mesh)
   kernel = rows.by_rows(functools.partial(splash.splash, interpret=True))
 
   def turned(q, k, v, segment, local, **how):
@@ -191,11 +193,11 @@ def trained_in_turns(params, one):
   return max(differences(found.params, train(params, one, 3).params))
 
 
-def sharing(shards):
+def context_parallel(shards):
   return layouts.Layout.of(config.Compute(shards=shards))
 
 
-SHAPE = slots.Shape(
+SHAPE = slots.DecodeShape(
   groups=2, slots=1, samples=2, prompt_length=6, output_length=8, steps=4
 )
 
@@ -216,7 +218,7 @@ def sample(params, layout):
   """Two samples of each of ten prompts, two groups of a slot on a device."""
   rng = np.random.default_rng(2)
   requests = [
-    engine.Request(
+    engine.DecodeRequest(
       rng.integers(4, 128, 1 + n % 6).tolist(),
       [
         keys.row_key(
@@ -227,10 +229,10 @@ def sample(params, layout):
     )
     for n in range(10)
   ]
-  params = layout.on_each(decoder.unstacked(params))
+  params = layout.replicate(decoder.unstacked(params))
   found = [
     drawn
-    for harvest in engine.run(
+    for harvest in engine.decode(
       programs(layout), params, requests, SHAPE, layout.copies
     )
     for drawn in harvest.drawn
@@ -240,13 +242,13 @@ def sample(params, layout):
 
 def held(params, layout):
   """Elements of the embedding on one device."""
-  params = layout.on_each(decoder.unstacked(params))
+  params = layout.replicate(decoder.unstacked(params))
   return params['embedding'].addressable_shards[0].data.size
 
 
 def collectives(params, layout):
   """Kinds of them in the compiled program that draws a chunk."""
-  params = layout.on_each(decoder.unstacked(params))
+  params = layout.replicate(decoder.unstacked(params))
   empty, _, advance = programs(layout)
   text = advance.lower(params, empty(params)).compile().as_text()
   kinds = 'all-reduce', 'all-gather', 'all-to-all', 'collective-permute'

@@ -130,7 +130,7 @@ def test_devices_share_rows_that_the_examples_would_not_fill(
   platform, devices, examples, expected, more
 ):
   fake = [Device(platform, n) for n in range(devices)]
-  mesh = meshes.of(fake, config.Compute(**more), examples)
+  mesh = meshes.make_mesh(fake, config.Compute(**more), examples)
   assert tuple(mesh.shape.values()) == expected
 
 

@@ -65,7 +65,7 @@ def test_a_leaf_is_split_as_its_parameter_is(path, shape, expected):
 def parameters(name):
   """Path -> shape of every parameter of a model of the catalog."""
   shapes = jax.eval_shape(
-    decoder.Decoder(catalog.size(name)).init,
+    decoder.Decoder(catalog.catalog_size(name)).init,
     jax.random.key(0),
     jnp.zeros((1, 4), int),
   )['params']
@@ -91,9 +91,9 @@ def test_every_parameter_has_one_rule_and_every_split_divides(name):
     mesh = types.SimpleNamespace(
       shape=dict(zip(meshes.AXES, sizes, strict=True))
     )
-    rules.check(catalog.size(name), mesh)
+    rules.check_divisible(catalog.catalog_size(name), mesh)
     for path, shape in shapes.items():
-      (axes,) = rules.matching(path)
+      (axes,) = rules.matching_rule(path)
       found = list(names(rules.spec(path, shape, mesh)))
       expected = [axis for axis in names(axes) if mesh.shape[axis] > 1]
       assert found == expected, (path, shape)
@@ -102,7 +102,7 @@ def test_every_parameter_has_one_rule_and_every_split_divides(name):
 def test_a_head_is_not_cut_in_two():
   mesh = types.SimpleNamespace(shape={'model': 16})
   with pytest.raises(errors.InputError) as e:
-    rules.check(catalog.size('gemma_2b'), mesh)
+    rules.check_divisible(catalog.catalog_size('gemma_2b'), mesh)
   assert str(e.value).startswith(
     'compute.model=16 does not divide the 8 heads of the model'
   )

@@ -25,7 +25,7 @@ def main(port: str, number: str) -> None:
     coordinator_bind_address=address,
   )
   compute = config.Compute(fsdp=2, model=2)
-  layout = layouts.Layout(meshes.of(jax.devices(), compute), compute)
+  layout = layouts.Layout(meshes.make_mesh(jax.devices(), compute), compute)
   mine = np.array(jax.local_devices()[:1]).reshape(1, 1, 1, 1)
   alone = layouts.Layout(Mesh(mine, meshes.AXES), compute)
   init = jax.jit(eight_devices.MODEL.init)

@@ -125,11 +125,11 @@ def test_without_a_config(capsys):
 
 
 def test_a_model_is_known_by_name_before_it_is_there():
-  assert model_size.size_of('gemma_7b').layers == 28
-  assert model_size.size_of('tiny_pt').layers == 4
-  assert model_size.encoder_of('contriever').layers == 12
+  assert model_size.model_size('gemma_7b').layers == 28
+  assert model_size.model_size('tiny_pt').layers == 4
+  assert model_size.encoder_size('contriever').layers == 12
   with pytest.raises(errors.InputError) as e:
-    model_size.size_of('gemma_8b')
+    model_size.model_size('gemma_8b')
   assert str(e.value).startswith(
     'gemma_8b: no such folder of weights, and no model of that name; known are '
     'gemma_2b, gemma_7b, '
@@ -138,15 +138,15 @@ def test_a_model_is_known_by_name_before_it_is_there():
 
 def test_a_metric_may_ask_for_an_encoder_too():
   cfg = config.Config()
-  assert model_size.encoders_of(cfg) == []
+  assert model_size.encoder_names(cfg) == []
   cfg.evaluate = config.Evaluate(metrics=('cosine',), encoder='theirs')
-  assert model_size.encoders_of(cfg) == ['theirs']
+  assert model_size.encoder_names(cfg) == ['theirs']
   cfg.retrieval = config.Retrieval('contriever', encoder='contriever')
-  assert model_size.encoders_of(cfg) == ['contriever', 'theirs']
+  assert model_size.encoder_names(cfg) == ['contriever', 'theirs']
 
 
 def paper():
-  return cli.load(str(ROOT / 'configs/paper.py'))
+  return cli.load_config(str(ROOT / 'configs/paper.py'))
 
 
 def test_the_papers_counts():
@@ -162,7 +162,7 @@ def test_the_papers_counts():
 def test_stages_that_methods_share_are_counted_once():
   cfg = paper()
   layout = layouts.Layout.of(config.Compute(memory=27.0))
-  stages = run.planned(cfg, layout, chips.CHIPS['TPU v4'])
+  stages = run.stage_hours(cfg, layout, chips.CHIPS['TPU v4'])
   names = [stage.name for stage in stages]
   assert names.count('reason') == 1  # of the two methods that reason
   assert names.count('sft/train') == 2  # with reasoning and without
@@ -178,7 +178,7 @@ def test_the_judge_of_the_test_set_is_counted_in_its_own_precision():
   layout = layouts.Layout.of(config.Compute(memory=27.0))
 
   def hours_of(cfg):
-    stages = run.planned(cfg, layout, chips.CHIPS['TPU v4'])
+    stages = run.stage_hours(cfg, layout, chips.CHIPS['TPU v4'])
     return {stage.name: stage.hours for stage in stages}
 
   half = paper()
@@ -203,14 +203,14 @@ def test_a_judge_that_no_chip_holds_alone_is_shared(monkeypatch):
   monkeypatch.setattr(layouts.Layout, 'on_cpu', False)
   monkeypatch.setattr(layouts.Layout, 'sharing_copies', alone)
   cfg = paper()
-  found, fault = memory.made_or_not(
+  found, fault = memory.stage_programs_or_fault(
     cfg, 'test_judge', layouts.Layout.of_run(cfg)
   )
   assert found == []
   assert fault.startswith('judging needs ')
   assert 'evaluate.shards' in fault
   needed = budget.Judging.of(
-    model_size.size_of('gemma_7b'),
+    model_size.model_size('gemma_7b'),
     weights=34_152_296_448 // cfg.evaluate.shards,
     itemsize=4,
     places=7,
@@ -227,7 +227,10 @@ def alone(layout, most):
 
 def test_lengths_have_the_papers_means():
   cfg = paper()
-  known, found = work.texts(cfg), work.lengths(cfg, 4000, reasoning=False)
+  known, found = (
+    work.text_lengths(cfg),
+    work.lengths(cfg, 4000, reasoning=False),
+  )
   assert found == work.lengths(cfg, 4000, reasoning=False)
   targets = statistics.fmean(one.targets for one in found)
   prompts = statistics.fmean(one.tokens - one.targets for one in found)
@@ -244,18 +247,18 @@ def test_rows_that_examples_do_not_fill_take_their_time():
   """On as many devices, each with rows of its own or 16 with a part of each."""
   cfg = paper()
 
-  def seconds(parts, sharing):
+  def seconds(parts, context_parallel):
     layout = types.SimpleNamespace(
       parts=parts,
-      sharing=sharing,
+      context_parallel=context_parallel,
       platform='tpu',
       on_cpu=False,
       compute=cfg.compute,
       mesh=types.SimpleNamespace(shape={'model': 1}),
     )
-    run = duration.Run(cfg, layout, chips.CHIPS['TPU v4'], inputs=None)
+    run = duration.RunCost(cfg, layout, chips.CHIPS['TPU v4'], inputs=None)
     trained = types.SimpleNamespace(train=cfg.train, reasoning=False)
-    return duration.of_stage(run, train.train, trained, 'train')
+    return duration.stage_seconds(run, train.train, trained, 'train')
 
   alone, shared = seconds(64, 1), seconds(4, 16)
   assert 2 < alone / shared < 3.5
@@ -268,20 +271,20 @@ def row(name='judge', **more):
 
 
 def test_the_tables_by_hand():
-  assert run.line(row()).split() == (
+  assert run.program_line(row()).split() == (
     'judge 64 answers 16.00 9.25 25.26 1.50 1.06 250.0'.split()
   )
   bad = memory.ProgramReport(
     'judge', fault='too large', remedy='compute.judged=32'
   )
-  assert run.line(bad).splitlines()[1:] == [
+  assert run.program_line(bad).splitlines()[1:] == [
     '  DOES NOT FIT: too large',
     '  fits with: compute.judged=32',
   ]
-  lines = run.table(
+  lines = run.stage_table(
     [
-      run.Stage('sft', 'sft/train', 2.0),
-      run.Stage('rest_pg', 'e_step1/draw', 0.5),
+      run.StageHours('sft', 'sft/train', 2.0),
+      run.StageHours('rest_pg', 'e_step1/draw', 0.5),
     ],
     chips=64,
     efficiency=0.5,
@@ -307,7 +310,7 @@ def test_what_does_not_fit_comes_with_the_nearest_that_does(monkeypatch):
   def needed(judged):
     cfg = tiny(judged=judged)
     layout = layouts.Layout.of(cfg.compute)
-    (program,) = programs.of_judge(cfg, layout)
+    (program,) = programs.judge_programs(cfg, layout)
     memory = program.lower().compile().memory_analysis()
     return memory.temp_size_in_bytes + memory.argument_size_in_bytes
 
@@ -315,14 +318,14 @@ def test_what_does_not_fit_comes_with_the_nearest_that_does(monkeypatch):
   assert few < many
   between = (few + needed(32)) // 2
   monkeypatch.setattr(layouts.Layout, 'usable', between)
-  (found,) = memory.compiled(tiny(judged=64), ['judge'], ())
+  (found,) = memory.compile_all(tiny(judged=64), ['judge'], ())
   assert found.fault.startswith('needs ')
   assert found.remedy == 'compute.judged=16'
 
 
 def test_sampling_that_cannot_begin_is_a_row_too():
   cfg = tiny(memory=0.001)
-  (found,) = memory.compiled(cfg, ['answer'], ())
+  (found,) = memory.compile_all(cfg, ['answer'], ())
   assert found.fault.startswith('sampling needs ')
   assert found.total is None
   name, value = found.remedy.split('=')

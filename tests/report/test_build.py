@@ -9,7 +9,7 @@ import warnings
 
 import pytest
 
-from restpg_jax import config, errors, types
+from restpg_jax import config, errors, paper, types
 from restpg_jax.report import build, tables
 from tests import runs
 
@@ -78,7 +78,7 @@ def test_the_macro_without_email_stands_beside_the_macro(tmp_path):
     runs.EMAIL, runs.TOPIC, 'macro', 'macro_public'
   ]  # fmt: skip
   assert pair['reward']['macro_public'] == pair['reward'][runs.TOPIC]
-  lines = build.text(results).splitlines()
+  lines = build.results_text(results).splitlines()
   head = 'method email topic macro 2 macro 1 true'
   assert lines[0].split() == head.split()
   assert lines[4].split() == 'method over ROUGE-1 BLEU/corpus'.split()
@@ -92,9 +92,9 @@ def test_the_macro_without_email_stands_beside_the_macro(tmp_path):
 def test_without_email_there_is_one_macro(tmp_path):
   one = runs.example(runs.TOPIC, 0)
   runs.finish(tmp_path, 'sft', [([one], [runs.answer(one, 0.7)])])
-  results = build.build(tmp_path)
+  results = build.build_report(tmp_path)
   assert results['methods']['sft']['macro_public']['reward'] == 0.7
-  head = build.text(results).splitlines()[0]
+  head = build.results_text(results).splitlines()[0]
   assert head.split() == 'method topic macro 1 true'.split()
   assert 'e-mail' not in ' '.join(results['about'])
 
@@ -109,7 +109,7 @@ def test_the_macro_has_the_error_of_a_mean_of_means(tmp_path):
     for pair in zip(examples, (0.0, 0.6, 0.0, 0.8), strict=True)
   ]
   runs.finish(tmp_path, 'sft', [(examples, scored)])
-  macro = build.build(tmp_path)['methods']['sft']['macro']
+  macro = build.build_report(tmp_path)['methods']['sft']['macro']
   # Of two tasks 0.3 and 0.4, of half of it for a metric half the reward.
   assert macro['reward_stderr'] == pytest.approx(0.5 / 2)
   assert macro['rouge1_stderr'] == pytest.approx(0.5 / 4)
@@ -120,11 +120,11 @@ def test_an_older_run_without_metrics_has_dashes(tmp_path):
   one = runs.example(runs.TOPIC, 0)
   scored = [runs.answer(one, 0.7)]
   runs.finish(tmp_path, 'sft', [([one], scored)], measured=False)
-  results = build.build(tmp_path)
-  assert 'ROUGE' not in build.text(results)
+  results = build.build_report(tmp_path)
+  assert 'ROUGE' not in build.results_text(results)
   runs.finish(tmp_path, 'rest_pg', [([one], scored), ([one], scored)])
-  results = build.build(tmp_path)
-  lines = build.text(results).splitlines()
+  results = build.build_report(tmp_path)
+  lines = build.results_text(results).splitlines()
   assert lines[5].split() == 'a sft macro 1 - -'.split()
   assert lines[6].split() == 'b rest_pg macro 1 0.350 0.368'.split()
   text = (tmp_path / 'report' / 'report.md').read_text()
@@ -141,7 +141,7 @@ def test_metrics_that_are_not_there_for_an_answer_are_an_error(tmp_path):
   path = tmp_path / 'sft' / '0' / 'measured' / 'measured.jsonl'
   path.write_text(path.read_text().splitlines(keepends=True)[0])
   with pytest.raises(ValueError, match='test/1, j=0 is missing'):
-    build.build(tmp_path)
+    build.build_report(tmp_path)
 
 
 def test_methods_with_fewer_tasks_are_named(tmp_path):
@@ -149,7 +149,7 @@ def test_methods_with_fewer_tasks_are_named(tmp_path):
   both = [runs.answer(one, 0.1), runs.answer(two, 0.2)]
   runs.finish(tmp_path, 'sft', [([one, two], both)])
   runs.finish(tmp_path, 'rest_pg', [([two], [runs.answer(two, 0.3)])])
-  results = build.build(tmp_path)
+  results = build.build_report(tmp_path)
   said = 'rest_pg: it has 1 of 2 tasks, its macros are over these.'
   assert said in results['notes']
 
@@ -234,20 +234,20 @@ def test_an_output_without_marker_has_no_answer(tmp_path):
     types.Trajectory(examples[1].id, 0, 'Summary:\nred boats', reward=0.0),
   ]
   runs.finish(tmp_path, 'rest_pg', [(examples, scored)])
-  results = build.build(tmp_path)
+  results = build.build_report(tmp_path)
   task = results['methods']['rest_pg']['tasks'][runs.EMAIL]
   assert (task['no_answer'], task['cut']) == (1, 1)
   assert task['true_score'] == 0.0
   line = (tmp_path / 'report' / 'scores.jsonl').read_text().splitlines()[1]
   assert json.loads(line)['answer'] is None
-  assert 'rest_pg: 1 outputs never reached' in build.text(results)
+  assert 'rest_pg: 1 outputs never reached' in build.results_text(results)
 
 
 def test_without_reasoning_all_that_is_written_is_the_answer(tmp_path):
   one = runs.example(runs.EMAIL, 0)
   text = types.Trajectory(one.id, 0, ' red\nAnswer:\nboats ', reward=0.7)
   runs.finish(tmp_path, 'sft', [([one], [text])], output=None)
-  build.build(tmp_path)
+  build.build_report(tmp_path)
   line = (tmp_path / 'report' / 'scores.jsonl').read_text()
   assert json.loads(line)['answer'] == 'red\nAnswer:\nboats'
 
@@ -255,13 +255,13 @@ def test_without_reasoning_all_that_is_written_is_the_answer(tmp_path):
 def test_one_method_one_example_unknown_truth(tmp_path):
   one = runs.example(runs.TOPIC, 0, truth=())
   runs.finish(tmp_path, 'sft_reasoning', [([one], [runs.answer(one, 0.7)])])
-  results = build.build(tmp_path)
+  results = build.build_report(tmp_path)
   macro = results['methods']['sft_reasoning']['macro']
   assert macro['reward'] == 0.7
   assert macro['reward_stderr'] is None and macro['true_score'] is None
   assert results['significance']['methods'] == []
   assert results['significance']['iterations'] == []
-  text = build.text(results)
+  text = build.results_text(results)
   assert '0.700' in text and 'true' not in text and 'Letters' not in text
 
 
@@ -270,7 +270,7 @@ def test_answers_that_another_run_drew_further_do_not_count(tmp_path):
   scored = [runs.answer(one, 1.0), runs.answer(one, 0.0, j=1)]
   answer = {'m': 1, 'temperature': 0.1, 'top_p': 0.95}
   runs.finish(tmp_path, 'sft', [([one], scored)], answer=answer)
-  task = build.build(tmp_path)['methods']['sft']['tasks'][runs.EMAIL]
+  task = build.build_report(tmp_path)['methods']['sft']['tasks'][runs.EMAIL]
   assert task['reward'] == 1.0
 
 
@@ -283,7 +283,7 @@ def test_several_draws_of_an_example_count_once(tmp_path):
     runs.answer(two, 0.3, j=1),
   ]
   runs.finish(tmp_path, 'sft', [([one, two], scored)])
-  task = build.build(tmp_path)['methods']['sft']['tasks'][runs.EMAIL]
+  task = build.build_report(tmp_path)['methods']['sft']['tasks'][runs.EMAIL]
   assert task['n'] == 2
   assert task['reward'] == pytest.approx(0.35)  # of 0.5 and 0.2
   assert task['reward_stderr'] == pytest.approx(0.15)
@@ -304,7 +304,7 @@ def test_other_examples_are_not_compared(tmp_path):
     [([shared, other], [runs.answer(shared, 0.7), runs.answer(other, 1.0)])],
   )
   runs.finish(tmp_path, 'rest_em', [([other], [runs.answer(other, 0.5)])])
-  results = build.build(tmp_path)
+  results = build.build_report(tmp_path)
   pairs = {(p['a'], p['b']): p for p in results['significance']['methods']}
   common = pairs['rest_pg', 'sft']
   assert (common['examples'], common['left_out']) == (1, 2)
@@ -322,7 +322,7 @@ def test_different_rewards_are_not_compared_and_settings_are_named(tmp_path):
   runs.finish(
     tmp_path, 'rest_pg', [([one], [runs.answer(one, 0.9)])], reward=reward
   )
-  results = build.build(tmp_path)
+  results = build.build_report(tmp_path)
   (pair,) = results['significance']['methods']
   assert pair['reward'] is None
   assert pair['true_score']['macro']['difference'] == 0.0
@@ -341,7 +341,7 @@ def test_rewards_and_settings_that_were_not_used_differ_in_nothing(tmp_path):
     tmp_path, 'rest_pg', [([one], [runs.answer(one, 0.9)])],
     reward=other, draw=draw,
   )  # fmt: skip
-  results = build.build(tmp_path)
+  results = build.build_report(tmp_path)
   (pair,) = results['significance']['methods']
   assert pair['reward']['macro']['difference'] == pytest.approx(0.2)
   assert 'different settings' not in ' '.join(results['notes'])
@@ -354,7 +354,7 @@ def variants(workdir) -> dict:
   for seed, end in ((0, 0.4), (1, 0.6)):
     scored = [([one], [runs.answer(one, r)]) for r in (0.1, end)]
     runs.finish(workdir, 'rest_pg', scored, stem=f'seed{seed}', seed=seed)
-  return build.build(workdir)
+  return build.build_report(workdir)
 
 
 def test_every_variant_of_a_method_is_in_every_file(tmp_path):
@@ -379,14 +379,14 @@ def test_every_variant_of_a_method_is_in_every_file(tmp_path):
   page = (tmp_path / 'report' / 'index.html').read_text()
   assert '<td class="name">REST-PG (seed 0)</td>' in page
   assert '"method": "rest_pg (seed 1)"' in page
-  assert 'c rest_pg (seed 1)' in build.text(results)
+  assert 'c rest_pg (seed 1)' in build.results_text(results)
 
 
 def test_a_method_whose_stages_were_removed_is_left_out(tmp_path):
   variants(tmp_path)
   shutil.rmtree(tmp_path / 'seed1')
   with pytest.warns(errors.DataWarning, match=r'\(seed 1\) is left out'):
-    results = build.build(tmp_path)
+    results = build.build_report(tmp_path)
   assert list(results['methods']) == ['sft', 'rest_pg (seed 0)']
 
 
@@ -394,7 +394,7 @@ def test_a_torn_record_is_no_crash(tmp_path):
   runs.two_methods(tmp_path)
   (tmp_path / 'methods' / 'rest_em.json').write_text('{"method": "rest_em"')
   with pytest.warns(errors.DataWarning, match='rest_em.json is no whole'):
-    results = build.build(tmp_path)
+    results = build.build_report(tmp_path)
   assert list(results['methods']) == ['sft', 'rest_pg']
 
 
@@ -406,7 +406,7 @@ def test_what_is_said_of_all_holds_of_all(tmp_path):
     ('rest_pg', {'reward': rouge, 'policy': {'checkpoint': 'b'}}),
   ):
     runs.finish(tmp_path, method, [([one], [runs.answer(one, 0.7)])], **changes)
-  about = ' '.join(build.build(tmp_path)['about'])
+  about = ' '.join(build.build_report(tmp_path)['about'])
   assert 'divided by 10) or the mean of ROUGE-1 and ROUGE-L F, on' in about
   assert 'policy tiny_pt or b.' in about
   assert 'Data: mine. Data: synthetic users' in about
@@ -433,7 +433,7 @@ def test_table_marks_only_what_is_significant(tmp_path):
   runs.finish(
     tmp_path, 'rest_pg', [(examples, scored(low)), (examples, scored(high))]
   )
-  lines = build.text(build.build(tmp_path)).splitlines()
+  lines = build.results_text(build.build_report(tmp_path)).splitlines()
   assert [line.split()[:4] for line in lines[:4]] == [
     ['method', 'email', 'macro', '1'],
     ['a', 'sft', '0.200', '0.200'],
@@ -453,7 +453,7 @@ def test_table_marks_only_what_is_significant(tmp_path):
 
 def test_the_papers_numbers_average_to_its_macro():
   for split in ('test', 'validation'):
-    for numbers in build.compare.PAPER[split].values():
+    for numbers in paper.RESULTS[split].values():
       tasks = [numbers[task] for task in types.TASKS]
       assert numbers['macro'] == pytest.approx(sum(tasks) / 4, abs=1.5e-4)
       public = sum(tasks[1:]) / 3
@@ -471,27 +471,27 @@ def test_markdown_has_a_row_a_method(tmp_path):
 
 def test_nothing_finished_is_bad_input(tmp_path):
   with pytest.raises(errors.InputError, match='no finished method'):
-    build.build(tmp_path / 'missing')
+    build.build_report(tmp_path / 'missing')
 
 
 def test_answers_that_are_missing_are_an_error(tmp_path):
   one, two = runs.example(runs.EMAIL, 0), runs.example(runs.EMAIL, 1)
   runs.finish(tmp_path, 'sft', [([one, two], [runs.answer(one, 0.7)])])
   with pytest.raises(ValueError, match='1 of 2 examples have no answer'):
-    build.build(tmp_path)
+    build.build_report(tmp_path)
   unscored = dataclasses.replace(runs.answer(two, 0.0), reward=None)
   runs.finish(
     tmp_path, 'sft', [([one, two], [runs.answer(one, 0.7), unscored])]
   )
   with pytest.raises(ValueError, match='has no reward'):
-    build.build(tmp_path)
+    build.build_report(tmp_path)
 
 
 def test_built_again_it_is_the_same(tmp_path):
   runs.two_methods(tmp_path)
   files = list((tmp_path / 'report').iterdir())
   before = {p.name: pathlib.Path(p).read_bytes() for p in files}
-  build.build(tmp_path)
+  build.build_report(tmp_path)
   assert before == {p.name: pathlib.Path(p).read_bytes() for p in files}
 
 
@@ -500,9 +500,9 @@ def test_rows_of_ones_own_users_have_a_column(tmp_path):
   for method, rewards in (('sft', (0.2, 0.4)), ('rest_pg', (0.4, 1.0))):
     scored = [runs.answer(*p) for p in zip(of_two, rewards, strict=True)]
     runs.finish(tmp_path, method, [(of_two, scored)])
-  results = build.build(tmp_path)
+  results = build.build_report(tmp_path)
   tasks = results['methods']['rest_pg']['tasks']
   assert list(tasks) == [runs.TOPIC, 'custom']
   assert tasks['custom']['reward'] == 1.0
   assert results['methods']['rest_pg']['macro']['reward'] == pytest.approx(0.7)
-  assert 'custom' in build.text(results).splitlines()[0]
+  assert 'custom' in build.results_text(results).splitlines()[0]

@@ -64,7 +64,7 @@ def test_hostile_texts_stay_text(tmp_path):
     data={'path': HOSTILE},
     policy={'checkpoint': HOSTILE},
   )
-  build.build(tmp_path)
+  build.build_report(tmp_path)
   found = Page((tmp_path / 'report' / 'index.html').read_text())
   assert 'img' not in found.tags and 'onerror' not in found.attributes
   assert found.tags.count('script') == 2  # the data and the browser
@@ -88,7 +88,7 @@ def test_page_loads_nothing_and_embeds_only_some_samples(tmp_path):
   runs.finish(
     tmp_path, 'sft', [(examples, [runs.answer(e, 0.1) for e in examples])]
   )
-  build.build(tmp_path)
+  build.build_report(tmp_path)
   text = (tmp_path / 'report' / 'index.html').read_text()
   found = Page(text)
   assert not {'src', 'href', 'srcset'} & found.attributes
@@ -120,7 +120,7 @@ def test_no_two_lines_of_a_chart_look_alike(tmp_path):
   for seed in range(6):
     scored = [([one], [runs.answer(one, r)]) for r in (0.1, 0.2 + seed / 10)]
     runs.finish(tmp_path, 'rest_pg', scored, stem=f'seed{seed}', seed=seed)
-  chart = figures.chart(build.build(tmp_path), 'reward', 'Reward')
+  chart = figures.chart(build.build_report(tmp_path), 'reward', 'Reward')
   assert [(line['kind'], line['dash']) for line in chart['lines']] == [
     *((0, 0), (1, 0), (2, 0), (3, 0), (0, 3), (1, 3))
   ]
@@ -132,5 +132,5 @@ def test_no_two_lines_of_a_chart_look_alike(tmp_path):
 def test_no_iterations_no_chart(tmp_path):
   one = runs.example(runs.EMAIL, 0)
   runs.finish(tmp_path, 'sft', [([one], [runs.answer(one, 0.7)])])
-  results = build.build(tmp_path)
+  results = build.build_report(tmp_path)
   assert figures.chart(results, 'reward', 'Reward') is None

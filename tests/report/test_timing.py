@@ -56,7 +56,7 @@ METHODS = [
 
 
 def test_each_working_stage_once_with_the_first_method_that_has_it():
-  rows = timing.speeds(METHODS, STAGES)
+  rows = timing.stage_speeds(METHODS, STAGES)
   assert [(r['method'], r['stage']) for r in rows] == [
     ('sft_reasoning', 'sft/train'),
     ('sft_reasoning', 'eval0/answer'),
@@ -86,7 +86,7 @@ def test_each_working_stage_once_with_the_first_method_that_has_it():
 
 
 def test_what_people_see_of_it():
-  shown = tables.speeds({'speed': timing.speeds(METHODS, STAGES)})
+  shown = tables.speed_rows({'speed': timing.stage_speeds(METHODS, STAGES)})
   assert shown['columns'] == [
     *('items', 'time', 'items/s', 'tokens/s', 'slots busy'),
     *('accepted', 'saved'),
@@ -104,11 +104,13 @@ def test_what_people_see_of_it():
 
 
 def test_columns_without_a_number_are_left_out():
-  rows = timing.speeds([method('sft', 'e')], [stage('e'), stage('sft/train')])
+  rows = timing.stage_speeds(
+    [method('sft', 'e')], [stage('e'), stage('sft/train')]
+  )
   assert rows == []
   stages = [stage('sft/train'), stage('eval0/score', 'sft/train')]
-  shown = tables.speeds(
-    {'speed': timing.speeds([method('sft', 'eval0/score')], stages)}
+  shown = tables.speed_rows(
+    {'speed': timing.stage_speeds([method('sft', 'eval0/score')], stages)}
   )
   assert shown['columns'] == ['items', 'time', 'items/s']
   assert shown['said'] == ''
@@ -121,7 +123,7 @@ def test_the_report_has_it_in_all_its_forms(tmp_path):
   done = records.read_json(answers) | {'name': 'eval0/score'}
   done['summary'] |= {'items_per_s': 3.25, 'tokens_per_s': 54321.0}
   records.write_json(answers, done)
-  build.build(tmp_path)
+  build.build_report(tmp_path)
   out = tmp_path / 'report'
   (row,) = json.loads((out / 'results.json').read_text())['speed']
   assert (row['stage'], row['tokens_per_s']) == ('eval0/score', 54321.0)

@@ -39,9 +39,9 @@ def test_the_expected_label_over_ten():
 
 
 def test_an_unknown_rule_names_the_known_ones():
-  judge.check('expected')
+  judge.check_rule('expected')
   with pytest.raises(errors.InputError) as e:
-    judge.check('mean')
+    judge.check_rule('mean')
   assert str(e.value) == (
     "reward.rule is 'mean'; it must be 'argmax' or 'expected'"
   )

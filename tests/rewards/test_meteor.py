@@ -19,12 +19,12 @@ def dictionary(tmp_path, monkeypatch):
 
 def test_words_by_hand(dictionary):
   # F of 2 words of 2 is 1; one chunk of 2 matches: less 0.5 * (1/2) ** 3.
-  assert meteor.score('red boats', 'Red boats') == pytest.approx(0.9375)
+  assert meteor.meteor('red boats', 'Red boats') == pytest.approx(0.9375)
   # Stems match too, and so do synonyms.
-  assert meteor.score('red boat', 'red boats') == pytest.approx(0.9375)
-  assert meteor.score('big boats', 'grand boats') == pytest.approx(0.9375)
+  assert meteor.meteor('red boat', 'red boats') == pytest.approx(0.9375)
+  assert meteor.meteor('big boats', 'grand boats') == pytest.approx(0.9375)
   # One word of 2 and 2: F = 0.5, in one chunk of one match: less its half.
-  assert meteor.score('red boats', 'grand boats') == pytest.approx(0.25)
+  assert meteor.meteor('red boats', 'grand boats') == pytest.approx(0.25)
 
 
 def test_the_number_in_the_documentation_of_nltk_and_of_evaluate(dictionary):
@@ -36,7 +36,7 @@ def test_the_number_in_the_documentation_of_nltk_and_of_evaluate(dictionary):
     'It is a guide to action that ensures that the military will forever heed '
     'Party commands'
   )
-  assert round(meteor.score(written, gold), 4) == 0.6944
+  assert round(meteor.meteor(written, gold), 4) == 0.6944
 
 
 def test_every_score_is_nltks(dictionary):
@@ -57,22 +57,22 @@ def test_every_score_is_nltks(dictionary):
         beta=3,
         gamma=0.5,
       )
-      assert meteor.score(written, gold) == theirs
+      assert meteor.meteor(written, gold) == theirs
 
 
 def test_characters_are_words_where_no_blanks_part_them(dictionary):
   # 3 of 4 characters, in one chunk: F = 0.75, less 0.5 * (1/3) ** 3 of it.
-  found = meteor.score('新茶壶好', '新茶壶坏')
+  found = meteor.meteor('新茶壶好', '新茶壶坏')
   assert found == pytest.approx(0.75 * (1 - 0.5 / 27))
 
 
 @pytest.mark.parametrize('written', ['', ' ', 'xyz'])
 def test_nothing_in_common_is_zero(dictionary, written):
-  assert meteor.score(written, 'red boats') == 0.0
+  assert meteor.meteor(written, 'red boats') == 0.0
 
 
 def test_the_dictionarys_version(dictionary):
-  meteor.check()
+  meteor.check_wordnet()
   assert meteor.dictionary() == '3.0'
 
 
@@ -84,7 +84,7 @@ def test_without_its_data_it_is_refused_in_a_line(tmp_path, monkeypatch, there):
     nltk_data.only(tmp_path, monkeypatch),
     pytest.raises(errors.InputError) as error,
   ):
-    meteor.check()
+    meteor.check_wordnet()
   said = str(error.value)
   assert 'python -m nltk.downloader wordnet punkt_tab' in said
   assert '\n' not in said

@@ -9,43 +9,43 @@ from restpg_jax.rewards import rouge
 
 def test_counts_words_and_their_order():
   # 3 words in common of 3 and 4; in one order only 'a ... c': 2.
-  assert rouge.score('rouge1', 'c a b', 'a b d c') == pytest.approx(6 / 7)
-  assert rouge.score('rougeL', 'c a b', 'a b d c') == pytest.approx(4 / 7)
-  assert rouge.reward('c a b', 'a b d c') == pytest.approx((6 + 4) / 7 / 2)
+  assert rouge.rouge('rouge1', 'c a b', 'a b d c') == pytest.approx(6 / 7)
+  assert rouge.rouge('rougeL', 'c a b', 'a b d c') == pytest.approx(4 / 7)
+  assert rouge.mean_rouge('c a b', 'a b d c') == pytest.approx((6 + 4) / 7 / 2)
 
 
 @pytest.mark.parametrize('name', ['rouge1', 'rougeL'])
 def test_the_docstrings_example(name):
-  found = rouge.score(name, 'the cat sat', 'The cat ran off.')
+  found = rouge.rouge(name, 'the cat sat', 'The cat ran off.')
   assert found == pytest.approx(4 / 7)
 
 
 def test_pairs_of_words():
   # a b, b c against a b, b d, d c: one of 2, one of 3.
-  assert rouge.score('rouge2', 'a b c', 'a b d c') == pytest.approx(2 / 5)
+  assert rouge.rouge('rouge2', 'a b c', 'a b d c') == pytest.approx(2 / 5)
 
 
 def test_a_line_is_a_sentence():
   # In one text the order of the lines counts, line by line it does not.
   written, gold = 'a b\nc d', 'c d\na b'
-  assert rouge.score('rougeL', written, gold) == 0.5
-  assert rouge.score('rougeLsum', written, gold) == 1.0
+  assert rouge.rouge('rougeL', written, gold) == 0.5
+  assert rouge.rouge('rougeLsum', written, gold) == 1.0
 
 
 @pytest.mark.parametrize('prediction', ['', ' \n', '...', '猫'])
 def test_nothing_said_scores_zero(prediction):
   for name in rouge.NAMES:
-    assert rouge.score(name, prediction, 'the cat') == 0.0
-    assert rouge.score(name, prediction, '') == 0.0
+    assert rouge.rouge(name, prediction, 'the cat') == 0.0
+    assert rouge.rouge(name, prediction, '') == 0.0
 
 
 def test_the_same_text_scores_one_and_is_a_plain_float():
-  score = rouge.reward('Blue boats', 'blue boats!')
+  score = rouge.mean_rouge('Blue boats', 'blue boats!')
   assert score == 1.0 and type(score) is float
 
 
 def test_words_are_not_stemmed():
-  assert rouge.reward('boats', 'boat') == 0.0
+  assert rouge.mean_rouge('boats', 'boat') == 0.0
 
 
 def text(rng, words: int) -> str:
@@ -64,4 +64,4 @@ def test_every_score_is_the_librarys(name):
   for _ in range(300):
     written, gold = (text(rng, rng.integers(0, 70)) for _ in range(2))
     theirs = library.score(gold, written)[name].fmeasure
-    assert rouge.score(name, written, gold) == theirs
+    assert rouge.rouge(name, written, gold) == theirs

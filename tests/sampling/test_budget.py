@@ -9,12 +9,14 @@ from restpg_jax.models import catalog
 from restpg_jax.sampling import budget, candidates, slots
 
 GIB = 2**30
-SHAPE = slots.Shape(1, 8, 32, prompt_length=5120, output_length=1536, steps=16)
+SHAPE = slots.DecodeShape(
+  1, 8, 32, prompt_length=5120, output_length=1536, steps=16
+)
 
 
 def gemma_2b(weights=5 * GIB):
   return budget.Bytes.of(
-    catalog.size('gemma_2b'), weights=weights, itemsize=2, prompt=5120
+    catalog.catalog_size('gemma_2b'), weights=weights, itemsize=2, prompt=5120
   )
 
 
@@ -32,7 +34,7 @@ def test_the_formula_by_hand():
 
 
 def test_outputs_are_kept_in_whole_chunks():
-  assert slots.Shape(1, 1, 1, 1, output_length=17, steps=16).suffix == 32
+  assert slots.DecodeShape(1, 1, 1, 1, output_length=17, steps=16).suffix == 32
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,7 @@ def test_a_v4_chip_holds_twelve_prompts_of_32_slots():
 
 def judge(weights=16 * GIB):
   return budget.Judging.of(
-    catalog.size('gemma_7b'), weights=weights, itemsize=2, places=6
+    catalog.catalog_size('gemma_7b'), weights=weights, itemsize=2, places=6
   )
 
 

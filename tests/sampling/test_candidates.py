@@ -23,7 +23,7 @@ def test_a_prompt_is_parted_where_it_leaves_another(ids, like, prefix, rest):
 
 
 def test_few_lengths_are_compiled_and_little_is_padded():
-  lengths = {n: candidates.rounded(n, 8) for n in range(8193)}
+  lengths = {n: candidates.round_to_steps(n, 8) for n in range(8193)}
   assert [lengths[n] for n in (0, 1, 32, 33, 350, 512)] == (
     [32, 32, 32, 64, 352, 512]
   )
@@ -33,7 +33,9 @@ def test_few_lengths_are_compiled_and_little_is_padded():
   assert len(set(lengths.values())) == 48
   assert all(n <= length for n, length in lengths.items())
   assert max(lengths[n] / n for n in range(257, 8193)) < 1.13
-  lengths = [candidates.rounded(n, 4) for n in (32, 200, 256, 257, 650, 769)]
+  lengths = [
+    candidates.round_to_steps(n, 4) for n in (32, 200, 256, 257, 650, 769)
+  ]
   assert lengths == [32, 224, 256, 320, 768, 896]
 
 
@@ -100,8 +102,8 @@ def test_arrays_by_hand():
     candidates.Candidate((), [2, 3, 4]),
     candidates.Candidate((5, 6), [7, 8]),
   ]
-  prefix, prefix_length, rest, rest_length, behind = candidates.arrays(
-    judged, candidates.Room(3, 4), (3, 4)
+  prefix, prefix_length, rest, rest_length, behind = (
+    candidates.candidate_arrays(judged, candidates.Room(3, 4), (3, 4))
   )
   assert prefix.tolist() == [[5, 6, 0], [0, 0, 0], [0, 0, 0]]
   assert prefix_length.tolist() == [2, 0, 0]

@@ -35,17 +35,17 @@ def compiled(shape, **how):
 
 
 def shape_of(groups=2, slots_=2, samples=2, steps=4):
-  return slots.Shape(groups, slots_, samples, S, O, steps)
+  return slots.DecodeShape(groups, slots_, samples, S, O, steps)
 
 
 def harvests(requests, shape, *, stop=(NEVER,), temperature=1.0, **how):
   programs = compiled(shape, stop=stop, temperature=temperature, **how)
-  params = LAYOUT.on_each(decoder.unstacked(PARAMS))
-  return engine.run(programs, params, requests, shape, LAYOUT.devices)
+  params = LAYOUT.replicate(decoder.unstacked(PARAMS))
+  return engine.decode(programs, params, requests, shape, LAYOUT.devices)
 
 
 def request(n, js):
-  return engine.Request(
+  return engine.DecodeRequest(
     PROMPTS[n],
     [
       keys.row_key(
@@ -137,7 +137,7 @@ def test_a_neighbour_that_ends_early_does_not_stop_the_others():
 
 def test_a_sample_may_have_a_limit_of_its_own():
   tokens = greedy(PROMPTS[1], O)
-  one = engine.Request(PROMPTS[1], request(1, range(3)).keys, [1, 4, 6])
+  one = engine.DecodeRequest(PROMPTS[1], request(1, range(3)).keys, [1, 4, 6])
   found = sample([one], shape_of(samples=3), temperature=0)
   assert texts(found) == [[(tokens[:n], False) for n in (1, 4, 6)]]
 
@@ -196,7 +196,9 @@ def test_two_samples_are_a_prefix_of_four():
 
 def test_slots_are_refilled():
   """Ten samples of one token and one of ten: the ten wait for nobody."""
-  one = engine.Request(PROMPTS[2], request(2, range(11)).keys, [O] + [1] * 10)
+  one = engine.DecodeRequest(
+    PROMPTS[2], request(2, range(11)).keys, [O] + [1] * 10
+  )
   shape = shape_of(groups=1, slots_=2, samples=11, steps=1)
   found = list(harvests([one], shape, temperature=0))
   assert sum(len(harvest.drawn) for harvest in found) == 11
@@ -207,7 +209,7 @@ def test_slots_are_refilled():
 def test_groups_go_on_to_the_next_request():
   limits = [[8], [1], [2], [1], [3], [1]]
   requests = [
-    engine.Request(PROMPTS[n % 5], request(n % 5, [n]).keys, limit)
+    engine.DecodeRequest(PROMPTS[n % 5], request(n % 5, [n]).keys, limit)
     for n, limit in enumerate(limits)
   ]
   shape = shape_of(groups=2, slots_=1, samples=1, steps=1)
@@ -222,7 +224,7 @@ def test_requests_are_read_when_there_is_a_group_for_them():
   def requests():
     for n in range(50):
       read.append(n)
-      yield engine.Request(PROMPTS[n % 5], request(n % 5, [n]).keys, [2])
+      yield engine.DecodeRequest(PROMPTS[n % 5], request(n % 5, [n]).keys, [2])
 
   found = harvests(requests(), shape_of(groups=2, slots_=1, steps=2))
   next(found)
@@ -280,21 +282,22 @@ def test_a_prompt_is_read_at_one_of_four_lengths(length, found):
 def test_a_call_starts_one_request_on_each_device():
   """Those of one compiled length together, whatever device they are for."""
   shape = shape_of()
-  spots = [engine.Spot(d, a) for a in range(2) for d in range(2)]
+  spots = [engine.SlotGroup(d, a) for a in range(2) for d in range(2)]
   asked = [
-    (n, engine.Request([1] * size, [])) for n, size in enumerate((2, 9, 3))
+    (n, engine.DecodeRequest([1] * size, []))
+    for n, size in enumerate((2, 9, 3))
   ]
-  found = list(engine.calls(spots, asked, shape, 2))
+  found = list(engine.prefill_calls(spots, asked, shape, 2))
   numbers = [[item and item[1] for item in work] for work in found]
   assert numbers == [[0, None], [2, None], [None, 1]]
 
 
 def test_the_arguments_of_start_by_hand():
-  shape = slots.Shape(2, 2, 2, prompt_length=4, output_length=9)
+  shape = slots.DecodeShape(2, 2, 2, prompt_length=4, output_length=9)
   key = np.array([8, 9], np.uint32)
-  one = engine.Request([5, 6, 7], [key], [4])
-  group, tokens, length, raw, limit, count = engine.arrays(
-    [(engine.Spot(0, 1), 7, one), None], shape
+  one = engine.DecodeRequest([5, 6, 7], [key], [4])
+  group, tokens, length, raw, limit, count = engine.prefill_arrays(
+    [(engine.SlotGroup(0, 1), 7, one), None], shape
   )
   np.testing.assert_array_equal(group, [1, 2])  # 2: of no group
   np.testing.assert_array_equal(tokens, [[5, 6, 7], [0, 0, 0]])
@@ -305,6 +308,6 @@ def test_the_arguments_of_start_by_hand():
 
 
 def test_a_prompt_over_the_compiled_length_is_refused():
-  one = engine.Request([1] * (S + 1), request(0, [0]).keys)
+  one = engine.DecodeRequest([1] * (S + 1), request(0, [0]).keys)
   with pytest.raises(ValueError, match='13 tokens, but the longest is 12'):
     sample([one])

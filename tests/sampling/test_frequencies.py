@@ -43,9 +43,11 @@ def draws(tmp_path_factory):
   layout = layouts.Layout.of(config.Compute(prompts=4, samples=50))
   loaded = generator.load(folder, 'tiny.spm.model', layout)
   drawn = {}
-  for harvest in generator.sample(
-    generator.Language(loaded.model, loaded.params, Ids(), layout),
-    [generator.Wanted(f'x/{n}', PROMPT, range(M)) for n in range(INPUTS)],
+  for harvest in generator.generate_samples(
+    generator.LoadedModel(loaded.model, loaded.params, Ids(), layout),
+    [
+      generator.SampleRequest(f'x/{n}', PROMPT, range(M)) for n in range(INPUTS)
+    ],
     inputs=INPUTS,
     prompt_length=len(PROMPT),
     m=M,

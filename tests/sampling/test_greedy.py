@@ -54,9 +54,9 @@ def test_greedy_samples_are_those_of_transformers(language_model, tmp_path):
   assert len({len(prompt) for prompt in asked}) == 8
   ids = Ids(words.vocab_size)
   found = {}
-  for harvest in generator.sample(
+  for harvest in generator.generate_samples(
     dataclasses.replace(language_model, tokenizer=ids),
-    [generator.Wanted(str(n), p, [0, 1]) for n, p in enumerate(asked)],
+    [generator.SampleRequest(str(n), p, [0, 1]) for n, p in enumerate(asked)],
     inputs=len(asked),
     prompt_length=max(map(len, asked)),
     m=2,
@@ -70,8 +70,8 @@ def test_greedy_samples_are_those_of_transformers(language_model, tmp_path):
     for s in harvest.samples:
       found[int(s.example_id), s.j] = [int(i) for i in s.text.split()]
 
-  convert.convert(
-    config.Export(
+  convert.convert_policy(
+    config.ConvertArgs(
       source=str(assets.path('tiny_pt')),
       to=str(tmp_path / 'hf'),
       tokenizer=str(assets.path(TOKENIZER)),

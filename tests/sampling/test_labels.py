@@ -59,11 +59,15 @@ def split(prompts, at, room=None):
     for p, n in zip(prompts, at, strict=True)
   ]
   room = room or candidates.Room(len(parts), len(parts) + 1)  # one is padding
-  return [jnp.asarray(x) for x in candidates.arrays(parts, room, (64, 64))]
+  return [
+    jnp.asarray(x) for x in candidates.candidate_arrays(parts, room, (64, 64))
+  ]
 
 
 def test_a_label_is_its_tokens_and_then_no_digit():
-  score = labels.build(ByHand(), [[ONE], [THREE], [ONE, ZERO]], DIGITS)
+  score = labels.build_label_program(
+    ByHand(), [[ONE], [THREE], [ONE, ZERO]], DIGITS
+  )
   logp = score('weights', *split([[END] * 3, [END] * 2], at=[1, 0]))[:2]
   np.testing.assert_allclose(
     np.exp(logp),
@@ -105,7 +109,7 @@ FAMILIES = {
 def test_equal_to_reading_prompt_and_label_in_full(size):
   model, params = decoder.Decoder(size), tiny.parameters(size, 0.3)
   digits = np.array([5, 6, 7])
-  score = jax.jit(labels.build(model, WANTED, digits))
+  score = jax.jit(labels.build_label_program(model, WANTED, digits))
   prompts = [p[:n] for p, n in zip(PROMPTS, LENGTHS, strict=True)]
   expected = [
     [in_full(model, params, prompt, label, digits) for label in WANTED]
@@ -135,7 +139,7 @@ def log_probabilities(model, params, row):
 def test_candidates_of_one_input_read_the_same_prefix():
   model, params = decoder.Decoder(SIZE), tiny.parameters(SIZE, 0.3)
   digits = np.array([5, 6, 7])
-  score = jax.jit(labels.build(model, WANTED, digits))
+  score = jax.jit(labels.build_label_program(model, WANTED, digits))
   shared, *own = PROMPTS
   prompts = [shared[:30] + rest[:n] for n, rest in enumerate(own, start=3)]
   arrays = split(prompts, [30] * 3, candidates.Room(2, 4))
@@ -152,7 +156,7 @@ def test_candidates_of_one_input_read_the_same_prefix():
 
 
 def test_the_beginnings_of_labels_are_a_tree():
-  tree = labels.Tree.of([[1], [3], [1, 0], [3, 0, 0]])
+  tree = labels.LabelTree.of([[1], [3], [1, 0], [3, 0, 0]])
   assert tree.token_N.tolist() == [1, 3, 0, 0, 0]  # 1 3 10 30 300
   assert tree.parent_N.tolist() == [-1, -1, 0, 1, 3]
   assert tree.path_NN.astype(int).tolist() == [
@@ -171,7 +175,7 @@ def test_the_end_of_a_label_is_not_lost_to_rounding():
       logits = jnp.array([-50.0, 0.0, 0.0, 0.0])
       return jnp.broadcast_to(logits, (*seen_CMd.shape[:2], 4))
 
-  score = labels.build(GoesOn(), [[ONE], [ONE, ZERO]], DIGITS)
+  score = labels.build_label_program(GoesOn(), [[ONE], [ONE, ZERO]], DIGITS)
   (logp, *_) = score('weights', *split([[END]], at=[0]))
   # 1/3 and then e^-50 / 3; 1/9 and then e^-50 / 3
   np.testing.assert_allclose(logp, [-52.197225, -53.295837], rtol=1e-6)
@@ -255,7 +259,9 @@ class Writes:
 @every
 def test_10_is_not_taken_for_1_in_real_vocabularies(name):
   model = Writes(load(name))
-  score = labels.build(model, judged(name), np.array(load(name).digits))
+  score = labels.build_label_program(
+    model, judged(name), np.array(load(name).digits)
+  )
   logp = score({}, *split([[0] * 3], at=[1]))[0]
   # 1: .5 * (1 - .9); 3: never; 10: .5 * .9
   np.testing.assert_allclose(
@@ -278,7 +284,7 @@ def test_equal_to_reading_in_full_with_a_real_vocabulary(name):
   # The digits of this model are likely, so that the end of a label matters.
   params['embedding'] = params['embedding'].at[digits].multiply(30.0)
   prompt = tokenizer.user_turn('Score this.')
-  score = jax.jit(labels.build(model, judged(name), digits))
+  score = jax.jit(labels.build_label_program(model, judged(name), digits))
   found = score(params, *split([prompt], at=[5]))[0]
 
   @jax.jit

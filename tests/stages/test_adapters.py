@@ -48,7 +48,7 @@ def fit(workdir, **changed):
     examples,
     examples,
     out=out,
-    cfg=train.Settings(
+    cfg=train.TrainSettings(
       config.Train(**settings | changed),
       config.Prompt(template='prompts/tiny/policy.txt', max_output=8),
       config.Model(),
@@ -81,7 +81,7 @@ def test_a_checkpoint_holds_adapters_and_is_read_as_merged_weights(trained):
     for name in ('attention/q', 'feed_forward/down')
     for part in 'ab'
   }
-  merged, size = weights.load(step(trained, 2))
+  merged, size = weights.load_weights(step(trained, 2))
   assert size == SIZE
   tokens = jnp.arange(12).reshape(2, 6)
   model = decoder.Decoder(SIZE)
@@ -111,8 +111,8 @@ def test_it_goes_on_from_a_checkpoint_to_the_same_bits(trained, tmp_path):
 
 def test_a_workdir_may_be_moved(trained, tmp_path):
   moved = copied(trained, tmp_path)
-  found, _ = weights.load(step(moved / 'train', 1))
-  expected, _ = weights.load(step(trained, 1))
+  found, _ = weights.load_weights(step(moved / 'train', 1))
+  expected, _ = weights.load_weights(step(trained, 1))
   jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
@@ -132,10 +132,10 @@ def test_adapters_without_their_base_or_with_another_are_refused(
   wider = tiny.size(vocabulary=1024, hidden=64)
   checkpoints.save_model(base, tiny.parameters(wider, 0.1), wider)
   with pytest.raises(errors.InputError, match='a model of another size than'):
-    weights.find(step(moved / 'train', 1))
+    weights.find_checkpoint(step(moved / 'train', 1))
   base.rmtree()
   with pytest.raises(errors.InputError, match='no such folder of weights'):
-    weights.find(step(moved / 'train', 1))
+    weights.find_checkpoint(step(moved / 'train', 1))
 
 
 def test_adapters_that_do_not_fit_are_listed(trained, tmp_path):
@@ -146,7 +146,7 @@ def test_adapters_that_do_not_fit_are_listed(trained, tmp_path):
   pair['b'] = pair['b'][..., :-1]
   checkpoints.save_tree(folder / 'params', adapters)
   with pytest.raises(errors.InputError) as caught:
-    weights.find(folder)
+    weights.find_checkpoint(folder)
   assert 'q/b is [2, 2, 31], [2, 2, 32] expected' in str(caught.value)
 
 
@@ -154,33 +154,36 @@ def test_what_is_chosen_and_converted_is_whole(tmp_path):
   cfg = pipeline.small(methods=('sft',))
   cfg.train.lora = config.Lora(rank=2)
   with pytest.raises(artifacts.Until):
-    restpg.run(cfg, tmp_path, until='sft')
+    restpg.run_methods(cfg, tmp_path, until='sft')
   (base,) = tmp_path.glob('base-*')
   (policy,) = tmp_path.glob('sft/choose-*')
   (trained,) = tmp_path.glob('sft/train-*')
   assert (
-    weights.find(policy / 'model').tensors
-    == weights.find(base / 'model').tensors
+    weights.find_checkpoint(policy / 'model').tensors
+    == weights.find_checkpoint(base / 'model').tensors
   )
   (chosen,) = (trained / 'checkpoints').glob('step_*/model')
   made = json.loads((chosen / 'model.json').read_text())['adapters']
   assert made == {'base': f'../../../../../{base.name}/model', 'scale': 8.0}
   jax.tree.map(
     np.testing.assert_array_equal,
-    weights.load(chosen)[0],
-    checkpoints.load_model(policy / 'model')[0],
+    weights.load_weights(chosen)[0],
+    checkpoints.restore_model(policy / 'model')[0],
   )
-  convert.convert(
-    config.Export(
+  convert.convert_policy(
+    config.ConvertArgs(
       source=str(trained), to=str(tmp_path / 'hf'), tokenizer='tiny.spm.model'
     )
   )
-  assert weights.find(tmp_path / 'hf').size == weights.find(chosen).size
+  assert (
+    weights.find_checkpoint(tmp_path / 'hf').size
+    == weights.find_checkpoint(chosen).size
+  )
 
 
 def test_what_cannot_be_trained_is_refused_before_anything_runs(tmp_path):
   cfg = pipeline.small()
   cfg.train.lora = config.Lora(rank=33)
   with pytest.raises(errors.InputError, match='rank is 33, but k is a matrix'):
-    restpg.run(cfg, tmp_path / 'run')
+    restpg.run_methods(cfg, tmp_path / 'run')
   assert not (tmp_path / 'run').exists()

@@ -31,7 +31,7 @@ TRAIN = config.Train(
 
 def files(folder):
   """Users' texts with rewards of 1 and less, as a stage reads them."""
-  examples, _ = retrieve.read(config.Data(), 'train')
+  examples, _ = retrieve.load_examples(config.Data(), 'train')
   examples = list(itertools.islice(examples, EXAMPLES))
   records.write(folder / 'examples.jsonl', examples)
   rewards = [1.0, 0.7, 0.5]
@@ -76,9 +76,9 @@ def torch_losses(rows, folder):
 def test_the_losses_of_50_steps_are_those_of_torch(tmp_path):
   work = epath.Path(tmp_path)
   files(work)
-  params, size = checkpoints.load_model(assets.path('tiny_pt'))
+  params, size = checkpoints.restore_model(assets.path('tiny_pt'))
   checkpoints.save_model(work / 'start' / 'model', params, size)
-  settings = train.Settings(TRAIN, PROMPT, config.Model(), True, 0)
+  settings = train.TrainSettings(TRAIN, PROMPT, config.Model(), True, 0)
   train.train(
     work / 'start',
     work,
@@ -88,10 +88,11 @@ def test_the_losses_of_50_steps_are_those_of_torch(tmp_path):
     layout=layouts.Layout.of(config.Compute(log_every=1)),
   )
   ours = [
-    line.loss for line in records.read(work / 'out/metrics.jsonl', train.Log)
+    line.loss
+    for line in records.read(work / 'out/metrics.jsonl', train.TrainLog)
   ]
-  convert.convert(
-    config.Export(
+  convert.convert_policy(
+    config.ConvertArgs(
       source=str(assets.path('tiny_pt')),
       to=str(work / 'hf'),
       tokenizer='tiny.spm.model',

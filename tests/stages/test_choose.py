@@ -41,14 +41,14 @@ def left(trained):
 
 def test_only_the_chosen_weights_are_left(chosen):
   trained, out = chosen
-  before = choose.size_of(trained)
+  before = choose.bytes_of(trained)
   (trained / 'checkpoints' / 'step_4' / 'model').mkdir(parents=True)  # a kill
   said = choose.clear(trained, None, out=out, cfg=settings())
   assert left(trained) == ['step_2/model']
-  assert trainer.finished(trained) == [2]
+  assert trainer.finished_steps(trained) == [2]
   freed = int(said.split('(')[1].split(' bytes')[0].replace(',', ''))
   note = (trained / choose.REMOVED).stat().length
-  assert freed == before - choose.size_of(trained) + note > 5 * 1000
+  assert freed == before - choose.bytes_of(trained) + note > 5 * 1000
   assert choose.clear(trained, None, out=out, cfg=settings()) == ''
 
 
@@ -72,7 +72,7 @@ def test_a_kill_in_between_is_mended_by_the_next_run(chosen, monkeypatch):
 def test_all_is_kept_if_that_is_asked(chosen):
   trained, out = chosen
   assert choose.clear(trained, None, out=out, cfg=settings(keep_all=True)) == ''
-  assert trainer.finished(trained) == [1, 2, 3]
+  assert trainer.finished_steps(trained) == [1, 2, 3]
   assert len(left(trained)) == 6
 
 
@@ -92,22 +92,24 @@ def test_a_checkpoint_that_lacks_an_answer_is_missed(chosen, monkeypatch):
   def answers(model, examples, done, cfg, layout):
     if model.parent.name != 'step_3':
       drawn = [
-        generator.Sampled('e', j, 'text', True, 1, -1.0)
+        generator.Sample('e', j, 'text', True, 1, -1.0)
         for j in range(2 if model.parent.name == 'step_1' else 1)
       ]
-      yield generator.Harvest(drawn, busy=1, slots=1)
+      yield generator.FinishedSamples(drawn, busy=1, slots=1)
 
   def judge(answered, *_):
-    return [choose.Judged(step, 0.5) for step in {a.step for a in answered}]
+    return [
+      choose.CheckpointReward(step, 0.5) for step in {a.step for a in answered}
+    ]
 
   monkeypatch.setattr(choose, 'answers', answers)
-  monkeypatch.setattr(choose, 'judge', judge)
+  monkeypatch.setattr(choose, 'judge_answers', judge)
 
   class Found:
     size, load, origin = SIZE, lambda self: TREE, lambda self: {}
 
-  monkeypatch.setattr(choose.weights, 'find', lambda path: Found())
-  cfg = choose.Settings(
+  monkeypatch.setattr(choose.weights, 'find_checkpoint', lambda path: Found())
+  cfg = choose.ChooseSettings(
     choose=config.Choose(),
     answer=config.Sample(m=2),
     reward=config.Reward(),
@@ -123,15 +125,15 @@ def test_a_checkpoint_that_lacks_an_answer_is_missed(chosen, monkeypatch):
 
 def test_a_run_frees_what_it_can_and_the_same_again_finds_all(tmp_path, capsys):
   cfg = pipeline.small(methods=('sft',))
-  restpg.run(cfg, tmp_path)
+  restpg.run_methods(cfg, tmp_path)
   (trained,) = tmp_path.glob('sft/train-*')
   (out,) = tmp_path.glob('sft/choose-*')
   assert (out / 'DONE.json').exists()
-  assert len(trainer.finished(epath.Path(trained))) == 1
+  assert len(trainer.finished_steps(epath.Path(trained))) == 1
   first = capsys.readouterr().out.splitlines()
   (freed,) = [line for line in first if ' freed ' in line]
   assert freed.startswith('sft/choose               freed   (')
-  restpg.run(cfg, tmp_path)
+  restpg.run_methods(cfg, tmp_path)
   again = capsys.readouterr().out.splitlines()[1:]
   assert again
   assert all(' kept ' in line for line in again)
@@ -139,8 +141,8 @@ def test_a_run_frees_what_it_can_and_the_same_again_finds_all(tmp_path, capsys):
   # Another choice among what is gone cannot be made, and says so.
   other = dataclasses.replace(cfg, choose=config.Choose(examples=2))
   with pytest.raises(errors.InputError, match='remove this folder') as caught:
-    restpg.run(other, tmp_path)
+    restpg.run_methods(other, tmp_path)
   assert str(trained) in str(caught.value)
   epath.Path(trained).rmtree()
   with pytest.raises(artifacts.Until):
-    restpg.run(other, tmp_path, until='sft')
+    restpg.run_methods(other, tmp_path, until='sft')

@@ -36,7 +36,7 @@ def settings(*metrics, encoder='', reasoning=False, reward=BY_ROUGE, **more):
     reward=reward,
     **more,
   )
-  return measure.settings(cfg, reasoning=reasoning)
+  return measure.measure_settings(cfg, reasoning=reasoning)
 
 
 def measured(out, texts, cfg, layout):
@@ -103,7 +103,7 @@ def test_the_judge_gives_what_it_gives_as_the_reward(tmp_path, layout):
     examples,
     drawn,
     out=tmp_path / 'score',
-    cfg=score.Settings(JUDGE, PROMPT, reasoning=False, m=1),
+    cfg=score.ScoreSettings(JUDGE, PROMPT, reasoning=False, m=1),
     layout=layout,
   )
   rewards = [
@@ -149,9 +149,9 @@ def test_a_killed_stage_goes_on_and_a_longer_one_makes_what_is_missing(
   cfg = settings('rouge1')
   whole = measured(tmp_path / 'whole', texts, cfg, layout)
   asked = []
-  of_rouge = measure.rouge.score
+  of_rouge = measure.rouge.rouge
   monkeypatch.setattr(
-    measure.rouge, 'score', lambda *args: asked.append(args) or of_rouge(*args)
+    measure.rouge, 'rouge', lambda *args: asked.append(args) or of_rouge(*args)
   )
   with monkeypatch.context() as killing:
     pipeline.kill_at_write(killing, 2)
@@ -201,18 +201,18 @@ def test_the_encoder_of_retrieval_serves_too(folder):
 def test_wrong_settings_are_told_before_anything_runs(metrics, said):
   cfg = config.Config(evaluate=config.Evaluate(metrics=metrics))
   with pytest.raises(errors.InputError, match=re.escape(said)):
-    restpg.check(cfg)
+    restpg.check_config(cfg)
 
 
 def test_what_is_not_there_is_told_before_anything_runs(tmp_path, monkeypatch):
   cfg = pipeline.small()
   cfg.evaluate = config.Evaluate(metrics=('cosine',), encoder=str(tmp_path))
   with pytest.raises(errors.InputError, match=r'config\.json is missing'):
-    restpg.run(cfg, tmp_path / 'work')
+    restpg.run_methods(cfg, tmp_path / 'work')
   cfg.evaluate = config.Evaluate(metrics=('meteor',))
   with (
     nltk_data.only(tmp_path, monkeypatch),
     pytest.raises(errors.InputError, match='nltk.downloader wordnet'),
   ):
-    restpg.run(cfg, tmp_path / 'work')
+    restpg.run_methods(cfg, tmp_path / 'work')
   assert not (tmp_path / 'work').exists()

@@ -7,7 +7,7 @@ import pytest
 
 from restpg_jax import assets, config, errors, types
 from restpg_jax.engines import generator
-from restpg_jax.io import artifacts, records, shards
+from restpg_jax.io import append_log, artifacts, records
 from restpg_jax.stages import reason
 from restpg_jax.text import prompts, templates
 
@@ -16,7 +16,7 @@ EXAMPLES = [
   types.Example(f'e{n}', 'topic_writing', 'Say it', f'Gold {n}.')
   for n in range(3)
 ]
-SETTINGS = reason.Settings(
+SETTINGS = reason.ReasonSettings(
   config.Reason(template='prompts/tiny/reasoner.txt', tries=2),
   config.Prompt(template='prompts/tiny/policy.txt'),
   seed=0,
@@ -43,10 +43,10 @@ class Reasoner:
         for j in w.js:
           text = texts[w.example_id, j]
           ended = not text.endswith('..')
-          drawn.append(generator.Sampled(w.example_id, j, text, ended, 3, -1))
-        yield generator.Harvest(drawn, busy=3, slots=4)
+          drawn.append(generator.Sample(w.example_id, j, text, ended, 3, -1))
+        yield generator.FinishedSamples(drawn, busy=3, slots=4)
 
-    monkeypatch.setattr(generator, 'sample', sample)
+    monkeypatch.setattr(generator, 'generate_samples', sample)
     monkeypatch.setattr(generator, 'load_named', lambda *_, **__: self)
 
 
@@ -116,7 +116,7 @@ def test_it_may_be_kept_and_is_counted(tmp_path, monkeypatch):
 
 def test_draws_of_a_store_from_before_count_as_tries(tmp_path, monkeypatch):
   cut = types.Trajectory('e1', 0, 'Likes tea and', ended=False)
-  drawn = shards.Shards(tmp_path / 'out/drawn', types.Trajectory, host=0)
+  drawn = append_log.AppendLog(tmp_path / 'out/drawn', types.Trajectory, host=0)
   drawn.append([cut, types.Trajectory('e2', 0, 'Boats.')])
   asked, summary, found = written(tmp_path, monkeypatch, CUT)
   assert asked == [('e0', 0), ('e1', 1)]
@@ -134,7 +134,7 @@ def finished_before(tmp_path, *ended, examples=EXAMPLES, settings=SETTINGS):
   """What is warned of a stage whose summary has no such count yet."""
   records.write(tmp_path / 'examples.jsonl', examples)
   out = tmp_path / 'reason-a1b2'
-  drawn = shards.Shards(out / 'drawn', types.Trajectory, host=0)
+  drawn = append_log.AppendLog(out / 'drawn', types.Trajectory, host=0)
   drawn.append(
     [
       types.Trajectory(e.id, 0, 'Likes tea', ended=whole)
@@ -203,7 +203,7 @@ def test_reasoning_made_of_more_than_the_policy_reads_is_told(tmp_path):
 
 def test_only_another_tokenizer_of_the_policy_is_in_a_fingerprint(tmp_path):
   def settings(tokenizer):
-    return reason.Settings.of(
+    return reason.ReasonSettings.of(
       SETTINGS.reason,
       prompt=SETTINGS.prompt,
       seed=0,
@@ -224,7 +224,7 @@ def test_only_another_tokenizer_of_the_policy_is_in_a_fingerprint(tmp_path):
 
 def test_a_word_that_says_neither(tmp_path):
   with pytest.raises(errors.InputError) as e:
-    reason.check(config.Reason(cut_off='maybe'))
+    reason.check_reason(config.Reason(cut_off='maybe'))
   assert str(e.value) == (
     "reason.cut_off is 'maybe'; it must be 'drop' or 'keep'"
   )
@@ -253,9 +253,9 @@ def test_targets_without_reasoning_are_the_gold_texts(tmp_path):
 def test_an_example_that_was_never_drawn_is_missed_and_not_dropped(
   tmp_path, monkeypatch
 ):
-  drawn = generator.Harvest.trajectories
+  drawn = generator.FinishedSamples.trajectories
   monkeypatch.setattr(
-    generator.Harvest,
+    generator.FinishedSamples,
     'trajectories',
     lambda self: [t for t in drawn(self) if t.example_id != 'e2'],
   )

@@ -25,7 +25,7 @@ def layout():
 
 
 def settings(split='test', **retrieval):
-  return retrieve.settings(
+  return retrieve.retrieve_settings(
     config.Data(world=config.World(train=8, val=8, test=8)),
     config.Retrieval(**retrieval),
     split,
@@ -85,7 +85,7 @@ def test_copies_are_left_out_where_that_is_asked_for(tmp_path, layout):
   def context(**how):
     data = config.Data(path=str(tmp_path), **how)
     retrieval = config.Retrieval('recency', k=9)
-    cfg = retrieve.settings(data, retrieval, 'train', seed=0)
+    cfg = retrieve.retrieve_settings(data, retrieval, 'train', seed=0)
     said = retrieve.retrieve(out=tmp_path, cfg=cfg, layout=layout)
     first, _ = records.read(tmp_path / 'examples.jsonl', types.Example)
     return first.context, said
@@ -196,7 +196,7 @@ def test_another_encoder_has_another_fingerprint(folder, tmp_path):
 def test_wrong_settings_are_told_before_anything_runs(retrieval, said):
   cfg = config.Config(retrieval=config.Retrieval(**retrieval))
   with pytest.raises(errors.InputError) as error:
-    validate.check(cfg)
+    validate.check_settings(cfg)
   assert said in str(error.value)
 
 
@@ -225,11 +225,11 @@ def test_a_published_encoder_ranks_real_texts_as_transformers(tmp_path, layout):
     pytest.skip('no sample of real texts')
   path = pathlib.Path(packaged.__file__).parent / 'model'
   data = config.Data(path=str(SAMPLE), limit=1)
-  examples, _ = retrieve.read(data, 'val')
+  examples, _ = retrieve.load_examples(data, 'val')
   theirs = reference(path)
   ours = embedder.Embedder(path, layout, tmp_path)
   for example in examples:
-    asked = retrieve.asked(example)
+    asked = retrieve.retrieval_query(example)
     texts = list(dict.fromkeys([asked.query, *asked.keys[:24]]))
     a, b = ours(texts), theirs(texts)
     assert np.sum(a * b, axis=1).min() >= 0.99999
@@ -253,12 +253,12 @@ def mails(tmp_path, **files):
 def test_skipped_rows_are_listed_beside_the_examples(tmp_path, layout):
   row = '{"input": "x", "output": "y", "profile": []}'
   data = mails(tmp_path, train=f'{row}\n{{"input": "x"}}\n{row}')
-  cfg = retrieve.settings(data, config.Retrieval(), 'train', seed=0)
+  cfg = retrieve.retrieve_settings(data, config.Retrieval(), 'train', seed=0)
   with pytest.raises(errors.InputError, match='row 2 .line 2.: output is miss'):
     retrieve.retrieve(out=tmp_path, cfg=cfg, layout=layout)
   assert not (tmp_path / 'examples.jsonl').exists()
   data = dataclasses.replace(data, on_error='skip')
-  cfg = retrieve.settings(data, config.Retrieval(), 'train', seed=0)
+  cfg = retrieve.retrieve_settings(data, config.Retrieval(), 'train', seed=0)
   with pytest.warns(errors.DataWarning):  # the two good rows are one and same
     said = retrieve.retrieve(out=tmp_path, cfg=cfg, layout=layout)
   assert said['made'] == said['expected'] == 2
@@ -299,7 +299,7 @@ def test_one_piece_of_the_examples_is_held_at_a_time(tmp_path, layout):
 def test_how_rows_are_read_decides_nothing_of_the_world():
   def of(**data):
     data = config.Data(world=config.World(train=8), **data)
-    return retrieve.settings(data, config.Retrieval(), 'train', seed=0)
+    return retrieve.retrieve_settings(data, config.Retrieval(), 'train', seed=0)
 
   assert of() == of(max_text=5, on_error='skip', setting='temporal')
   assert of(path='x') != of(path='x', max_text=5)
@@ -315,5 +315,5 @@ def test_how_rows_are_read_decides_nothing_of_the_world():
 )
 def test_wrong_ways_to_read_are_told_before_anything_runs(data, said):
   with pytest.raises(errors.InputError) as error:
-    validate.check(config.Config(data=config.Data(**data)))
+    validate.check_settings(config.Config(data=config.Data(**data)))
   assert said in str(error.value)

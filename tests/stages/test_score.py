@@ -14,7 +14,7 @@ from etils import epath
 from restpg_jax import config, errors, types
 from restpg_jax.data import corpus
 from restpg_jax.engines import generator, label_scorer, rewards, tokenizer_files
-from restpg_jax.io import artifacts, records, shards
+from restpg_jax.io import append_log, artifacts, records
 from restpg_jax.models import decoder
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.stages import score
@@ -25,12 +25,12 @@ EXAMPLE = types.Example('e', 'topic_writing', 'Say it', 'It is good.')
 
 
 def settings(reasoning, name='rouge'):
-  return score.Settings(config.Reward(name=name), PROMPT, reasoning, m=8)
+  return score.ScoreSettings(config.Reward(name=name), PROMPT, reasoning, m=8)
 
 
 def asked(text, reasoning=True):
-  question = rewards.question(
-    EXAMPLE, rewards.reader(PROMPT, reasoning=reasoning)(text)
+  question = rewards.reward_query(
+    EXAMPLE, rewards.answer_reader(PROMPT, reasoning=reasoning)(text)
   )
   return question and question.answer
 
@@ -105,10 +105,10 @@ def test_rewards_of_a_killed_run_are_not_asked_again(tmp_path):
   texts = ['x\nAnswer:\nIt is good.', 'y\nAnswer:\nelse']
   out = tmp_path / 'out'
   out.mkdir()
-  known = rewards.Question('Say it', 'It is good.', 'It is good.')
-  shards.Shards(out / 'rewards', rewards.Scored, host=0).append(
+  known = rewards.RewardQuery('Say it', 'It is good.', 'It is good.')
+  append_log.AppendLog(out / 'rewards', rewards.ScoredQuery, host=0).append(
     [
-      rewards.Scored(rewards.question_name(known), 0.25)
+      rewards.ScoredQuery(rewards.query_key(known), 0.25)
     ]  # no reward of ours: proves it is not redone
   )
   _, scores = scored(tmp_path, texts)
@@ -116,9 +116,11 @@ def test_rewards_of_a_killed_run_are_not_asked_again(tmp_path):
 
 
 def test_of_two_rewards_of_a_question_the_first_counts(tmp_path):
-  known = rewards.Question('Say it', 'It is good.', 'It is good.')
-  shards.Shards(tmp_path / 'out/rewards', rewards.Scored, host=0).append(
-    [rewards.Scored(rewards.question_name(known), r) for r in (0.25, 0.5)]
+  known = rewards.RewardQuery('Say it', 'It is good.', 'It is good.')
+  append_log.AppendLog(
+    tmp_path / 'out/rewards', rewards.ScoredQuery, host=0
+  ).append(
+    [rewards.ScoredQuery(rewards.query_key(known), r) for r in (0.25, 0.5)]
   )
   _, scores = scored(tmp_path, ['x\nAnswer:\nIt is good.'])
   assert scores == [0.25]
@@ -183,8 +185,8 @@ def test_samples_beyond_m_of_a_wider_store_are_not_scored(tmp_path):
 
 
 def test_a_sample_that_gets_lost_is_missed(tmp_path, monkeypatch):
-  asked = score.asked
-  monkeypatch.setattr(score, 'asked', lambda *of: [*asked(*of)][:-1])
+  asked = score.sample_queries
+  monkeypatch.setattr(score, 'sample_queries', lambda *of: [*asked(*of)][:-1])
   summary, scores = scored(tmp_path, ['x\nAnswer:\ny'] * 3)
   assert len(rewards) == 2
   assert (summary['expected'], summary['made']) == (3, 2)
@@ -216,9 +218,9 @@ def test_the_accepted_share_is_shown_and_changes_nothing(tmp_path):
 
 def test_an_unknown_reward_names_the_known_ones():
   with pytest.raises(errors.InputError, match='known are judge, rouge'):
-    rewards.build(config.Reward(name='jugde'), None)
+    rewards.build_reward(config.Reward(name='jugde'), None)
   with pytest.raises(errors.InputError, match='no_such_module'):
-    rewards.build(config.Reward(name='no_such_module:build'), None)
+    rewards.build_reward(config.Reward(name='no_such_module:build'), None)
 
 
 def test_a_reward_of_somebody_else_is_imported(tmp_path, monkeypatch):
@@ -258,11 +260,11 @@ REFERENCE = (
 )
 OTHER = 'Howdy team, the trip needs silence while the trip demands privacy.'
 QUESTIONS = [
-  rewards.Question(INSTRUCTION, REFERENCE, answer)
+  rewards.RewardQuery(INSTRUCTION, REFERENCE, answer)
   for answer in (REFERENCE, OTHER, 'no <eos> 10', 'H')
 ] + [
-  rewards.Question('', OTHER, OTHER),
-  rewards.Question('Say it. ' * 30, REFERENCE, OTHER),
+  rewards.RewardQuery('', OTHER, OTHER),
+  rewards.RewardQuery('Say it. ' * 30, REFERENCE, OTHER),
 ]
 
 
@@ -277,7 +279,7 @@ def test_equal_to_a_judge_that_reads_each_prompt_and_label_in_full(
 ):
   cfg = config.Reward(template='prompts/tiny/judge.txt', max_input=max_input)
   layout = layouts.Layout.of(config.Compute(judged=4))
-  ask = rewards.build(cfg, layout)
+  ask = rewards.build_reward(cfg, layout)
   model = generator.load_named(cfg.model, layout)
   logp = np.array([naive(model, cfg, q) for q in QUESTIONS])
   likeliest = np.array([0.1, 0.3, 0.5, 0.7, 1.0])[logp.argmax(axis=1)]
@@ -296,7 +298,9 @@ def test_equal_to_a_judge_that_reads_each_prompt_and_label_in_full(
   )
   P = np.exp(logp)
   mean = P @ [0.1, 0.3, 0.5, 0.7, 1.0] / P.sum(axis=1)
-  expected = rewards.build(dataclasses.replace(cfg, rule='expected'), layout)
+  expected = rewards.build_reward(
+    dataclasses.replace(cfg, rule='expected'), layout
+  )
   np.testing.assert_allclose(answers(expected), mean, atol=1e-4)
   assert np.ptp(mean) > 0.1
   if max_input == 192:
@@ -310,7 +314,7 @@ def test_a_prompt_is_parted_and_its_answers_share_what_is_before_them(
   template, monkeypatch
 ):
   cfg = config.Reward(template=template, max_input=700)
-  ask = rewards.build(cfg, layouts.Layout.of(config.Compute()))
+  ask = rewards.build_reward(cfg, layouts.Layout.of(config.Compute()))
   read = []
 
   def logp(model, judged, labels):
@@ -344,9 +348,9 @@ def test_a_prompt_is_parted_and_its_answers_share_what_is_before_them(
 def test_the_bundled_judge_knows_good_from_bad(diet, least):
   """.888 and .776 on 400 rows, none of which it was trained on."""
   cfg = config.Reward(template='prompts/tiny/judge.txt', max_input=192)
-  ask = rewards.build(cfg, layouts.Layout.of(config.Compute(judged=64)))
+  ask = rewards.build_reward(cfg, layouts.Layout.of(config.Compute(judged=64)))
   rows = list(itertools.islice(diet(777), 120))
-  asked = [rewards.Question(*texts) for *texts, _, _ in rows]
+  asked = [rewards.RewardQuery(*texts) for *texts, _, _ in rows]
   found = dict(p for part in ask(asked) for p in part)
   given = [found[n] for n in range(len(rows))]
   truth = [label / 10 for *_, label, _ in rows]
@@ -405,7 +409,7 @@ def test_rewards_that_are_all_0_are_warned_of_also_when_they_are_kept(
         given,
         given,
         cfg=settings(True),
-        after=score.warn,
+        after=score.warn_if_all_zero,
       )
     found = [str(w.message) for w in caught if w.category is errors.DataWarning]
     if remedy:

@@ -23,7 +23,7 @@ def samples(rewards, example='e', texts=None):
 
 def whole(**changed):
   """Settings of a selection from all 8 samples at once."""
-  return select.Settings(config.Select(**changed), (8,))
+  return select.SelectSettings(config.Select(**changed), (8,))
 
 
 def kept(found, **changed):
@@ -78,7 +78,7 @@ def test_distinct_is_applied_before_the_limit():
 
 def full(found, **changed):
   cfg = config.Select(**({'threshold': 0.9, 'limit': 2} | changed))
-  return selection.full(found, cfg)
+  return selection.settled_examples(found, cfg)
 
 
 def test_by_threshold_an_input_is_full_with_limit_good_outputs():
@@ -138,7 +138,7 @@ def test_rounds_keep_what_the_whole_budget_keeps(drawn, ends, rule):
   rounds = [*sorted(ends), 8]
   found = []
   for first, end in itertools.pairwise([0, *rounds]):
-    certain = selection.full(found, rule)
+    certain = selection.settled_examples(found, rule)
     found += [
       s for s in store if s.example_id not in certain and first <= s.j < end
     ]
@@ -163,7 +163,7 @@ def test_later_rounds_are_merged_and_a_store_that_reaches_further_is_not_read(
     tmp_path / '1',
     tmp_path / '2',
     out=tmp_path / 'out',
-    cfg=select.Settings(config.Select(limit=1), (2, 3)),
+    cfg=select.SelectSettings(config.Select(limit=1), (2, 3)),
     layout=None,
   )
   written = records.read(tmp_path / 'out/trajectories.jsonl', types.Trajectory)
@@ -212,7 +212,7 @@ def test_summary_counts_the_inputs_that_drop_out(tmp_path):
 
 def test_an_unknown_rule_names_the_known_ones():
   with pytest.raises(errors.InputError, match="'threshold' or 'best'"):
-    selection.check(config.Select(rule='bset'))
+    selection.check_select(config.Select(rule='bset'))
 
 
 def test_a_sample_that_is_read_past_is_missed(tmp_path):
@@ -224,7 +224,7 @@ def test_a_sample_that_is_read_past_is_missed(tmp_path):
     tmp_path / '1',
     tmp_path / '2',
     out=tmp_path / 'out',
-    cfg=select.Settings(config.Select(), (2, 3)),
+    cfg=select.SelectSettings(config.Select(), (2, 3)),
     layout=None,
   )
   assert (summary['expected'], summary['made']) == (3, 2)

@@ -28,7 +28,9 @@ def rows(tmp_path, trajectories, max_output=8):
   prompt = config.Prompt(
     template='prompts/tiny/policy.txt', max_output=max_output
   )
-  settings = train.Settings(config.Train(), prompt, config.Model(), False, 0)
+  settings = train.TrainSettings(
+    config.Train(), prompt, config.Model(), False, 0
+  )
   found, counts = train.read_outputs(tmp_path, tmp_path, SIZE, settings)
   return [output.row() for output in found], counts
 
@@ -75,7 +77,7 @@ def test_a_long_target_is_cut_without_end_token_and_counted(tmp_path, words):
 )
 def test_settings_that_cannot_work_are_refused(changed, message):
   with pytest.raises(errors.InputError, match=message):
-    trainer.check(config.Train(**changed))
+    trainer.check_train(config.Train(**changed))
 
 
 THANKS = types.Trajectory('e', 0, 'Thanks.', reward=1.0)
@@ -95,7 +97,7 @@ def fit(out, compute=None, samples=(THANKS,), max_output=8, **changed):
     examples,
     trajectories,
     out=out,
-    cfg=train.Settings(
+    cfg=train.TrainSettings(
       config.Train(**settings),
       config.Prompt(template='prompts/tiny/policy.txt', max_output=max_output),
       config.Model(),
@@ -110,7 +112,7 @@ def test_float32_masters_move_at_5e_6_and_the_log_says_so(tmp_path):
   with warnings.catch_warnings():
     warnings.simplefilter('error', errors.DataWarning)
     summary = fit(epath.Path(tmp_path), learning_rate=5e-6, warmup=1)
-  first, last = records.read(tmp_path / 'metrics.jsonl', train.Log)
+  first, last = records.read(tmp_path / 'metrics.jsonl', train.TrainLog)
   assert (first.learning_rate, first.changed) == (0.0, 0.0)  # and no warning
   assert last.changed > 0.99
   assert last.changed_in_bf16 < 0.1
@@ -138,20 +140,20 @@ def test_an_update_that_rounding_loses_is_warned_of_once(tmp_path):
 )
 @pytest.mark.filterwarnings('ignore')
 def test_when_an_update_counts_as_lost(changed, grad_norm, rate, lost):
-  line = train.Log(1, 1.0, grad_norm, rate, changed, 0.0)
+  line = train.TrainLog(1, 1.0, grad_norm, rate, changed, 0.0)
   assert train.warn_if_lost(line) == lost
 
 
 def test_a_log_without_the_shares_can_be_gone_on_with(tmp_path):
   out = epath.Path(tmp_path)
   fit(out, learning_rate=5e-6)
-  lines = list(records.read(out / 'metrics.jsonl', train.Log))
+  lines = list(records.read(out / 'metrics.jsonl', train.TrainLog))
   old = dataclasses.asdict(lines[0])
   del old['changed'], old['changed_in_bf16']
   (out / 'metrics.jsonl').write_text(json.dumps(old) + '\n')
   (out / 'checkpoints' / 'step_2').rmtree()
   assert fit(out, learning_rate=5e-6)['changed'] == lines[1].changed
-  first, last = records.read(out / 'metrics.jsonl', train.Log)
+  first, last = records.read(out / 'metrics.jsonl', train.TrainLog)
   assert (first.step, first.changed) == (1, None)
   assert last == lines[1]
 
@@ -163,7 +165,7 @@ def test_the_share_of_slots_with_tokens_is_told(tmp_path):
   (row,), _ = rows(tmp_path / 'rows', [THANKS])
   expected = 3 * len(row.tokens) / 192  # all three in one row
   assert 0.3 < expected < 1
-  lines = records.read(out / 'metrics.jsonl', train.Log)
+  lines = records.read(out / 'metrics.jsonl', train.TrainLog)
   assert [line.packed for line in lines] == pytest.approx([expected] * 2)
   assert summary['occupancy'] == pytest.approx(expected)
 
@@ -200,20 +202,22 @@ def test_a_loss_that_is_no_number_stops_with_what_was_read(tmp_path):
   assert message.endswith('Lower train.learning_rate or mend the examples')
   assert '\n' not in message
   (row,), _ = rows(tmp_path / 'rows', [THANKS])
-  lines = list(records.read(out / 'replay.jsonl', batch_loader.Read))
+  lines = list(records.read(out / 'replay.jsonl', batch_loader.ReplayLine))
   assert [line.id for line in lines] == ['e 0', 'e 0']
   assert {(line.step, line.after) for line in lines} == {(2, 1)}
   assert {line.tokens for line in lines} == {row.tokens}
   assert {line.weights for line in lines} == {row.weights}
   # What is broken is not kept: the run would go on from it.
-  assert trainer.finished(out) == [1]
+  assert trainer.finished_steps(out) == [1]
 
 
 def test_a_run_that_was_interrupted_ends_with_the_same_weights(tmp_path):
   """Stopped after step 2 of 4, with three examples in a row and two more."""
 
   def weights(out):
-    return checkpoints.load_model(out / 'checkpoints' / 'step_4' / 'model')[0]
+    return checkpoints.restore_model(out / 'checkpoints' / 'step_4' / 'model')[
+      0
+    ]
 
   compute = config.Compute(log_every=1, rows=1, row_length=192)
   whole, halved = (epath.Path(tmp_path) / name for name in ('a', 'b'))
@@ -253,5 +257,7 @@ def test_a_loss_of_exactly_0_is_warned_of(tmp_path, loss):
   records.write_json(tmp_path / 'DONE.json', {'summary': {'loss': loss}})
   with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter('always')
-    train.warn('base', 'examples', 'm', out=epath.Path(tmp_path), cfg=None)
+    train.warn_if_no_loss(
+      'base', 'examples', 'm', out=epath.Path(tmp_path), cfg=None
+    )
   assert ['exactly 0' in str(w.message) for w in caught] == [True] * (loss == 0)

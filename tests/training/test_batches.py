@@ -12,22 +12,22 @@ from restpg_jax.training import batches, packing
 
 
 def test_only_the_target_counts():
-  row = batches.Row.of([2, 8, 9], [5, 1], 0.7)
+  row = batches.TrainingRow.of([2, 8, 9], [5, 1], 0.7)
   assert row.tokens == (2, 8, 9, 5, 1)
   assert row.weights == (0.0, 0.0, 0.0, 0.7, 0.7)
 
 
 def test_a_length_counts_the_targets_that_are_predicted():
-  assert batches.Row.of([2, 8, 9], [5, 1], 0.7).length == (5, 2)
-  assert batches.Row((2, 4, 7), (1.0, 0.5, 0.0)).length == (3, 1)
-  assert batches.Row.of([2, 8], [5, 6], 0.0).length == (4, 0)
+  assert batches.TrainingRow.of([2, 8, 9], [5, 1], 0.7).length == (5, 2)
+  assert batches.TrainingRow((2, 4, 7), (1.0, 0.5, 0.0)).length == (3, 1)
+  assert batches.TrainingRow.of([2, 8], [5, 6], 0.0).length == (4, 0)
 
 
 def test_an_output_that_waits_becomes_its_row():
   prompt, target = (np.array(ids, np.int32) for ids in ([2, 8, 9], [5, 1]))
   for reward in (0.7, 0.0):
-    output = batches.Output(prompt, target, reward, 'e 3')
-    row = batches.Row.of([2, 8, 9], [5, 1], reward, 'e 3')
+    output = batches.TrainingExample(prompt, target, reward, 'e 3')
+    row = batches.TrainingRow.of([2, 8, 9], [5, 1], reward, 'e 3')
     assert output.row() == row
     assert output.length == row.length
 
@@ -35,12 +35,14 @@ def test_an_output_that_waits_becomes_its_row():
 def test_pack_by_hand():
   rows = [
     [
-      batches.Row.of([2, 8], [5, 6, 1], 1.0),
-      batches.Row((2, 4, 7, 9), (1.0, 0.5, 0.0, 0.25)),
+      batches.TrainingRow.of([2, 8], [5, 6, 1], 1.0),
+      batches.TrainingRow((2, 4, 7, 9), (1.0, 0.5, 0.0, 0.25)),
     ],
     [],
   ]
-  batch = batches.pack(rows, packing.Shape(rows=2, length=10, targets=6))
+  batch = batches.pack_rows(
+    rows, packing.BatchShape(rows=2, length=10, targets=6)
+  )
   nothing = [0] * 10
   np.testing.assert_array_equal(
     batch.tokens_BL, [[2, 8, 5, 6, 1, 2, 4, 7, 9, 0], nothing]
@@ -62,9 +64,9 @@ def test_pack_by_hand():
 
 
 def test_turned_rows_are_the_same_rows():
-  row = batches.Row.of([2, 8], [5, 6, 1], 1.0)
-  batch = batches.pack([[row]], packing.Shape(1, 8, 4))
-  turned = batches.turned(batch, splash.turns(8, 2))
+  row = batches.TrainingRow.of([2, 8], [5, 6, 1], 1.0)
+  batch = batches.pack_rows([[row]], packing.BatchShape(1, 8, 4))
+  turned = batches.load_balanced(batch, splash.turns(8, 2))
   np.testing.assert_array_equal(turned.tokens_BL, [[2, 8, 0, 0, 5, 6, 1, 0]])
   np.testing.assert_array_equal(turned.position_BL, [[0, 1, 0, 0, 2, 3, 4, 0]])
   np.testing.assert_array_equal(turned.segment_BL, [[1, 1, 0, 0, 1, 1, 1, 0]])
@@ -73,15 +75,18 @@ def test_turned_rows_are_the_same_rows():
 
 
 def test_a_reward_of_0_leaves_nothing_to_learn():
-  row = batches.Row.of([2, 8], [5, 6], 0.0)
-  batch = batches.pack([[row]], packing.Shape(1, 4, 2))
+  row = batches.TrainingRow.of([2, 8], [5, 6], 0.0)
+  batch = batches.pack_rows([[row]], packing.BatchShape(1, 4, 2))
   np.testing.assert_array_equal(batch.weight_BT, [[0, 0]])
-  assert batches.targets([row, batches.Row.of([2], [5, 1], 0.1)]) == 2
+  assert batches.targets([row, batches.TrainingRow.of([2], [5, 1], 0.1)]) == 2
 
 
 def test_a_row_over_the_shape_is_refused():
   with pytest.raises(ValueError):
-    batches.pack([[batches.Row.of([2], [5] * 9, 1.0)]], packing.Shape(1, 8, 16))
+    batches.pack_rows(
+      [[batches.TrainingRow.of([2], [5] * 9, 1.0)]],
+      packing.BatchShape(1, 8, 16),
+    )
 
 
 def steps(count, size, number, seed=0):

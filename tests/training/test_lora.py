@@ -118,7 +118,7 @@ def test_only_adapters_have_gradients_and_optimizer_state():
   norms = 4 * (2 * 2 * 32 + 32)  # float32, the rest has halved
   assert nbytes(frozen) == (nbytes(PARAMS) - norms) // 2 + norms
   seen = []
-  tx = optimizer.build(
+  tx = optimizer.build_optimizer(
     'adamw', optax.constant_schedule(0.1), weight_decay=0.0, clip=1.0
   )
 
@@ -126,11 +126,11 @@ def test_only_adapters_have_gradients_and_optimizer_state():
     seen.append(grads)
     return tx.update(grads, state, params)
 
-  state = steps.start(trained, tx, frozen)
+  state = steps.init_state(trained, tx, frozen)
   assert 8 * numbers <= nbytes(state.optimizer) < 8 * numbers + 100
   model = decoder.Decoder(SIZE, jnp.bfloat16)
-  accumulate = steps.accumulate(
-    steps.Model(
+  accumulate = steps.build_accumulate(
+    steps.ModelFunctions(
       functools.partial(model.apply, method='hidden'),
       lambda variables: variables['params']['embedding'],
       lambda variables, head_VD, hidden_BTD: model.apply(
@@ -139,13 +139,13 @@ def test_only_adapters_have_gradients_and_optimizer_state():
       functools.partial(lora.variables, settings=ALL),
     )
   )
-  change = steps.update(optax.GradientTransformation(tx.init, update))
+  change = steps.build_update(optax.GradientTransformation(tx.init, update))
 
   def step(state, batch):
     return change(state, accumulate(state, None, batch, np.float32(4)))
 
-  rows = [[batches.Row.of([2, 5], [6, 7], 1.0)]] * 2
-  batch = batches.pack(rows, packing.Shape(2, 4, 2))
+  rows = [[batches.TrainingRow.of([2, 5], [6, 7], 1.0)]] * 2
+  batch = batches.pack_rows(rows, packing.BatchShape(2, 4, 2))
   after, _ = jax.eval_shape(step, state, batch)
   (grads,) = seen
   assert {x.dtype.name for x in jax.tree.leaves(grads)} == {'float32'}
@@ -185,11 +185,11 @@ def test_two_seeds_and_two_matrices_start_apart():
 def test_settings_that_cannot_work_are_refused(changed, message):
   settings = dataclasses.replace(ALL, **changed)
   with pytest.raises(errors.InputError, match=f'train.lora.{message}'):
-    lora.check(settings, formats.shapes(SIZE))
+    lora.check_targets(settings, formats.shapes(SIZE))
 
 
 def test_the_largest_rank_is_allowed():
-  lora.check(dataclasses.replace(ALL, rank=16), formats.shapes(SIZE))
+  lora.check_targets(dataclasses.replace(ALL, rank=16), formats.shapes(SIZE))
 
 
 def test_frozen_weights_are_copied_only_where_their_type_changes():

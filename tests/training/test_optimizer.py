@@ -18,7 +18,7 @@ def normal(*shape, scale=1.0):
 
 
 def build(rate=0.1, weight_decay=0.0, clip=1.0, name='adafactor'):
-  return optimizer.build(
+  return optimizer.build_optimizer(
     name,
     optax.constant_schedule(rate),
     weight_decay=weight_decay,
@@ -74,7 +74,7 @@ def test_weights_without_gradient_shrink_by_rate_times_decay():
 
 def test_decay_follows_the_schedule():
   # Rates 0, 1, 2: 1 * (1 - 0) * (1 - .01) * (1 - .02)
-  tx = optimizer.build(
+  tx = optimizer.build_optimizer(
     'adafactor',
     optax.linear_schedule(0.0, 10.0, 10),
     weight_decay=0.01,

@@ -16,10 +16,10 @@ from tests import tiny
 
 SIZE = tiny.size(vocabulary=20)
 ROWS = [
-  batches.Row.of([2, 5, 6], [7, 8, 9, 1], 1.0),
-  batches.Row.of([2, 6], [9, 8, 7, 1], 0.5),
+  batches.TrainingRow.of([2, 5, 6], [7, 8, 9, 1], 1.0),
+  batches.TrainingRow.of([2, 6], [9, 8, 7, 1], 0.5),
 ]
-BATCH = batches.pack([ROWS[:1], ROWS[1:]], packing.Shape(2, 8, 4))
+BATCH = batches.pack_rows([ROWS[:1], ROWS[1:]], packing.BatchShape(2, 8, 4))
 COUNT = np.float32(8)
 
 
@@ -33,12 +33,14 @@ def model(dtype=jnp.float32, size=SIZE):
   def logits(params, head_vD, hidden_BTD):
     return of.apply({'params': params}, hidden_BTD, head_vD, method='logits')
 
-  return steps.Model(hidden, lambda params: params['embedding'], logits)
+  return steps.ModelFunctions(
+    hidden, lambda params: params['embedding'], logits
+  )
 
 
 def whole(model, tx):
   """step(state, batch) of one micro-batch."""
-  accumulate, update = steps.accumulate(model), steps.update(tx)
+  accumulate, update = steps.build_accumulate(model), steps.build_update(tx)
 
   def step(state, batch, count=COUNT):
     return update(state, accumulate(state, None, batch, count))
@@ -49,7 +51,7 @@ def whole(model, tx):
 @functools.cache
 def program(rate, dtype=jnp.float32):
   """A fresh state and the compiled step of a tiny decoder."""
-  tx = optimizer.build(
+  tx = optimizer.build_optimizer(
     'adafactor',
     optax.constant_schedule(rate),
     weight_decay=0.01,
@@ -57,7 +59,7 @@ def program(rate, dtype=jnp.float32):
   )
   init = jax.jit(decoder.Decoder(SIZE).init)
   params = init(jax.random.key(0), jnp.zeros((1, 4), int))['params']
-  return steps.start(params, tx), jax.jit(whole(model(dtype), tx))
+  return steps.init_state(params, tx), jax.jit(whole(model(dtype), tx))
 
 
 def test_the_loss_of_a_repeated_batch_falls():
@@ -79,18 +81,18 @@ def test_the_gradients_norm_is_measured_before_it_is_clipped():
     (w,) = params['layers']['w']
     return jnp.stack([0 * w, 9 * w])[None, None]
 
-  tx = optimizer.build(
+  tx = optimizer.build_optimizer(
     'adafactor', optax.constant_schedule(0.1), weight_decay=0.0, clip=1.0
   )
   batch = batches.Batch(
     *(np.full((1, 1), n) for n in (0, 1, 0, 0, 1)), np.ones((1, 1))
   )
-  one = steps.Model(
+  one = steps.ModelFunctions(
     hidden, lambda params: jnp.eye(2), lambda params, head, x: x
   )
   step = functools.partial(whole(one, tx), count=np.float32(1))
   params = {'layers': {'w': jnp.zeros(1)}}
-  state, metrics = step(steps.start(params, tx), batch)
+  state, metrics = step(steps.init_state(params, tx), batch)
   np.testing.assert_allclose(metrics['grad_norm'], 4.5, rtol=1e-6)
   np.testing.assert_allclose(metrics['loss'], np.log(2), rtol=1e-6)
   np.testing.assert_allclose(state.params['layers']['w'], [0.1], rtol=1e-6)
@@ -124,7 +126,7 @@ LOCAL = tiny.size(
 def test_packed_rows_have_the_loss_and_gradients_of_rows_by_themselves(size):
   rng = np.random.default_rng(0)
   rows = [
-    batches.Row.of(
+    batches.TrainingRow.of(
       rng.integers(4, 20, rng.integers(2, 9)),
       rng.integers(4, 20, rng.integers(1, 7)),
       reward,
@@ -133,8 +135,8 @@ def test_packed_rows_have_the_loss_and_gradients_of_rows_by_themselves(size):
   ]
   count = np.float32(batches.targets(rows))
   params = tiny.parameters(size, 0.3)
-  state = steps.State(None, params, None)
-  accumulate = jax.jit(steps.accumulate(model(size=size)))
+  state = steps.TrainState(None, params, None)
+  accumulate = jax.jit(steps.build_accumulate(model(size=size)))
 
   def total(shape):
     lengths = [row.length for row in rows]
@@ -142,12 +144,12 @@ def test_packed_rows_have_the_loss_and_gradients_of_rows_by_themselves(size):
     sums = None
     for group in found:
       inside = [[rows[n] for n in row] for row in group.rows]
-      sums = accumulate(state, sums, batches.pack(inside, shape), count)
+      sums = accumulate(state, sums, batches.pack_rows(inside, shape), count)
     return sums, len(found)
 
-  alone, number = total(packing.Shape(rows=7, length=15, targets=6))
+  alone, number = total(packing.BatchShape(rows=7, length=15, targets=6))
   assert number == 1
-  packed, number = total(packing.Shape(rows=1, length=32, targets=16))
+  packed, number = total(packing.BatchShape(rows=1, length=32, targets=16))
   assert number > 1
   np.testing.assert_allclose(packed.loss, alone.loss, rtol=1e-5)
   for ours, exact in zip(
@@ -162,11 +164,11 @@ def test_logits_are_never_there_for_all_words():
   params = jax.eval_shape(
     decoder.Decoder(size).init, jax.random.key(0), jnp.zeros((1, 4), int)
   )['params']
-  batch = batches.pack([ROWS], packing.Shape(1, 64, 2048))
+  batch = batches.pack_rows([ROWS], packing.BatchShape(1, 64, 2048))
 
   def temporaries():
-    program = jax.jit(steps.accumulate(model(size=size)))
-    state = steps.State(None, params, None)
+    program = jax.jit(steps.build_accumulate(model(size=size)))
+    state = steps.TrainState(None, params, None)
     compiled = program.lower(state, None, batch, COUNT).compile()
     return compiled.memory_analysis().temp_size_in_bytes
 
@@ -186,7 +188,7 @@ def test_gradients_are_float32_under_bfloat16_products():
   state, _ = program(rate=5e-6)
   tx = optax.GradientTransformation(lambda params: (), update)
   step = whole(model(jnp.bfloat16), tx)
-  jax.eval_shape(step, steps.start(state.params, tx), BATCH)
+  jax.eval_shape(step, steps.init_state(state.params, tx), BATCH)
   assert len(seen) == len(jax.tree.leaves(state.params))
   assert set(seen) == {'float32'}
 

@@ -12,11 +12,11 @@ from jax.sharding import PartitionSpec as Spec
 
 from restpg_jax.parallel import rules
 
-ROWS = Spec(('data', 'fsdp'))  # of a batch
+BATCH_AXES = Spec(('data', 'fsdp'))  # of a batch
 
 
 @dataclasses.dataclass(frozen=True)
-class Rows:
+class ActivationSharding:
   """What the compiler does not part well by itself, on one mesh."""
 
   mesh: Mesh
@@ -25,7 +25,7 @@ class Rows:
     """x [B, L, ..] inside a program: rows where the batch has them, their
     tokens over those that share them, the last axis over `last`. The
     partitioner decides otherwise, not always well."""
-    axes = (*ROWS, 'sequence', *[None] * (x.ndim - 3), last)
+    axes = (*BATCH_AXES, 'sequence', *[None] * (x.ndim - 3), last)
     return jax.lax.with_sharding_constraint(
       x, NamedSharding(self.mesh, Spec(*axes))
     )
@@ -56,8 +56,8 @@ class Rows:
     return jax.shard_map(
       own,
       mesh=self.mesh,
-      in_specs=(Spec(rules.VOCABULARY), ROWS),
-      out_specs=Spec(*ROWS, 'sequence'),
+      in_specs=(Spec(rules.VOCABULARY), BATCH_AXES),
+      out_specs=Spec(*BATCH_AXES, 'sequence'),
     )(table_VD, tokens_BL)
 
   def take(self, hidden_BLD, place_BT):
@@ -77,9 +77,9 @@ class Rows:
         x_bTD, 'sequence', scatter_dimension=1, tiled=True
       )
 
-    tokens = Spec(*ROWS, 'sequence')
+    tokens = Spec(*BATCH_AXES, 'sequence')
     return jax.shard_map(
-      own, mesh=self.mesh, in_specs=(tokens, ROWS), out_specs=tokens
+      own, mesh=self.mesh, in_specs=(tokens, BATCH_AXES), out_specs=tokens
     )(hidden_BLD, place_BT)
 
   def by_rows(self, attend: Callable) -> Callable:
@@ -88,29 +88,31 @@ class Rows:
 
     Devices that share a row have a part of its queries each, and all its keys.
     """
-    parts, sharing = (self.mesh.shape[name] for name in ('model', 'sequence'))
+    parts, context_parallel = (
+      self.mesh.shape[name] for name in ('model', 'sequence')
+    )
 
     def own(q, k, v, *rest, **how):
-      if sharing == 1:
+      if context_parallel == 1:
         return attend(q, k, v, *rest, **how)
       # Inside, so that what comes back of gradients is a part again.
       k, v = (
         jax.lax.all_gather(x, 'sequence', axis=1, tiled=True) for x in (k, v)
       )
       part = jax.lax.axis_index('sequence')
-      return attend(q, k, v, *rest, part=part, parts=sharing, **how)
+      return attend(q, k, v, *rest, part=part, parts=context_parallel, **how)
 
     def on_parts(q, k, v, segment_BL, local, **how):
       kv_heads = k.shape[2]
       # Query heads go with the key head that they share.
       split = kv_heads == 1 or kv_heads % parts == 0
-      q_rows = Spec(*ROWS, 'sequence', 'model' if split else None)
+      q_rows = Spec(*BATCH_AXES, 'sequence', 'model' if split else None)
       kv_split = 'model' if kv_heads % parts == 0 else None
-      kv_rows = Spec(*ROWS, 'sequence', kv_split)
+      kv_rows = Spec(*BATCH_AXES, 'sequence', kv_split)
       return jax.shard_map(
         functools.partial(own, **how),
         mesh=self.mesh,
-        in_specs=(q_rows, kv_rows, kv_rows, ROWS, Spec()),
+        in_specs=(q_rows, kv_rows, kv_rows, BATCH_AXES, Spec()),
         out_specs=q_rows,
         check_vma=False,
       )(q, k, v, segment_BL, local)

@@ -1,4 +1,4 @@
-"""Facts about restpg_jax/io/shards.py."""
+"""Facts about restpg_jax/io/append_log.py."""
 
 import dataclasses
 import json
@@ -9,14 +9,14 @@ import pytest
 from etils import epath
 
 from restpg_jax import errors, types
-from restpg_jax.io import shards as store
+from restpg_jax.io import append_log
 
 TRAJECTORY = types.Trajectory('x/y/0', 3, 'text', tokens=7, reward=0.7)
 THREE = [dataclasses.replace(TRAJECTORY, j=j, text='žš') for j in range(3)]
 
 
 def shards(folder, host=0):
-  return store.Shards(folder, types.Trajectory, host=host)
+  return append_log.AppendLog(folder, types.Trajectory, host=host)
 
 
 def test_a_line_of_a_shard_is_json_with_the_crc32_of_what_it_is_without(
@@ -121,7 +121,9 @@ def test_a_host_leaves_the_files_of_others_as_they_are(tmp_path):
 
 
 def test_a_whole_line_of_something_else_is_no_damage(tmp_path):
-  store.Shards(tmp_path, types.Slot, host=0).append([types.Slot('a', ('a',))])
+  append_log.AppendLog(tmp_path, types.TruthSlot, host=0).append(
+    [types.TruthSlot('a', ('a',))]
+  )
   with pytest.raises(ValueError, match='line 1: no Trajectory'):
     list(shards(tmp_path))
 
@@ -180,7 +182,9 @@ def test_a_shelf_in_a_bucket_gives_what_still_waits(bucket):
 
 
 def shelf(folder, host=0):
-  return store.Shelf(folder, types.Trajectory, host=host, key=lambda t: t.j)
+  return append_log.IndexedLog(
+    folder, types.Trajectory, host=host, key=lambda t: t.j
+  )
 
 
 def test_a_shelf_gives_items_by_key_in_the_order_asked(tmp_path):

@@ -17,7 +17,7 @@ T = TypeVar('T')
 SEALED = re.compile(rb'(.*), "crc": "([0-9a-f]{8})"}\n', re.DOTALL)
 
 
-class Shards(Generic[T]):
+class AppendLog(Generic[T]):
   """A folder of JSON-lines files, for going on where a killed run stopped.
 
   Iterating gives what all hosts had made when it was opened; `append` adds to
@@ -49,7 +49,7 @@ class Shards(Generic[T]):
     self._tail = parts.Tail(self._path)
     self.flush = self._tail.flush
 
-  def __enter__(self) -> 'Shards[T]':
+  def __enter__(self) -> 'AppendLog[T]':
     return self
 
   def __exit__(self, *exception) -> None:
@@ -76,8 +76,8 @@ class Shards(Generic[T]):
     return [(self._path, offset) for offset in offsets]
 
 
-class Shelf(Generic[T]):
-  """Shards whose items stay on disk and are found by their keys."""
+class IndexedLog(Generic[T]):
+  """An append log whose items stay on disk and are found by their keys."""
 
   def __init__(
     self,
@@ -88,7 +88,7 @@ class Shelf(Generic[T]):
     key: Callable[[T], Hashable],
   ):
     self._shards, self._cls, self._key = (
-      Shards(folder, cls, host=host),
+      AppendLog(folder, cls, host=host),
       cls,
       key,
     )
@@ -99,7 +99,7 @@ class Shelf(Generic[T]):
   def __contains__(self, key: Hashable) -> bool:
     return any(key in of_file for of_file in self._offset.values())
 
-  def __enter__(self) -> 'Shelf[T]':
+  def __enter__(self) -> 'IndexedLog[T]':
     return self
 
   def __exit__(self, *exception) -> None:

@@ -13,7 +13,7 @@ from restpg_jax import errors, storage
 from restpg_jax.io import lock, parts, records
 
 
-class Growing:
+class PartialFile:
   """What `file` hands out; `done` lines were there before."""
 
   def __init__(self, part: epath.Path):
@@ -29,7 +29,9 @@ class Growing:
 
 
 @contextlib.contextmanager
-def file(path: epath.PathLike, fingerprint: str) -> Iterator[Growing]:
+def open_partial(
+  path: epath.PathLike, fingerprint: str
+) -> Iterator[PartialFile]:
   """PATH.part, which becomes PATH when all went well.
 
   If it does not, the next caller goes on behind its last whole line, provided
@@ -48,7 +50,7 @@ def file(path: epath.PathLike, fingerprint: str) -> Iterator[Growing]:
         f'{part} was begun with another input, task, method or policy; remove '
         'it, or give another --output'
       )
-    with contextlib.closing(Growing(part)) as lines:
+    with contextlib.closing(PartialFile(part)) as lines:
       yield lines
     part.replace(path)
     note.unlink()
