@@ -16,7 +16,7 @@ PAGE = b'<!DOCTYPE html>\n<html><body>404</body></html>'
 POINTER = b'version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 9\n'
 CUT, RECODE = 'may be cut short', 'save the file as UTF-8'
 ANY = [  # of a file of any name
-  (gzip.compress(ROW), 'packed by gzip: unpack it'),
+  (gzip.compress(ROW, mtime=0), 'packed by gzip: unpack it'),
   (b'PK\x03\x04' + ROW, 'packed by zip'),
   (f'[{ROW.decode()}]'.encode('utf-16'), f'is UTF-16: {RECODE}'),
   (f'[{ROW.decode()}]'.encode('utf-16-le'), f'is UTF-16: {RECODE}'),
