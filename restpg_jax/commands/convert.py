@@ -314,7 +314,7 @@ def _tokenizer_files(tokenizer: epath.Path) -> dict[str, bytes]:
   if template:
     made[config]['chat_template'] = template
   came.pop(whole, None)
-  return came | {n: records.encoded(content) for n, content in made.items()}
+  return came | {n: records.indented(content) for n, content in made.items()}
 
 
 def _gemma(

@@ -97,6 +97,12 @@ def generate_texts(
   return Result(origin, total, made['made'], made['no_answer'], made['cut'])
 
 
+# By its id, texts that a kill left unfinished are recognised.
+GENERATE = artifacts.stage('restpg_jax.stages.generate.generate')(
+  generate_texts
+)
+
+
 def write_texts(
   writer: generator.LoadedModel,
   rows: Iterator[requests.TextRequest],
@@ -238,7 +244,7 @@ def output_fingerprint(origin: model_card.Origin, cfg: GenerateSettings) -> str:
   """Of all that decides the output."""
   policy = artifacts.Artifact(origin.weights, origin.stage['fingerprint'], {})
   return artifacts.fingerprint(
-    'generate', generate_texts, (policy,), cfg, input_files.READS
+    'generate', GENERATE, (policy,), cfg, input_files.READS
   )
 
 

@@ -43,7 +43,7 @@ def read(path: epath.PathLike, cls: type[T]) -> Iterator[T]:
 def write_json(path: epath.PathLike, value: Any) -> None:
   """Writes one indented JSON value. The file appears whole."""
   with storage.replacing(path) as file:
-    file.write(_json(value, indent=2) + b'\n')
+    file.write(indented(value))
 
 
 def read_json(path: epath.PathLike) -> Any:
@@ -132,6 +132,11 @@ def _json(value: Any, indent: int | None = None) -> bytes:
 def encoded(item: Any) -> bytes:
   """The line of an item, its end included."""
   return _json(item) + b'\n'
+
+
+def indented(value: Any) -> bytes:
+  """The content of a file with this one value, as `write_json` writes it."""
+  return _json(value, indent=2) + b'\n'
 
 
 def drop(path: epath.Path, numbers: set[int]) -> None:

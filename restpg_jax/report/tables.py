@@ -5,7 +5,6 @@ import textwrap
 
 from restpg_jax import paper, types
 from restpg_jax.io import speed
-from restpg_jax.report import compare
 from restpg_jax.rewards import significance
 
 LETTERS = string.ascii_letters  # of the methods
@@ -89,7 +88,7 @@ def macros(results: dict) -> dict[str, str]:
   """Over all tasks that some method has, and over all but e-mail."""
   tasks = tasks_of(results)
   found = {'macro': f'macro {len(tasks)}'}
-  if compare.EMAIL in tasks and len(tasks) > 1:
+  if types.EMAIL in tasks and len(tasks) > 1:
     found['macro_public'] = f'macro {len(tasks) - 1}'
   return found
 
