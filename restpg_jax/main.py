@@ -158,18 +158,18 @@ def preflight(command: cli.Command) -> None:
   """Compiles all programs of a run and says what it needs and takes."""
   if command.cfg is None:
     raise errors.InputError('missing --config=FILE; see --help')
-  from restpg_jax.doctor import run
+  from restpg_jax.preflight import run as preflights
 
-  run.run_doctor(command.cfg, command.flight, command.workdir)
+  preflights.run_preflight(command.cfg, command.flight, command.workdir)
 
 
 def doctor(command: cli.Command) -> None:
   """Says what a run needs, how to get it, and what its data is like."""
   if command.cfg is None:
     raise errors.InputError('missing --config=FILE; see --help')
-  from restpg_jax.doctor import run
+  from restpg_jax.doctor import run as doctors
 
-  run.run_doctor(command.cfg, command.workdir)
+  doctors.run_doctor(command.cfg, command.workdir)
 
 
 def prepare(command: cli.Command) -> None:

@@ -53,6 +53,7 @@ def test_every_package_has_an_init_file():
 def test_every_foreign_import_is_required():
   modules = {  # by the name of the package that brings them
     'absl': 'absl-py',
+    'google': 'protobuf',
     'huggingface_hub': 'huggingface-hub',
     'mailparser': 'mail-parser',
     'ml_collections': 'ml-collections',
