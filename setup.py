@@ -17,6 +17,7 @@ REQUIRES = [
   'mail-parser',  # by which the benchmark's builder reads e-mail
   'markupsafe',
   'ml-collections',
+  'ml-dtypes',  # bfloat16 for NumPy
   'nltk',
   'numpy',
   'optax',

@@ -56,6 +56,7 @@ def test_every_foreign_import_is_required():
     'google': 'protobuf',
     'huggingface_hub': 'huggingface-hub',
     'mailparser': 'mail-parser',
+    'ml_dtypes': 'ml-dtypes',
     'ml_collections': 'ml-collections',
     'orbax': 'orbax-checkpoint',
     'rank_bm25': 'rank-bm25',
