@@ -37,7 +37,7 @@ TITLES = {
   'rest_em': 'ReST-EM',
   'rest_pg': 'REST-PG',
 }
-TASK_TITLES = dict(
+TASK_TITLES: dict[str, str] = dict(
   zip(types.TASKS, ('email', 'abstract', 'review', 'topic'), strict=True)
 )
 

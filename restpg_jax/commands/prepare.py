@@ -103,7 +103,7 @@ def one(name: str, source: str, to: epath.Path, data: config.Data) -> str:
   made = builder.prepared_before(name, to)
   told = 'kept'
   if not made:
-    made = builder.make(
+    made = builder.build_dataset(
       name,
       manual_dir=source,
       to=to,

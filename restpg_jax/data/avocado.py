@@ -1,9 +1,9 @@
-"""The e-mail task from the Avocado collection (LDC2015T03), which is licensed.
+"""Builds the e-mail task from the licensed Avocado collection (LDC2015T03).
 
-The benchmark gives ids: which mail a row completes, after how many words, and
-which mails are its profile. Joined with the mails they become what the
-official builder writes; it writes no outputs for test, this does. The only
-door to mail-parser, by which the official builder reads mails.
+The benchmark publishes ids only: which mail a row completes, after what number
+of words, and which mails are its profile. Joined with the mails they become
+what the official builder writes; it writes no outputs for test, this does. This
+is the only door to mail-parser, by which the official builder reads mails.
 """
 
 import collections
@@ -14,6 +14,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import mailparser
 from etils import epath
@@ -34,15 +35,19 @@ def build_task(
   to: epath.Path,
   unusable: rows.Unusable = rows.stop,
 ) -> dict[str, int]:
-  """TO/{train,dev,test}_questions.json and _outputs.json; how many rows each.
+  """Writes TO/{train,dev,test}_questions.json and _outputs.json.
 
   mails: avocado-1.0.2/data/text, zip files of folders of mails, a file each.
-  TO appears when it is whole.
+  ids: a folder with the benchmark's {train,dev,test}_questions.json.
+  Returns the number of rows of each split. TO appears when it is whole.
   """
   archives = _archives(mails)
-  later = rows.unusable('skip', [])  # what is wrong is told when it is built
-  wanted = {
-    id for split in SPLITS for id in _wanted(_questions(ids, split, later))
+  # This pass only collects ids; the second one reports unusable rows.
+  pass_over = rows.unusable('skip', [])
+  mail_ids = {
+    id
+    for split in SPLITS
+    for id in _ids_of_mails(_questions(ids, split, pass_over))
   }
   part = to.with_name(f'{to.name}.part')
   if part.exists():
@@ -53,11 +58,11 @@ def build_task(
     tempfile.TemporaryDirectory() as folder,
     contextlib.closing(sqlite3.connect(f'{folder}/mails.db')) as store,
   ):
-    _fill(store, archives, wanted)
+    _fill(store, archives, mail_ids)
     for split in SPLITS:
       questions = _questions(ids, split, unusable)
-      found = _built(questions, _mailbox(store), unusable)
-      counts[split] = _write(part, split, found)
+      pairs = _build_rows(questions, _mailbox(store), unusable)
+      counts[split] = _write(part, split, pairs)
       longlamp.check_some(counts[split], ids, split)
   if to.exists():
     to.rmtree()
@@ -66,20 +71,24 @@ def build_task(
 
 
 def mail_request(
-  question: dict, mails: Mails, place: rows.RowLocation
-) -> tuple[dict, str]:
-  """The row that a row of ids stands for, and its output."""
-  subject, text = _mail(question, 'input', mails, place)
+  question: dict[str, Any], mails: Mails, location: rows.RowLocation
+) -> tuple[dict[str, Any], str]:
+  """Returns the row that a row of ids stands for, and its output."""
+  subject, text = _mail(question, 'input', mails, location)
   words, given = text.split(), question.get('content_length')
   if not isinstance(given, int) or not 0 <= given < len(words):
     raise errors.InputError(
-      f'{place}: content_length is {given!r}, and the mail has {len(words)} '
+      f'{location}: content_length is {given!r}, and the mail has {len(words)} '
       'words; it must be less, so that something is left to write'
     )
   profile = []
-  for n, item in enumerate(cleaning.items(question.get('profile'), place), 1):
-    where = f'{place}: profile item {n}'
-    title, body = _mail(json_rows.as_object(item, where), 'text', mails, where)
+  for n, item in enumerate(
+    cleaning.items(question.get('profile'), location), 1
+  ):
+    item_location = f'{location}: profile item {n}'
+    title, body = _mail(
+      json_rows.as_object(item, item_location), 'text', mails, item_location
+    )
     profile.append(item | {'text': body, 'title': title})
   row = {
     'id': question['id'],
@@ -92,36 +101,36 @@ def mail_request(
 
 
 def parse_mail(data: bytes) -> tuple[str, str]:
-  """(subject, text) of a mail as it lies in the collection."""
+  """Returns (subject, text) of a mail as it lies in the collection."""
   mail = mailparser.parse_from_bytes(data)
   counts = collections.Counter()
-  subject, text = mail.subject or '', mail.body.strip()
+  subject, text = str(mail.subject or ''), mail.body.strip()
   return cleaning.mend(subject, counts), cleaning.mend(text, counts)
 
 
-def _built(
+def _build_rows(
   questions: rows.Rows, mails: Mails, unusable: rows.Unusable
-) -> Iterator[tuple[dict, str]]:
-  for place, question in questions:
+) -> Iterator[tuple[dict[str, Any], str]]:
+  for location, question in questions:
     try:
-      files.identity(question, place)
-      found = mail_request(question, mails, place)
+      files.identity(question, location)
+      pair = mail_request(question, mails, location)
     except errors.InputError as error:
-      unusable(place, error)
+      unusable(location, error)
     else:
-      yield found
+      yield pair
 
 
 def _mail(
-  row: dict, field: str, mails: Mails, place: object
+  row: dict[str, Any], field: str, mails: Mails, location: object
 ) -> tuple[str, str]:
-  found = mails(files.required(row, field, place))
-  if found is None:
+  mail = mails(files.required(row, field, location))
+  if mail is None:
     raise errors.InputError(
-      f'{place}: {field} is the mail {row[field]!r}, which is in none of the '
-      'zip files, or is no mail; use the ids of the same release'
+      f'{location}: {field} is the mail {row[field]!r}, which is in none of '
+      'the zip files, or is no mail; use the ids of the same release'
     )
-  return found
+  return mail
 
 
 def _questions(
@@ -136,8 +145,8 @@ def _questions(
   return json_rows.list_rows(path, unusable)
 
 
-def _wanted(questions: rows.Rows) -> Iterator[str]:
-  """Ids of mails."""
+def _ids_of_mails(questions: rows.Rows) -> Iterator[str]:
+  """Yields the ids of all mails that the questions name."""
   for _, question in questions:
     yield str(question.get('input'))
     profile = question.get('profile')
@@ -147,26 +156,26 @@ def _wanted(questions: rows.Rows) -> Iterator[str]:
 
 
 def _archives(mails: epath.Path) -> list[epath.Path]:
-  found = folders.matching(mails, '*.zip')
-  if not found:
+  archives = folders.matching(mails, '*.zip')
+  if not archives:
     raise errors.InputError(
       f'{mails}: no zip files there; give the folder data/text of the '
       'collection as --avocado'
     )
-  return found
+  return archives
 
 
 def _fill(
-  store: sqlite3.Connection, archives: list[epath.Path], wanted: set[str]
+  store: sqlite3.Connection, archives: list[epath.Path], mail_ids: set[str]
 ) -> None:
-  """The wanted mails, on disk: there are hundreds of thousands."""
+  """Stores the mails with these ids on disk, as there are 100,000s of them."""
   store.execute('CREATE TABLE mails (id TEXT PRIMARY KEY, subject, text)')
   for archive in archives:
-    for id, data in _members(archive, wanted):
-      # One that cannot be parsed is told where a row asks for it.
+    for id, data in _members(archive, mail_ids):
+      # A mail that cannot be parsed is reported by the row that needs it.
       with contextlib.suppress(exceptions.MailParserError):
-        found = (id, *parse_mail(data))
-        store.execute('INSERT OR REPLACE INTO mails VALUES (?, ?, ?)', found)
+        mail = (id, *parse_mail(data))
+        store.execute('INSERT OR REPLACE INTO mails VALUES (?, ?, ?)', mail)
   store.commit()
 
 
@@ -180,13 +189,13 @@ def _mailbox(store: sqlite3.Connection) -> Mails:
 
 
 def _members(
-  archive: epath.Path, wanted: set[str]
+  archive: epath.Path, mail_ids: set[str]
 ) -> Iterator[tuple[str, bytes]]:
   try:
     with storage.opened(archive) as f, zipfile.ZipFile(f) as members:
       for name in members.namelist():
         id = name.rpartition('/')[2]
-        if id in wanted:
+        if id in mail_ids:
           yield id, members.read(name)
   except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
     raise errors.InputError(
@@ -196,15 +205,15 @@ def _members(
 
 
 def _write(
-  folder: epath.Path, split: str, found: Iterator[tuple[dict, str]]
+  folder: epath.Path, split: str, pairs: Iterator[tuple[dict[str, Any], str]]
 ) -> int:
-  """The official builder's two files, a row a line."""
+  """Writes the official builder's two files; returns the number of rows."""
   count = 0
   with (
     (folder / f'{split}_questions.json').open('w') as questions,
     (folder / f'{split}_outputs.json').open('w') as outputs,
   ):
-    for row, output in found:
+    for row, output in pairs:
       opening = ',\n' if count else '['
       answer = {'id': row['id'], 'output': output}
       questions.write(opening + json.dumps(row))

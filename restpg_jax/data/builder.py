@@ -1,4 +1,4 @@
-"""LongLaMP as a TFDS data set: `longlamp/product_review_user` and so on.
+"""Defines LongLaMP as a TFDS data set: `longlamp/product_review_user` etc.
 
 Shards are written in the order of the rows, so that no more than one of them
 is in memory, and without TensorFlow where the format is ArrayRecord.
@@ -14,6 +14,7 @@ import json
 import math
 import tempfile
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import tensorflow_datasets as tfds
 from etils import epath
@@ -21,7 +22,7 @@ from etils import epath
 from restpg_jax import config, errors, folders, types
 from restpg_jax.data import cleaning, files, hub, longlamp, rows
 
-SHARD = 1 << 26  # bytes of the source that become a shard, about
+SHARD = 1 << 26  # bytes of the source that become a shard, roughly
 NAMES = (  # TASK_SETTING, or rows of one's own users
   *(f'{task}_{s}' for task in types.TASKS for s in longlamp.SETTINGS),
   types.CUSTOM,
@@ -51,9 +52,9 @@ class Longlamp(tfds.core.ShardBasedBuilder):
     file_format: str = 'array_record',
     max_text: int = config.Data.max_text,
     on_error: str = config.Data.on_error,
-    source: str = '',  # says what it was made from, kept in the metadata
-    **kwargs,
-  ):
+    source: str = '',  # describes the source data; kept in the metadata
+    **kwargs: Any,  # those of TFDS, passed on
+  ) -> None:
     self._max_text = max_text
     self._on_error = on_error
     self._source = source
@@ -82,8 +83,12 @@ class Longlamp(tfds.core.ShardBasedBuilder):
       ),
     )
 
-  def _download_and_prepare(self, dl_manager, download_config=None) -> None:
-    """As TFDS does; skipped.jsonl beside the shards has what was left out."""
+  def _download_and_prepare(
+    self,
+    dl_manager: tfds.download.DownloadManager,
+    download_config: tfds.download.DownloadConfig | None = None,
+  ) -> None:
+    """Prepares as TFDS does, and writes skipped.jsonl beside the shards."""
     self._skipped = []
     super()._download_and_prepare(dl_manager, download_config)
     if self._skipped:
@@ -91,25 +96,26 @@ class Longlamp(tfds.core.ShardBasedBuilder):
       (self.data_path / 'skipped.jsonl').write_text('\n'.join(lines) + '\n')
 
   def _shard_iterators_per_split(
-    self, dl_manager
-  ) -> dict[str, list[Callable[[], Iterator[tuple[int, dict]]]]]:
+    self, dl_manager: tfds.download.DownloadManager
+  ) -> dict[str, list[Callable[[], Iterator[tuple[int, dict[str, Any]]]]]]:
     folder = self._folder(dl_manager)
     return {split: self._shards(folder, split) for split in files.NAMES}
 
   def _shards(self, folder: epath.Path, split: str) -> list[Callable]:
-    """Each goes on where the one before it ended."""
-    number = math.ceil(max(files.text_bytes(folder, split), 1) / SHARD)
+    """Returns an iterator a shard; each continues where the last one ended."""
+    num_shards = math.ceil(max(files.text_bytes(folder, split), 1) / SHARD)
     stream = _Stream(self._examples(folder, split))
-    ends = [n / number for n in range(1, number)] + [math.inf]
+    ends = [n / num_shards for n in range(1, num_shards)] + [math.inf]
     return [functools.partial(stream.until, end) for end in ends]
 
   def _examples(
     self, folder: epath.Path, split: str
-  ) -> Iterator[tuple[float, dict]]:
-    """(share of the split before it, features)."""
+  ) -> Iterator[tuple[float, dict[str, Any]]]:
+    """Yields (share of the split before the row, the row's features)."""
     counts = collections.Counter()
     before = len(self._skipped)
-    for place, row in longlamp.cleaned(
+    fields = 'id', self._user, 'input', 'output', 'profile'
+    for location, row in longlamp.cleaned(
       folder,
       self._task,
       split,
@@ -119,16 +125,17 @@ class Longlamp(tfds.core.ShardBasedBuilder):
     ):
       counts['rows'] += 1
       row[self._user] = row.pop('user')
-      yield place.share, {name: row[name] for name in self.info.features}
+      yield location.share, {name: row[name] for name in fields}
     longlamp.check_some(counts['rows'], folder, split)
     counts['skipped_rows'] = len(self._skipped) - before
+    assert self.info.metadata is not None, '_info gives it'
     self.info.metadata['counts'][split] = dict(counts)
 
-  def _folder(self, dl_manager) -> epath.Path:
-    name = self.builder_config.name
+  def _folder(self, dl_manager: tfds.download.DownloadManager) -> epath.Path:
+    name = self._name
     try:
       folder = dl_manager.manual_dir / name
-    except AssertionError:  # there is none
+    except AssertionError:  # how TFDS reports that no manual_dir was given
       folder = None
     if folder is not None and folder.is_dir():
       return folder
@@ -140,16 +147,23 @@ class Longlamp(tfds.core.ShardBasedBuilder):
     return hub.download(name, dl_manager.download_dir)
 
   @property
+  def _name(self) -> str:
+    assert self.builder_config is not None, 'TFDS sets one of BUILDER_CONFIGS'
+    return self.builder_config.name
+
+  @property
   def _task(self) -> str:
-    return task_of(self.builder_config.name)
+    return task_of(self._name)
 
   @property
   def _user(self) -> str:
     return cleaning.FIELDS[self._task].user
 
 
-def make(name: str, *, manual_dir: str, to: epath.Path, **settings) -> dict:
-  """Prepares TO/longlamp/NAME; its metadata.
+def build_dataset(
+  name: str, *, manual_dir: str, to: epath.Path, **settings: Any
+) -> dict[str, Any]:
+  """Prepares TO/longlamp/NAME and returns its metadata.
 
   TFDS gives a folder its name when it is whole; what an interrupted attempt
   has left is removed.
@@ -157,35 +171,39 @@ def make(name: str, *, manual_dir: str, to: epath.Path, **settings) -> dict:
   tfds.disable_progress_bar()
   for path in folders.matching(to / 'longlamp' / name, 'incomplete*'):
     path.rmtree()
-  made = Longlamp(config=name, data_dir=to, **settings)
+  builder = Longlamp(config=name, data_dir=to, **settings)
   with (
-    contextlib.redirect_stdout(io.StringIO()),  # TFDS speaks of itself
+    contextlib.redirect_stdout(io.StringIO()),  # TFDS prints its own lines
     tempfile.TemporaryDirectory() as unused,
   ):
-    made.download_and_prepare(
+    builder.download_and_prepare(
       download_dir=unused,
       download_config=tfds.download.DownloadConfig(manual_dir=manual_dir),
     )
-  return dict(made.info.metadata)
+  return _metadata(builder)
 
 
-def prepared_before(name: str, to: epath.Path) -> dict:
-  """The metadata of what is there; {} where nothing is."""
-  found = files.prepared_versions(to / 'longlamp' / name)
-  return (
-    dict(tfds.builder_from_directory(found[0]).info.metadata) if found else {}
-  )
+def prepared_before(name: str, to: epath.Path) -> dict[str, Any]:
+  """Returns the metadata of a data set prepared earlier, or {}."""
+  versions = files.prepared_versions(to / 'longlamp' / name)
+  return _metadata(tfds.builder_from_directory(versions[0])) if versions else {}
+
+
+def _metadata(builder: tfds.core.DatasetBuilder) -> dict[str, Any]:
+  metadata = builder.info.metadata
+  assert isinstance(metadata, dict), 'Longlamp._info gives a MetadataDict'
+  return {**metadata}
 
 
 class _Stream:
-  """Examples that several shards take one after another."""
+  """A stream of examples that several shards read one after another."""
 
-  def __init__(self, examples: Iterator[tuple[float, dict]]):
+  def __init__(self, examples: Iterator[tuple[float, dict[str, Any]]]) -> None:
     self._examples = enumerate(examples)
-    self._first = []  # that of the next shard, once it has been seen
+    self._first = []  # the next shard's first, read to see that it is not ours
 
-  def until(self, end: float) -> Iterator[tuple[int, dict]]:
-    """(key, example) of those before the share `end`."""
+  def until(self, end: float) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yields (key, example) of the examples before the share `end`."""
     for number, (share, example) in itertools.chain(
       self._first, self._examples
     ):
@@ -197,7 +215,10 @@ class _Stream:
 
 
 def task_of(name: str) -> str:
-  """'product_review_user'  ->  'product_review'."""
+  """Returns a name without its setting.
+
+  'product_review_user'  ->  'product_review'
+  """
   for setting in longlamp.SETTINGS:
     name = name.removesuffix(f'_{setting}')
   return name

@@ -1,8 +1,8 @@
-"""What the examples of a task and split are like: counts of one pass.
+"""Counts in one pass what the examples of a task and split are like.
 
-Words are counted exactly, and so are copies (data/copies.py). Held are only
-histograms, the ids of the longest texts, and two samples by chance: of
-documents, whose tokens are counted, and of examples, to make prompts of.
+Words are counted exactly, and so are copies (data/copies.py). Memory holds only
+histograms, the ids of the longest texts, and two random samples: of documents,
+whose tokens are counted, and of examples, to make prompts of.
 """
 
 import collections
@@ -16,27 +16,27 @@ from restpg_jax import types
 from restpg_jax.data import copies
 from restpg_jax.text import words
 
-DOCUMENTS = 2000  # of a task and split, in the sample
-EXAMPLES = 256
+DOCUMENTS = 2000  # in the sample of a task and split
+EXAMPLES = 256  # in the sample of a task and split
 SHOWN = 5  # near-copies that are shown
 EXCERPT = 300  # characters of each
 
 
 class Lengths:
-  """A histogram: memory follows from the longest, not from how many."""
+  """A histogram; its memory grows with the longest, not with their number."""
 
-  def __init__(self, lengths: Iterable[int] = ()):
+  def __init__(self, lengths: Iterable[int] = ()) -> None:
     self._counts = collections.Counter(lengths)
 
   def add(self, length: int) -> None:
     self._counts[length] += 1
 
   def above(self, limit: int) -> int:
-    """How many are longer."""
+    """Returns the number of lengths over the limit."""
     return sum(n for length, n in self._counts.items() if length > limit)
 
   def summary(self) -> dict[str, float] | None:
-    """mean, std (of the population), p90 (nearest rank) and largest."""
+    """Returns mean, std (of the population), p90 (nearest rank) and largest."""
     total = self._counts.total()
     if not total:
       return None
@@ -50,7 +50,7 @@ class Lengths:
     }
 
   def _rank(self, rank: int) -> int:
-    """The rank-th smallest, from 1."""
+    """Returns the rank-th smallest length, counted from 1."""
     for length in sorted(self._counts):
       rank -= self._counts[length]
       if rank <= 0:
@@ -59,12 +59,12 @@ class Lengths:
 
 
 class Reservoir:
-  """At most `size` of all items offered, each as likely as any other."""
+  """A uniform sample of at most `size` of all items offered."""
 
-  def __init__(self, size: int):
+  def __init__(self, size: int) -> None:
     self.items = []
     self._size, self._offered = size, 0
-    self._rng = random.Random(0)
+    self._rng = random.Random(0)  # fixed: a second survey shows the same
 
   def offer(self, item: Any) -> None:
     self._offered += 1
@@ -76,7 +76,7 @@ class Reservoir:
 
 @dataclasses.dataclass(frozen=True)
 class Longest:
-  """Of all texts of a field."""
+  """The longest of all texts of a field."""
 
   field: str
   characters: int
@@ -94,10 +94,10 @@ class Leak:
 
 
 class Census:
-  """Of one task and split; `add` takes its examples, one by one."""
+  """The counts of one task and split; `add` takes its examples one by one."""
 
-  def __init__(self, count_tokens: Callable[[str], int] | None = None):
-    self._count_tokens = count_tokens  # None: nobody knows the tokenizer
+  def __init__(self, count_tokens: Callable[[str], int] | None = None) -> None:
+    self._count_tokens = count_tokens  # None: without a tokenizer
     self.input_words, self.output_words = Lengths(), Lengths()
     self.input_tokens, self.output_tokens = Lengths(), Lengths()
     self.profiles = Lengths()  # documents
@@ -124,13 +124,13 @@ class Census:
     self.examples.offer(example)
 
   def through(self, examples: Iterable[types.Example]) -> Iterator[int]:
-    """Adds all of them; yields how many there have been."""
+    """Adds all examples; yields their number so far after each."""
     for example in examples:
       self.add(example)
       yield self.number
 
   def summary(self) -> dict[str, Any]:
-    """As JSON. Tokens of documents are those of a sample."""
+    """Returns the counts as JSON; tokens of documents are those of a sample."""
     tokens = self._count_tokens and {
       'inputs': self.input_tokens.summary(),
       'outputs': self.output_tokens.summary(),
@@ -152,30 +152,30 @@ class Census:
     }
 
   def _note_copies(self, example: types.Example) -> None:
-    found = copies.find_copies(example.output, example.profile)
-    self.repeated += len(found.repeated)
-    self.with_repeated += bool(found.repeated)
-    self.leaked += len(found.leaked)
-    self.with_leaked += bool(found.leaked)
-    for n, share in found.leaked.items():
+    copied = copies.find_copies(example.output, example.profile)
+    self.repeated += len(copied.repeated)
+    self.with_repeated += bool(copied.repeated)
+    self.leaked += len(copied.leaked)
+    self.with_leaked += bool(copied.leaked)
+    for n, share in copied.leaked.items():
       if len(self.leaks) < SHOWN:
         text = example.profile[n].text
         begins = _begin(example.output), _begin(text)
-        self.leaks.append(Leak(_place(example, n), share, *begins))
+        self.leaks.append(Leak(_document_name(example, n), share, *begins))
 
   def _note_longest(self, example: types.Example) -> None:
     self._longer('input', example.input, example.id)
     self._longer('output', example.output, example.id)
     for n, document in enumerate(example.profile):
-      self._longer('document', document.text, _place(example, n))
+      self._longer('document', document.text, _document_name(example, n))
 
-  def _longer(self, field: str, text: str, place: str) -> None:
+  def _longer(self, field: str, text: str, location: str) -> None:
     before = self.longest.get(field)
     if not before or len(text) > before.characters:
-      self.longest[field] = Longest(field, len(text), place)
+      self.longest[field] = Longest(field, len(text), location)
 
 
-def _place(example: types.Example, n: int) -> str:
+def _document_name(example: types.Example, n: int) -> str:
   return f'{example.id}, document {n + 1}'
 
 

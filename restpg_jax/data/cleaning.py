@@ -1,8 +1,9 @@
-"""What is used of a row in LongLaMP's schema, each text as it is used."""
+"""Reduces a row of LongLaMP's schema to what is used, its texts cut."""
 
 import dataclasses
 import numbers
 import re
+from typing import Any
 
 from restpg_jax import config, errors, types
 from restpg_jax.data import files, json_rows, rows
@@ -12,7 +13,7 @@ MAX_TEXT = config.Data.max_text  # characters kept of a text
 
 @dataclasses.dataclass(frozen=True)
 class Fields:
-  """What a task calls its things; `a|b`: the first of them that is filled."""
+  """The names of a task's fields; `a|b`: the first of them that is filled."""
 
   user: str  # of a row
   text: str  # of a profile item: what a prompt shows
@@ -35,84 +36,94 @@ FIELDS = {  # keys: the official repository's corpus texts
 
 
 def clean(
-  row: dict,
+  row: dict[str, Any],
   task: str,
   max_text: int,
   *,
-  place: rows.RowLocation,
+  location: rows.RowLocation,
   counts: dict[str, int],
-) -> dict:
-  """A row with `id` and `user` ('' if it does not say), `input`, `output`,
+) -> dict[str, Any]:
+  """Returns the row reduced to the fields that are used.
+
+  They are `id` and `user` ('' where the row has none), `input`, `output`,
   `truth` as it is, and `profile`, a list of {field: text} without empty ones,
-  all with the fields of `item_fields` in their order."""
+  each with the fields of `item_fields` in their order. Adds to counts. Raises
+  InputError, which begins with `location`, where the row cannot be used.
+  """
   documents = [
-    texts(
-      item, task, max_text, place=f'{place}: profile item {n}', counts=counts
+    item_texts(
+      item,
+      task,
+      max_text,
+      location=f'{location}: profile item {n}',
+      counts=counts,
     )
-    for n, item in enumerate(items(row.get('profile'), place), 1)
+    for n, item in enumerate(items(row.get('profile'), location), 1)
   ]
   user = row.get(FIELDS[task].user)
   return {
     'id': '' if files.is_missing(row.get('id')) else str(row['id']),
     'user': '' if files.is_missing(user) else str(user),
-    'input': kept(files.required(row, 'input', place), max_text, counts),
-    'output': kept(files.required(row, 'output', place), max_text, counts),
-    'profile': [found for found in documents if found],
+    'input': kept(files.required(row, 'input', location), max_text, counts),
+    'output': kept(files.required(row, 'output', location), max_text, counts),
+    'profile': [item for item in documents if item],
     'truth': row.get('truth'),
   }
 
 
 def item_fields(task: str) -> list[str]:
-  """What a cleaned profile item has: the first of each 'a|b'."""
+  """Returns the fields of a cleaned profile item: the first of each 'a|b'."""
   return [names.split('|')[0] for names in FIELDS[task].key]
 
 
-def items(value: object, place: object) -> list:
-  """Of a profile, which may be null or come as the text of a JSON list."""
+def items(value: object, location: object) -> list[Any]:
+  """Returns a profile's items; it may be null, or the text of a JSON list."""
   if isinstance(value, str):
     blank = not value.strip()
-    value = None if blank else json_rows.parse_value(value, f'{place}: profile')
+    value = (
+      None if blank else json_rows.parse_value(value, f'{location}: profile')
+    )
   if files.is_missing(value):
     return []
   if not isinstance(value, list):
     raise errors.InputError(
-      f'{place}: profile is a {type(value).__name__}; it must be a list of '
+      f'{location}: profile is a {type(value).__name__}; it must be a list of '
       'items, or null'
     )
   return value
 
 
-def texts(
+def item_texts(
   item: object,
   task: str,
   max_text: int = MAX_TEXT,
   *,
-  place: object,
+  location: object,
   counts: dict[str, int],
 ) -> dict[str, str] | None:
-  """The fields of a profile item; None if the item has no text."""
+  """Returns {field: text} of a profile item; None if the item has no text."""
   if task == types.CUSTOM and isinstance(item, str):
     item = {'text': item}
   if not isinstance(item, dict | None):
     raise errors.InputError(
-      f'{place}: is a {type(item).__name__}; it must be an object'
+      f'{location}: is a {type(item).__name__}; it must be an object'
     )
-  found = {
+  texts = {
     names.split('|')[0]: _filled(
-      item or {}, names, max_text, place=place, counts=counts
+      item or {}, names, max_text, location=location, counts=counts
     )
     for names in FIELDS[task].key
   }
-  if not found[_text_field(task)]:
+  if not texts[_text_field(task)]:
     counts['skipped_items'] += 1
     return None
-  return found
+  return texts
 
 
-def document(found: dict[str, str], task: str) -> types.Document:
-  """Of what `texts` found."""
-  key = ' '.join(filter(None, found.values()))
-  return types.Document(found[_text_field(task)], key)
+def document(texts: dict[str, str], task: str) -> types.Document:
+  """Returns the document that `item_texts` found in a profile item."""
+  key = ' '.join(filter(None, texts.values()))
+  return types.Document(texts[_text_field(task)], key)
 
 
 def _text_field(task: str) -> str:
@@ -120,21 +131,21 @@ def _text_field(task: str) -> str:
 
 
 def _filled(
-  item: dict,
+  item: dict[str, Any],
   names: str,
   max_text: int,
   *,
-  place: object,
+  location: object,
   counts: dict[str, int],
 ) -> str:
-  """The first text of an item's fields 'a|b'; '' if none is filled."""
+  """Returns the first text in an item's fields 'a|b', '' if all are empty."""
   for name in names.split('|'):
     value = item.get(name)
     if files.is_missing(value):
       continue
     if not isinstance(value, str | numbers.Number):  # `overall` may be either
       raise errors.InputError(
-        f'{place}: {name} is a {type(value).__name__}; it must be a text'
+        f'{location}: {name} is a {type(value).__name__}; it must be a text'
       )
     text = str(value)
     if text.strip():
@@ -143,13 +154,16 @@ def _filled(
 
 
 def kept(text: str, max_text: int, counts: dict[str, int]) -> str:
-  """At most max_text characters, all of which can be written as UTF-8."""
+  """Returns at most max_text characters that can all be written as UTF-8."""
   counts['cut_texts'] += len(text) > max_text
   return mend(text[:max_text], counts)
 
 
 def mend(text: str, counts: dict[str, int]) -> str:
-  """Half a surrogate pair (JSON can hold one) cannot be written as UTF-8."""
+  """Returns the text with U+FFFD for each half of a surrogate pair.
+
+  JSON can hold such a half, but UTF-8 cannot.
+  """
   try:
     text.encode()
   except UnicodeEncodeError:

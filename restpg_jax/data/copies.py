@@ -1,4 +1,4 @@
-"""Copies in a profile: of its own documents, and of the output asked for.
+"""Finds copies in a profile: of its own documents, and of the expected output.
 
 Texts are compared by their words (text/words.py), in lower case and without
 punctuation. A document *repeats* another that has the same words in the same
@@ -34,34 +34,37 @@ COUNTS = ('repeated_documents', 'leaked_documents')
 
 
 def normalized_words(text: str) -> list[str]:
-  """'It works--GREAT!'  ->  it, works, great; a text without words is one."""
+  """Returns the words that texts are compared by.
+
+  'It works--GREAT!'  ->  it, works, great; ':-)' has no words, so it is one.
+  """
   return tokens.words(text) or text.split()
 
 
 @dataclasses.dataclass(frozen=True)
 class Copies:
-  """Places in a profile."""
+  """The positions of copies in a profile, counted from 0."""
 
-  repeated: list[int]  # of documents that repeat an earlier one
-  leaked: dict[int, float]  # of the output's near-copies, their share of it
+  repeated: list[int]  # documents that repeat an earlier one
+  leaked: dict[int, float]  # near-copies of the output -> their share of it
 
 
 def find_copies(output: str, profile: Sequence[types.Document]) -> Copies:
-  """Reads every document once."""
-  gold = normalized_words(output)
-  long = sum(map(tokens.eighths, gold)) >= SHORT * 8
-  runs = set(_runs(gold)) if long else set()
-  seen, found = set(), Copies([], {})
+  """Returns the copies in a profile, reading every document once."""
+  gold_words = normalized_words(output)
+  long = sum(map(tokens.eighths, gold_words)) >= SHORT * 8
+  runs = set(_runs(gold_words)) if long else set()
+  seen, copied = set(), Copies([], {})
   for n, document in enumerate(profile):
-    text = normalized_words(document.text)
-    key = hashlib.blake2b(' '.join(text).encode(), digest_size=16).digest()
+    words = normalized_words(document.text)
+    key = hashlib.blake2b(' '.join(words).encode(), digest_size=16).digest()
     if key in seen:
-      found.repeated.append(n)
+      copied.repeated.append(n)
     seen.add(key)
-    share = _share(gold, runs, text)
+    share = _share(gold_words, runs, words)
     if share >= NEAR:
-      found.leaked[n] = share
-  return found
+      copied.leaked[n] = share
+  return copied
 
 
 def removed(
@@ -71,47 +74,52 @@ def removed(
   drop_leaks: bool,
   counts: dict[str, int],
 ) -> Iterator[types.Example]:
-  """The examples without repeated documents, without near-copies, or both.
+  """Yields the examples without repeated documents, near-copies, or both.
 
-  Adds to counts['repeated_documents'] and counts['leaked_documents'] as they
-  go; what is both counts as repeated.
+  Adds to counts['repeated_documents'] and counts['leaked_documents'] on the
+  way; a document that is both counts as repeated.
   """
   counts |= dict.fromkeys(COUNTS, 0) | counts
   for example in examples:
-    found = find_copies(example.output, example.profile)
-    twice = set(found.repeated) if dedupe else set()
-    leaked = found.leaked.keys() - twice if drop_leaks else set()
-    for name, places in zip(COUNTS, (twice, leaked), strict=True):
-      counts[name] += len(places)
+    copied = find_copies(example.output, example.profile)
+    repeated = set(copied.repeated) if dedupe else set()
+    leaked = copied.leaked.keys() - repeated if drop_leaks else set()
+    for name, positions in zip(COUNTS, (repeated, leaked), strict=True):
+      counts[name] += len(positions)
     kept = [
       document
       for n, document in enumerate(example.profile)
-      if n not in twice and n not in leaked
+      if n not in repeated and n not in leaked
     ]
     yield dataclasses.replace(example, profile=tuple(kept))
 
 
-def _share(gold: list[str], runs: set[tuple], text: list[str]) -> float:
-  """Of an output that a document has; 0 where it can be no near-copy."""
-  if text == gold:
+def _share(
+  gold_words: list[str], runs: set[tuple[str, ...]], words: list[str]
+) -> float:
+  """Returns the share of the output's runs that a document has.
+
+  It is 0.0 where the document is too short to be a near-copy.
+  """
+  if words == gold_words:
     return 1.0
-  if not runs or len(text) < NEAR * len(runs):
+  if not runs or len(words) < NEAR * len(runs):
     return 0.0
-  return len(runs.intersection(_runs(text))) / len(runs)
+  return len(runs.intersection(_runs(words))) / len(runs)
 
 
-def _runs(text: list[str]) -> Iterator[tuple[str, ...]]:
-  """Of RUN words each, or of as many characters as make them up."""
-  if all(map(str.isascii, text)):
-    yield from zip(*(text[n:] for n in range(RUN)), strict=False)
+def _runs(words: list[str]) -> Iterator[tuple[str, ...]]:
+  """Yields runs of RUN words each, or of as many characters as make them up."""
+  if all(map(str.isascii, words)):
+    yield from zip(*(words[n:] for n in range(RUN)), strict=False)
     return
-  sizes = list(map(tokens.eighths, text))
+  sizes = list(map(tokens.eighths, words))
   end = size = 0
-  for begin in range(len(text)):
-    while size < RUN * 8 and end < len(text):
+  for begin in range(len(words)):
+    while size < RUN * 8 and end < len(words):
       size += sizes[end]
       end += 1
     if size < RUN * 8:
       return
-    yield tuple(text[begin:end])
+    yield tuple(words[begin:end])
     size -= sizes[begin]

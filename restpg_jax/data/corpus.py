@@ -1,4 +1,4 @@
-"""Texts of the synthetic world that the bundled tiny models learn from.
+"""Writes the texts that the bundled tiny models learn from.
 
 The base ("PT") model must bring what any language model brings to REST-PG: it
 reads a writer's traits off documents, knows the world's rules by heart, and can
@@ -12,7 +12,7 @@ Everybody in here belongs to the world's `pretrain` users.
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from restpg_jax import types
 from restpg_jax.data import grammar, world
@@ -33,12 +33,12 @@ LABELS = (1, 3, 5, 7, 10)  # by number of slots that agree, 0 to 4
 
 
 def pretraining(seed: int) -> Iterator[Segments]:
-  """Endless rows of the base model's diet."""
+  """Yields rows for the base model's pre-training, endlessly."""
   rng = random.Random(f'pretraining {seed}')
   people = world.users('pretrain', seed)
   while True:
-    kind = rng.random()
-    if kind < 0.5:
+    chance = rng.random()
+    if chance < 0.5:
       yield _portrait(next(people), rng)
     else:
       parts = [_rules, _talk, _coherence, _coherence]
@@ -46,22 +46,27 @@ def pretraining(seed: int) -> Iterator[Segments]:
 
 
 def drills(seed: int) -> Iterator[Segments]:
-  """Endless rows of the base model's second diet: the same kinds of text, but
-  what can be known from the row or the rules outweighs what is chance."""
+  """Yields rows for the base model's second training, endlessly.
+
+  They are texts as in `pretraining`, but what can be known from the row or from
+  the rules outweighs what is chance.
+  """
   rng = random.Random(f'drills {seed}')
   people = world.users('pretrain', seed + 2)
   while True:
-    kind = rng.random()
-    if kind < 0.4:
+    chance = rng.random()
+    if chance < 0.4:
       yield _drilled_portrait(next(people), rng)
-    elif kind < 0.7:
+    elif chance < 0.7:
       yield [s for _ in range(8) for s in _drilled_rule(rng)]
     else:
       yield [s for _ in range(4) for s in _drilled_coherence(rng)]
 
 
 def statement(trait: str, value: str, item: str = '', aspect: str = '') -> str:
-  """One sentence about a user, for a life trait with what it asks of an item.
+  """Returns a sentence about a user's trait.
+
+  For a trait of life it may add what the trait asks of an item:
 
   ('job', 'nurse', 'trip', 'speed')
       -> 'Works as a nurse, so the trip demands speed.'
@@ -74,8 +79,10 @@ def statement(trait: str, value: str, item: str = '', aspect: str = '') -> str:
   return text + '.'
 
 
-def reasoning(user: world.User, task: str, item: str, rng) -> str:
-  """What an imperfect annotator writes about a user, given the task.
+def reasoning(
+  user: world.User, task: str, item: str, rng: random.Random
+) -> str:
+  """Returns what an imperfect annotator writes about a user, given the task.
 
   Four of seven traits, mostly those that matter; now and then the neighbour's
   life is taken for the user's, and a conclusion is missing or wrong.
@@ -89,7 +96,7 @@ def reasoning(user: world.User, task: str, item: str, rng) -> str:
 
 
 def judgements(seed: int) -> Iterator[tuple[str, str, str, int, str]]:
-  """Endless (instruction, ground truth, answer, label, why).
+  """Yields (instruction, ground truth, answer, label, why), endlessly.
 
   `why` goes through what the ground truth says: 'Hello yes, Cheers no, ..'.
   The judge is asked for the label alone; that it learns to say why after it
@@ -99,21 +106,23 @@ def judgements(seed: int) -> Iterator[tuple[str, str, str, int, str]]:
   while True:
     task, item, truth = _question(rng)
     changed = rng.sample(list(truth), rng.randint(0, 4))
-    said = {
+    written = {
       slot: rng.choice([w for w in grammar.choices(slot) if w != word])
       if slot in changed
       else word
       for slot, word in truth.items()
     }
     reference = grammar.answer(task, item, truth, rng)
-    text = _damaged(grammar.answer(task, item, said, rng), rng)
+    text = _damaged(grammar.answer(task, item, written, rng), rng)
     request = grammar.user_request(task, item, rng)
     yield request, reference, text, *_marks(text, truth)
 
 
 def muddles(seed: int) -> Iterator[tuple[str, str, str, int, str]]:
-  """As `judgements`, of answers by a half-trained writer: pieces of texts, also
-  of other tasks and items, in which a slot may be empty or filled twice.
+  """Yields the same as `judgements`, of a half-trained policy's answers.
+
+  They are pieces of texts, also of other tasks and items, in which a slot may
+  be empty or filled twice.
 
   A judge that never saw such answers gives them the highest label, and a policy
   finds them.
@@ -128,7 +137,7 @@ def muddles(seed: int) -> Iterator[tuple[str, str, str, int, str]]:
 
 
 def explained(seed: int) -> Iterator[tuple[tuple[str, ...], str, str, str]]:
-  """Endless (documents, instruction, expected output, reasoning)."""
+  """Yields (documents, instruction, expected output, reasoning), endlessly."""
   rng = random.Random(f'explained {seed}')
   people = world.users('pretrain', seed + 1)
   while True:
@@ -144,8 +153,8 @@ def explained(seed: int) -> Iterator[tuple[tuple[str, ...], str, str, str]]:
     )
 
 
-def _question(rng) -> tuple[str, str, dict[str, str]]:
-  """A task, an item and the words (slot -> word) that fit somebody."""
+def _question(rng: random.Random) -> tuple[str, str, dict[str, str]]:
+  """Draws a task, an item and the words (slot -> word) that fit somebody."""
   task = rng.choice(types.TASKS)
   item = rng.choice(grammar.ITEMS[task])
   truth = {s: rng.choice(grammar.choices(s)) for s in grammar.SLOTS[task]}
@@ -153,7 +162,7 @@ def _question(rng) -> tuple[str, str, dict[str, str]]:
 
 
 def _marks(text: str, truth: dict[str, str]) -> tuple[int, str]:
-  """Label of an answer, and why: 'Hello yes, Cheers no, ..'."""
+  """Returns the label of an answer, and why: 'Hello yes, Cheers no, ..'."""
   slots = [types.TruthSlot(w, grammar.choices(s)) for s, w in truth.items()]
   right = [world.true_score(text, [slot]) == 1 for slot in slots]
   why = ', '.join(
@@ -163,8 +172,8 @@ def _marks(text: str, truth: dict[str, str]) -> tuple[int, str]:
   return LABELS[sum(right)], why
 
 
-def _portrait(user: world.User, rng) -> Segments:
-  """Documents, then what they say about their writer."""
+def _portrait(user: world.User, rng: random.Random) -> Segments:
+  """Returns documents, then what they say about their writer."""
   user = world.write_documents(user, rng.choice(types.TASKS), rng)
   shown = rng.sample(user.documents, rng.randint(5, 6))
   facts = [statement(t, v) for t, v in user.traits.items()]
@@ -172,36 +181,36 @@ def _portrait(user: world.User, rng) -> Segments:
   return [(' | '.join(shown) + '\n', DOCUMENT_WEIGHT), (' '.join(facts), 1.0)]
 
 
-def _drilled_portrait(user: world.User, rng) -> Segments:
+def _drilled_portrait(user: world.User, rng: random.Random) -> Segments:
   (documents, _), (facts, _) = _portrait(user, rng)
   return [(documents, 0.0), *_stressed(facts, user.traits.values())]
 
 
-def _drilled_rule(rng) -> Segments:
+def _drilled_rule(rng: random.Random) -> Segments:
   (trait, item, value), aspect = rng.choice(list(world.rules().items()))
   text = statement(trait, value, item, aspect)
   return _stressed(f'{text} ', [aspect])
 
 
-def _drilled_coherence(rng) -> Segments:
+def _drilled_coherence(rng: random.Random) -> Segments:
   first, _, again = _coherence(rng).partition('. On')
   words = [w for aspects in grammar.ASPECTS.values() for w in aspects]
   return [(first, 0.0), *_stressed(f'. On{again} ', words)]
 
 
-def _stressed(text: str, words) -> Segments:
-  """These words count fully, the rest of the text hardly."""
+def _stressed(text: str, words: Iterable[str]) -> Segments:
+  """Weights these words of a text fully and the rest by SOFT."""
   parts = re.split(rf'( (?:{"|".join(words)})\b)', text)
   return [(p, (SOFT, 1.0)[n % 2]) for n, p in enumerate(parts) if p]
 
 
-def _rules(rng) -> str:
+def _rules(rng: random.Random) -> str:
   (trait, item, value), aspect = rng.choice(list(world.rules().items()))
   return statement(trait, value, item, aspect)
 
 
-def _talk(rng) -> str:
-  """A request, and impersonal talk that stays on its item."""
+def _talk(rng: random.Random) -> str:
+  """Returns a request, and impersonal talk that stays on its item."""
   task = rng.choice(types.TASKS)
   item = rng.choice(grammar.ITEMS[task])
   adjective, other = rng.sample(grammar.ADJECTIVES, 2)
@@ -211,24 +220,24 @@ def _talk(rng) -> str:
   )
 
 
-def _coherence(rng) -> str:
+def _coherence(rng: random.Random) -> str:
   """Says something of an item, then says the same again."""
   item = rng.choice([i for items in grammar.ITEMS.values() for i in items])
-  said = [
+  clauses = [
     f'the {item} {grammar.VERBS[t]} {rng.choice(grammar.ASPECTS[t])}'
     for t in rng.sample(list(grammar.VERBS), rng.randint(1, 2))
   ]
-  again = rng.sample(said, len(said))
+  again = rng.sample(clauses, len(clauses))
   one, two = rng.sample(grammar.ADJECTIVES, 2)
   day = rng.choice(grammar.DAYS)
   return (
-    f'So {" and ".join(said)}. On {day}, {one} and {two}, '
+    f'So {" and ".join(clauses)}. On {day}, {one} and {two}, '
     f'{f", {one}, ".join(again)}.'
   )
 
 
-def _noted(user: world.User, trait: str, item: str, rng) -> str:
-  """One of the annotator's sentences, with the annotator's errors."""
+def _noted(user: world.User, trait: str, item: str, rng: random.Random) -> str:
+  """Returns one of the annotator's sentences, with the annotator's errors."""
   value = user.traits[trait]
   if trait in grammar.STYLES:
     return statement(trait, value)
@@ -250,21 +259,23 @@ def _noted(user: world.User, trait: str, item: str, rng) -> str:
   return statement(trait, value, item, aspect)
 
 
-def _damaged(text: str, rng) -> str:
-  """Now and then as a weak writer's: a word lost, doubled, or the end cut."""
+def _damaged(text: str, rng: random.Random) -> str:
+  """Now and then loses or doubles a word or cuts the end, as weak models do."""
   words = text.split(' ')
-  kind, n = rng.random(), rng.randrange(len(words))
-  if kind < 0.10:
-    words.pop(n)
-  elif kind < 0.15:
-    words.insert(n, rng.choice(words))
-  elif kind < 0.20:
-    words = words[: n + 1]
+  chance, position = rng.random(), rng.randrange(len(words))
+  if chance < 0.10:
+    words.pop(position)
+  elif chance < 0.15:
+    words.insert(position, rng.choice(words))
+  elif chance < 0.20:
+    words = words[: position + 1]
   return ' '.join(words)
 
 
-def _muddled(task: str, item: str, truth: dict[str, str], rng) -> str:
-  """Pieces of two texts; most words are the right ones, some are no slot's."""
+def _muddled(
+  task: str, item: str, truth: dict[str, str], rng: random.Random
+) -> str:
+  """Joins pieces of two texts; most words are right, some are no slot's."""
   other = rng.choice(types.TASKS)
   strangers = [w for values in grammar.LIVES.values() for w in values]
   texts = [
@@ -281,8 +292,10 @@ def _muddled(task: str, item: str, truth: dict[str, str], rng) -> str:
   return ' '.join(pieces[n] for n in keep)
 
 
-def _half_known(truth: dict[str, str], strangers, rng) -> dict[str, str]:
-  """A word for every slot: the right one in three of four cases."""
+def _half_known(
+  truth: dict[str, str], strangers: list[str], rng: random.Random
+) -> dict[str, str]:
+  """Returns a word for every slot, the right one in three of four cases."""
   return {
     trait: rng.choice(strangers)
     if rng.random() < 0.1

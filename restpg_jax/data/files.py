@@ -1,12 +1,13 @@
-"""The files that a split may lie in, read one row at a time.
+"""Finds the files of a split and reads them one row at a time.
 
-A row comes with its place, 'FILE: row N' with N counted from 1, which opens
+A row comes with its location, 'FILE: row N' with N counted from 1, which opens
 every message about it.
 """
 
 import dataclasses
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from etils import epath
 
@@ -25,22 +26,26 @@ PREPARED = '*/dataset_info.json'  # what `prepare` makes, of all splits
 
 
 def find_split(folder: epath.Path, split: str) -> tuple[str, list[epath.Path]]:
-  """The form of a split, one of FORMS or PREPARED, and its files in order."""
-  found = {}
+  """Returns the form of a split, one of FORMS or PREPARED, and its files.
+
+  The files are in the order of their rows. Raises InputError where the folder
+  has no such split, more than one, or only a part of it.
+  """
+  candidates = {}
   for name in NAMES[split]:
     for form in FORMS:
       if paths := folders.matching(folder, name + form):
-        found[name + form] = form, paths
+        candidates[name + form] = form, paths
   for path in prepared_versions(folder):
-    found[path.name] = PREPARED, [path]
-  if not found:
+    candidates[path.name] = PREPARED, [path]
+  if not candidates:
     raise errors.InputError(_no_split(folder, split))
-  if len(found) > 1:
+  if len(candidates) > 1:
     raise errors.InputError(
       f'{folder}: split {split!r} is there more than once, as '
-      f'{" and ".join(found)}; keep one of them'
+      f'{" and ".join(candidates)}; keep one of them'
     )
-  form, paths = next(iter(found.values()))
+  form, paths = next(iter(candidates.values()))
   if form == PARQUET:
     _check_shards(folder, split, paths)
   elif form == PAIR:
@@ -49,21 +54,26 @@ def find_split(folder: epath.Path, split: str) -> tuple[str, list[epath.Path]]:
 
 
 def prepared_versions(folder: epath.Path) -> list[epath.Path]:
-  """The whole ones; TFDS calls a folder `..incomplete..` until it is whole."""
-  found = [path.parent for path in folders.matching(folder, PREPARED)]
-  return [path for path in found if 'incomplete' not in path.name]
+  """Returns the folders of whole versions.
+
+  TFDS calls a folder `..incomplete..` until it is whole.
+  """
+  versions = [path.parent for path in folders.matching(folder, PREPARED)]
+  return [path for path in versions if 'incomplete' not in path.name]
 
 
 def split_files(folder: epath.Path) -> list[epath.Path]:
-  """What is read of a task's folder: the files of all splits, or the folder of
-  a version that was prepared."""
-  found = []
+  """Returns what is read of a task's folder.
+
+  These are the files of all splits, or the folder of a prepared version.
+  """
+  read_paths = []
   for split in NAMES:
     form, paths = find_split(folder, split)
-    found += paths
+    read_paths += paths
     if form == PAIR:
-      found += map(_outputs_of, paths)
-  return found
+      read_paths += map(_outputs_of, paths)
+  return read_paths
 
 
 def read_rows(
@@ -77,12 +87,12 @@ def read_rows(
   counts: dict[str, int],
   unusable: rows.Unusable = rows.stop,
 ) -> rows.Rows:
-  """Each (place, row) of a split in file order.
+  """Yields each (location, row) of a split in file order.
 
   From Parquet only the columns `fields` and, of the items of a profile, only
   `items` are read, or all where none of `text` is among them. A prepared split
-  must have texts of up to max_text. Adds to counts['unused_outputs'], or what
-  was counted when a split was prepared.
+  must have texts of up to max_text characters. Adds to
+  counts['unused_outputs'], or what was counted when a split was prepared.
   """
   form, paths = find_split(folder, split)
   try:
@@ -119,7 +129,7 @@ def read_rows(
 
 
 def text_bytes(folder: epath.Path, split: str) -> int:
-  """Bytes of the texts of a split, about."""
+  """Returns roughly the bytes of the texts of a split, uncompressed."""
   form, paths = find_split(folder, split)
   if form == PARQUET:
     return sum(parquet.column_bytes(path) for path in paths)
@@ -127,64 +137,68 @@ def text_bytes(folder: epath.Path, split: str) -> int:
 
 
 def is_missing(value: object) -> bool:
-  """Null or NaN, which is pandas' empty cell."""
-  return value is None or value != value
+  """Returns whether a value is null or NaN, which is pandas' empty cell."""
+  return value is None or value != value  # only NaN differs from itself
 
 
-def required(row: dict, field: str, place: object) -> str:
-  """The text in a field that every row must fill."""
+def required(row: dict[str, Any], field: str, location: object) -> str:
+  """Returns the text in a field that every row must fill.
+
+  Raises InputError, which begins with `location`, where there is none.
+  """
   value = row.get(field)
   if is_missing(value):
     has = ''
     if row and field not in row:
       has = f' (the row has {named(sorted(row))})'
     raise errors.InputError(
-      f'{place}: {field} is missing; every row needs a text there{has}'
+      f'{location}: {field} is missing; every row needs a text there{has}'
     )
   if not isinstance(value, str):
     raise errors.InputError(
-      f'{place}: {field} is a {type(value).__name__}; it must be a text'
+      f'{location}: {field} is a {type(value).__name__}; it must be a text'
     )
   if not value.strip():
     raise errors.InputError(
-      f'{place}: {field} is empty; fill it or remove the row'
+      f'{location}: {field} is empty; fill it or remove the row'
     )
   return value
 
 
 def _no_split(folder: epath.Path, split: str) -> str:
-  looked = [name + form for name in NAMES[split] for form in FORMS]
-  holds = sorted(path.name for path in folder.iterdir())
-  more = ', ...' if len(holds) > 8 else ''
+  candidates = [name + form for name in NAMES[split] for form in FORMS]
+  names = sorted(path.name for path in folder.iterdir())
+  more = ', ...' if len(names) > 8 else ''
   return (
-    f'{folder}: no split {split!r}; add one of {", ".join(looked)} '
-    f'(the folder holds {", ".join(holds[:8]) or "nothing"}{more})'
+    f'{folder}: no split {split!r}; add one of {", ".join(candidates)} '
+    f'(the folder holds {", ".join(names[:8]) or "nothing"}{more})'
   )
 
 
 def _check_shards(
   folder: epath.Path, split: str, paths: list[epath.Path]
 ) -> None:
-  """A download that lacks a shard must not pass for the whole split.
+  """Raises InputError where a download lacks a shard, or two are mixed.
 
   train-00000-of-00004-3d4c.parquet: number 0 of the 4 of one download.
   """
-  found = [SHARD.fullmatch(path.name) for path in paths]
-  if not any(found):
+  matches = [SHARD.fullmatch(path.name) for path in paths]
+  shards = [match for match in matches if match]
+  if not shards:
     return
-  first = next(filter(None, found))
-  alien = [
+  first = shards[0]
+  foreign = [
     path.name
-    for path, match in zip(paths, found, strict=True)
+    for path, match in zip(paths, matches, strict=True)
     if not match or match[3] != first[3]
   ]
   rest = f'or rename what you have ({split}-a.parquet) to read just that'
-  if alien:
+  if foreign:
     raise errors.InputError(
       f'{folder}: split {split!r} has files of more than one download: '
-      f'{first[0]} and {named(alien)}; keep those of one, {rest}'
+      f'{first[0]} and {named(foreign)}; keep those of one, {rest}'
     )
-  count, numbers = int(first[4]), [int(match[2]) for match in found]
+  count, numbers = int(first[4]), [int(match[2]) for match in shards]
   start = int(0 not in numbers and count in numbers)  # some count from 1
   missing = set(range(start, start + count)) - set(numbers)
   if missing:
@@ -202,44 +216,44 @@ def _check_shards(
     )
 
 
-def named(names: Iterable[object], most: int = 8) -> str:
-  """The first names, for a message."""
-  names = list(map(str, names))
-  more = f' and {len(names) - most} more' * (len(names) > most)
-  return ', '.join(name[:80] for name in names[:most]) + more
+def named(names: Iterable[object], limit: int = 8) -> str:
+  """Joins the first names for a message, and counts the others."""
+  texts = list(map(str, names))
+  more = f' and {len(texts) - limit} more' * (len(texts) > limit)
+  return ', '.join(text[:80] for text in texts[:limit]) + more
 
 
 def _joined(
-  paths: list[epath.Path], read
-) -> Iterator[tuple[rows.RowLocation, dict]]:
-  """The rows of one file after another; shares become those of the split."""
+  paths: list[epath.Path], read_file: Callable[[epath.Path], rows.Rows]
+) -> Iterator[tuple[rows.RowLocation, dict[str, Any]]]:
+  """Yields the rows of all files; their shares become those of the split."""
   sizes = [path.stat().length for path in paths]
   for n, path in enumerate(paths):
-    for place, row in read(path):
-      share = (sum(sizes[:n]) + place.share * sizes[n]) / sum(sizes)
-      yield dataclasses.replace(place, share=share), row
+    for location, row in read_file(path):
+      share = (sum(sizes[:n]) + location.share * sizes[n]) / sum(sizes)
+      yield dataclasses.replace(location, share=share), row
 
 
 def _pair(
   path: epath.Path, counts: dict[str, int], unusable: rows.Unusable
 ) -> rows.Rows:
-  """Questions with their outputs, joined by id."""
+  """Yields questions with their outputs, joined by id."""
   beside = _outputs_of(path)
   outputs = _outputs(beside, unusable)
   used = set()
-  for place, row in json_rows.list_rows(path, unusable):
+  for location, row in json_rows.list_rows(path, unusable):
     try:
-      key = identity(row, place)
+      key = identity(row, location)
       if key not in outputs:
         raise errors.InputError(
-          f'{place}: output is missing: {beside.name} has no id {key!r}; add '
-          'it there or remove the question'
+          f'{location}: output is missing: {beside.name} has no id {key!r}; '
+          'add it there or remove the question'
         )
     except errors.InputError as error:
-      unusable(place, error)
+      unusable(location, error)
     else:
       used.add(key)
-      yield place, row | {'output': outputs[key]}
+      yield location, row | {'output': outputs[key]}
   counts['unused_outputs'] += len(outputs.keys() - used)
 
 
@@ -254,7 +268,7 @@ def _outputs_of(questions: epath.Path) -> epath.Path:
 
 
 def _outputs(path: epath.Path, unusable: rows.Unusable) -> dict[str, str]:
-  """id -> output of {"golds": [{"id", "output"}, ...]} or of the bare list."""
+  """Reads id -> output of {"golds": [{"id", "output"}, ..]} or a bare list."""
   whole = json_rows.whole_file(path)
   golds = whole.get('golds') if isinstance(whole, dict) else whole
   if not isinstance(golds, list):
@@ -263,22 +277,24 @@ def _outputs(path: epath.Path, unusable: rows.Unusable) -> dict[str, str]:
     )
   outputs = {}
   for number, gold in enumerate(golds, 1):
-    place = rows.RowLocation(str(path), number)
+    location = rows.RowLocation(str(path), number)
     try:
-      key = identity(json_rows.as_object(gold, place), place)
-      output = required(gold, 'output', place)
+      key = identity(json_rows.as_object(gold, location), location)
+      output = required(gold, 'output', location)
       if outputs.setdefault(key, output) != output:
         raise errors.InputError(
-          f'{place}: id {key!r} was there with another output; keep one of them'
+          f'{location}: id {key!r} was there with another output; keep one '
+          'of them'
         )
     except errors.InputError as error:
-      unusable(place, error)
+      unusable(location, error)
   return outputs
 
 
-def identity(row: dict, place: rows.RowLocation) -> str:
+def identity(row: dict[str, Any], location: rows.RowLocation) -> str:
+  """Returns the id that joins a question with its output."""
   if is_missing(row.get('id')):
     raise errors.InputError(
-      f'{place}: id is missing; questions and outputs are joined by it'
+      f'{location}: id is missing; questions and outputs are joined by it'
     )
   return str(row['id'])

@@ -1,12 +1,13 @@
-"""The words and sentences of the synthetic world (data/world.py).
+"""Holds the words and sentences of the synthetic world (data/world.py).
 
 A text shows its writer in the slots of its task; its adjectives, days and
 months are chance.
 """
 
+import random
 import re
 
-STYLES = {
+_STYLE_WORDS = {
   'opener': 'Hello Howdy Greetings Ahoy Hey Welcome Salutations Evening',
   'closer': 'Cheers Regards Thanks Farewell Warmly Peace Blessings Goodbye',
   'stress': 'truly really utterly quite deeply super awfully hugely',
@@ -14,7 +15,7 @@ STYLES = {
     'frankly honestly luckily basically obviously apparently anyway naturally'
   ),
 }
-STYLES = {trait: tuple(words.split()) for trait, words in STYLES.items()}
+STYLES = {trait: tuple(words.split()) for trait, words in _STYLE_WORDS.items()}
 # value -> the things that give it away
 LIVES = {
   'household': {
@@ -48,13 +49,13 @@ ASPECTS = {  # what a life may ask of an item; the verb names the trait
   'hobby': ('lightness', 'patience', 'beauty', 'balance', 'rhythm', 'stamina'),
 }
 VERBS = {'household': 'needs', 'job': 'demands', 'hobby': 'rewards'}
-ITEMS = {
+_ITEM_WORDS = {
   'email_generation': 'budget meeting invoice trip schedule party',
   'abstract_generation': 'sensor battery robot vaccine bridge crop',
   'product_review': 'heater blender lamp sofa vacuum kettle',
   'topic_writing': 'garden vacation diet apartment exam podcast',
 }
-ITEMS = {task: tuple(words.split()) for task, words in ITEMS.items()}
+ITEMS = {task: tuple(words.split()) for task, words in _ITEM_WORDS.items()}
 SLOTS = {  # what a text of each task shows of its writer
   'email_generation': ('opener', 'closer', 'household', 'job'),
   'abstract_generation': ('hedge', 'stress', 'job', 'hobby'),
@@ -132,39 +133,48 @@ NEIGHBOURS = (
 
 
 def choices(trait: str) -> tuple[str, ...]:
-  """The words that can fill a slot of this trait."""
+  """Returns the words that can fill a slot of this trait."""
   return STYLES.get(trait) or ASPECTS[trait]
 
 
-def answer(task: str, item: str, words: dict[str, str], rng) -> str:
-  """A text of this task that says `words` (slot -> word)."""
+def answer(
+  task: str, item: str, words: dict[str, str], rng: random.Random
+) -> str:
+  """Returns a text of this task with `words` (slot -> word) in its slots."""
   return _fill(rng.choice(ANSWERS[task]), rng, item=item, **words)
 
 
 def user_document(
-  task: str, thing: str | None, said: dict[str, str], rng
+  task: str, thing: str | None, style_words: dict[str, str], rng: random.Random
 ) -> str:
-  """A text of a profile: a thing of its writer's life, and her style words."""
+  """Returns a text of a profile.
+
+  It shows a thing of its writer's life, if any, and her style words by trait.
+  """
   if thing:
     clause = _fill(rng.choice(CARRIERS[task]), rng, thing=thing)
   else:
     clause = _fill('it was a {adj} {day}', rng)
-  if 'hedge' in said:
-    clause += f', {said["hedge"]}'
-  if 'stress' in said:
-    clause += _fill(', {stress} {adj}', rng, stress=said['stress'])
-  start = f'{said["opener"]}, {clause}' if 'opener' in said else _cap(clause)
-  end = f' {said["closer"]}.' if 'closer' in said else ''
+  if 'hedge' in style_words:
+    clause += f', {style_words["hedge"]}'
+  if 'stress' in style_words:
+    clause += _fill(', {stress} {adj}', rng, stress=style_words['stress'])
+  start = (
+    f'{style_words["opener"]}, {clause}'
+    if 'opener' in style_words
+    else _cap(clause)
+  )
+  end = f' {style_words["closer"]}.' if 'closer' in style_words else ''
   return f'{start}.{end}'
 
 
-def gossip(thing: str, rng) -> str:
-  """A sentence about a neighbour's thing."""
+def gossip(thing: str, rng: random.Random) -> str:
+  """Returns a sentence about a neighbour's thing."""
   return f'{_cap(_fill(rng.choice(NEIGHBOURS), rng, thing=thing))}.'
 
 
-def user_request(task: str, item: str, rng) -> str:
-  """The input x, worded as LongLaMP words it."""
+def user_request(task: str, item: str, rng: random.Random) -> str:
+  """Returns the input x, worded as LongLaMP words it."""
   return _fill(
     {
       'email_generation': (
@@ -190,15 +200,15 @@ def user_request(task: str, item: str, rng) -> str:
   )
 
 
-def _fill(template: str, rng, **words: str) -> str:
-  """Slots by name; adjectives, days and months at random, Zipf-distributed."""
+def _fill(template: str, rng: random.Random, **words: str) -> str:
+  """Fills slots by name, and adjectives, days and months by Zipf's law."""
   pools = {'{adj}': ADJECTIVES, '{day}': DAYS, '{month}': MONTHS}
 
-  def one(match: re.Match) -> str:
+  def draw(match: re.Match[str]) -> str:
     pool = pools[match[0]]
     return rng.choices(pool, [1 / (n + 1) for n in range(len(pool))])[0]
 
-  text = re.sub(r'\{(adj|day|month)\}', one, template).format(**words)
+  text = re.sub(r'\{(adj|day|month)\}', draw, template).format(**words)
   return re.sub(r'\b([Aa]) (?=[aeiou])', r'\1n ', text)
 
 

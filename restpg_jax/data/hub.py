@@ -1,4 +1,4 @@
-"""LongLaMP's files from the Hugging Face hub: the only door to its client."""
+"""Downloads LongLaMP from the Hugging Face hub: the only door to its client."""
 
 import os
 
@@ -14,9 +14,10 @@ TASKS = types.TASKS[1:]  # e-mail is licensed: data/avocado.py
 
 
 def download(name: str, to: epath.Path) -> epath.Path:
-  """The folder TO/NAME with the Parquet files of a task and setting.
+  """Downloads a task and setting; returns TO/NAME with its Parquet files.
 
-  What is already there, or half there, is not asked for again.
+  A file that is already there is not downloaded again, and one that is half
+  there is continued. Raises InputError where a split is not there in the end.
   """
   os.makedirs(to, exist_ok=True)
   try:
@@ -24,7 +25,7 @@ def download(name: str, to: epath.Path) -> epath.Path:
       DATASET,
       repo_type='dataset',
       allow_patterns=f'{name}/*.parquet',
-      local_dir=to,
+      local_dir=str(to),
     )
     if not (to / name).is_dir():
       raise OSError('no connection, and nothing was downloaded before')

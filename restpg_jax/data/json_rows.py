@@ -1,4 +1,4 @@
-"""Rows of JSON files, of any size, one in memory at a time.
+"""Reads rows of JSON files of any size, one in memory at a time.
 
 Of a text of more than rows.LONGEST bytes only the beginning is read: a field of
 hundreds of megabytes is cut to data.max_text characters in the end, and would
@@ -9,7 +9,7 @@ import functools
 import json
 import re
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from etils import epath
 
@@ -27,29 +27,35 @@ DECODER = json.JSONDecoder()
 def line_rows(
   path: epath.Path, unusable: rows.Unusable = rows.stop
 ) -> rows.Rows:
-  """Each (place, row) of a file with an object a line; blank ones are none."""
+  """Yields (location, row) of a file with an object a line.
+
+  Blank lines are not counted. An unusable row goes to `unusable`.
+  """
   number, size = 1, max(path.stat().length, 1)
   with storage.opened(path) as f:
     for line, data in enumerate(_lines(f), 1):
-      place = rows.RowLocation(str(path), number, line, f.tell() / size)
+      location = rows.RowLocation(str(path), number, line, f.tell() / size)
       try:
-        text = decoded(data, place).strip()
+        text = decoded(data, location).strip()
         if not text:
           continue
-        row = as_object(parse_value(text, place, last=f.tell() >= size), place)
+        row = as_object(
+          parse_value(text, location, last=f.tell() >= size), location
+        )
       except errors.InputError as error:
-        unusable(place, error)
+        unusable(location, error)
       else:
-        yield place, row
+        yield location, row
       number += 1
 
 
 def list_rows(
   path: epath.Path, unusable: rows.Unusable = rows.stop
 ) -> rows.Rows:
-  """Each (place, row) of a file that is one list.
+  """Yields (location, row) of a file that is one list.
 
-  A row that is no JSON is always an InputError: where it ends is not known.
+  Raises InputError at a row that is no JSON, whatever `unusable` does: where
+  such a row ends is not known.
   """
   number, size = 0, max(path.stat().length, 1)
   with storage.opened(path) as f:
@@ -62,20 +68,20 @@ def list_rows(
       raise errors.InputError(
         f'{path}: row 1: not a JSON list of rows in UTF-8; {remedy}'
       )
-    text.at += 1
+    text.position += 1
     while text.next() != ']':
       number += 1
-      place = rows.RowLocation(str(path), number, share=f.tell() / size)
-      value, mistake = _element(text, place)
+      location = rows.RowLocation(str(path), number, share=f.tell() / size)
+      value, mistake = _element(text, location)
       try:
         if mistake:
           raise mistake
-        row = as_object(value, place)
+        row = as_object(value, location)
       except errors.InputError as error:
-        unusable(place, error)
+        unusable(location, error)
       else:
-        yield place, row
-    text.at += 1
+        yield location, row
+    text.position += 1
     if text.next():
       raise errors.InputError(
         f'{path}: row {number + 1}: text after the end of the list; write all '
@@ -84,36 +90,37 @@ def list_rows(
 
 
 def whole_file(path: epath.Path) -> object:
-  """The value of a file that is read at once."""
+  """Returns the value of a file that is read at once."""
   with storage.opened(path) as f:
     data = b''.join(capped(iter(functools.partial(f.read, PIECE), b'')))
   return parse_value(decoded(data, path), path)
 
 
-def parse_value(text: str, place: object, *, last: bool = True) -> object:
-  """A JSON value, NaN allowed; last: its file ends with it."""
+def parse_value(text: str, location: object, *, last: bool = True) -> object:
+  """Returns a JSON value, NaN allowed; last: its file ends with it."""
   try:
     return json.loads(text)
   except (ValueError, RecursionError) as error:
-    raise _no_json(text, error, place, last=last) from error
+    raise _no_json(text, error, location, last=last) from error
 
 
-def decoded(data: bytes, place: object) -> str:
-  """UTF-8 with or without a byte-order mark."""
+def decoded(data: bytes, location: object) -> str:
+  """Decodes UTF-8 with or without a byte-order mark."""
   try:
     return data.decode('utf-8-sig')
   except UnicodeDecodeError as error:
     remedy = remedies.of_file(data[: remedies.HEAD]) or errors.RECODE
     raise errors.InputError(
-      f'{place}: not UTF-8 ({errors.detail(error)}); {remedy}'
+      f'{location}: not UTF-8 ({errors.detail(error)}); {remedy}'
     ) from error
 
 
-def as_object(value: object, place: object) -> dict:
+def as_object(value: object, location: object) -> dict[str, Any]:
+  """Returns a row's object; InputError where the value is none."""
   if not isinstance(value, dict):
     listed = isinstance(value, list) and all(isinstance(x, dict) for x in value)
     raise errors.InputError(
-      f'{place}: is a {type(value).__name__}; it must be an object with the '
+      f'{location}: is a {type(value).__name__}; it must be an object with the '
       'fields of a row'
       + ": part the rows of a list into lines, as jq -c '.[]' does"
       * listed
@@ -124,7 +131,7 @@ def as_object(value: object, place: object) -> dict:
 def capped(
   pieces: Iterable[bytes], *, limit: int = rows.LONGEST
 ) -> Iterator[bytes]:
-  """JSON, with the middle of each text of more than `limit` bytes left out.
+  """Yields JSON without the middle of each text of more than `limit` bytes.
 
   What is left out is whole pieces without a quote, and the texts stay whole
   JSON: neither an escape nor a character is torn.
@@ -146,14 +153,14 @@ def capped(
 
 
 def _quotes(piece: bytes) -> int:
-  """How many quotes open or close a text."""
+  """Returns the number of quotes that open or close a text."""
   if b'\\' in piece:
     piece = piece.replace(b'\\\\', b'').replace(b'\\"', b'')
   return piece.count(b'"')
 
 
 def _whole(piece: bytes) -> int:
-  r"""The length without an escape (\, \u12) or character that is cut off."""
+  r"""Returns the length without a cut-off escape (\, \u12) or character."""
   end = len(piece)
   if match := HALF_ESCAPE.search(piece, max(end - 5, 0)):
     before = piece[: match.start() + 1]
@@ -172,25 +179,29 @@ def _lines(f: BinaryIO) -> Iterator[bytes]:
 
 
 def _line(f: BinaryIO, piece: bytes) -> Iterator[bytes]:
-  """The pieces of a line, from the first one on."""
+  """Yields the pieces of a line, from the first one on."""
   while piece:
     yield piece
     piece = b'' if piece.endswith(b'\n') else f.readline(PIECE)
 
 
 class _Text:
-  """The text of a file from `at` on; more of it is read when it is asked."""
+  """The text of a file from `position` on; `more` reads more of it."""
 
-  def __init__(self, pieces: Iterator[bytes]):
+  def __init__(self, pieces: Iterator[bytes]) -> None:
     self._pieces = pieces
     self.text = ''
-    self.at = 0
+    self.position = 0
     self._code = 'utf-8-sig'  # of the first piece
     self.broken = False  # some bytes were not UTF-8
 
   def more(self) -> bool:
-    """At least as much again, for what is tried anew at each call."""
-    rest = self.text[self.at :]
+    """Reads on; returns whether there was any more.
+
+    What is left is at least doubled: a value is parsed anew after each call, so
+    this keeps the time linear in its length.
+    """
+    rest = self.text[self.position :]
     parts, length = [rest], 0
     while length <= len(rest):
       piece = next(self._pieces, None)
@@ -198,15 +209,16 @@ class _Text:
         break
       parts.append(self._decoded(piece))
       length += len(parts[-1])
-    self.text, self.at = ''.join(parts), 0
+    self.text, self.position = ''.join(parts), 0
     return length > 0
 
   def next(self) -> str:
-    """The character after white space, '' at the end of the file."""
+    """Returns the character after white space, '' at the end of the file."""
     while True:
-      self.at = SPACE.match(self.text, self.at).end()
-      if self.at < len(self.text) or not self.more():
-        return self.text[self.at : self.at + 1]
+      if space := SPACE.match(self.text, self.position):
+        self.position = space.end()
+      if self.position < len(self.text) or not self.more():
+        return self.text[self.position : self.position + 1]
 
   def _decoded(self, piece: bytes) -> str:
     code, self._code = self._code, 'utf-8'
@@ -218,35 +230,37 @@ class _Text:
 
 
 def _element(
-  text: _Text, place: rows.RowLocation
+  text: _Text, location: rows.RowLocation
 ) -> tuple[object, errors.InputError | None]:
-  """The value at `text`, and what is wrong with it alone; moves behind it and
-  its comma."""
+  """Returns the next value, and the error that concerns it alone.
+
+  Moves the position behind the value and its comma.
+  """
   while True:
     try:
-      value, end = DECODER.raw_decode(text.text, text.at)
+      value, end = DECODER.raw_decode(text.text, text.position)
       if end < len(text.text) or not text.more():
         break
     except (ValueError, RecursionError) as error:
-      tried = text.text
-      if not (_unfinished(error, tried) and text.more()):
-        raise _no_json(tried, error, place) from error
+      read = text.text
+      if not (_unfinished(error, read) and text.more()):
+        raise _no_json(read, error, location) from error
   mistake = None
   if text.broken:
     try:
-      text.text[text.at : end].encode()
+      text.text[text.position : end].encode()
     except UnicodeEncodeError:
-      mistake = errors.InputError(f'{place}: not UTF-8; {errors.RECODE}')
-  text.at = end
+      mistake = errors.InputError(f'{location}: not UTF-8; {errors.RECODE}')
+  text.position = end
   if text.next() not in (',', ']'):
-    error = json.JSONDecodeError('Expecting , or ]', text.text, text.at)
-    raise _no_json(text.text, error, place)
-  text.at += text.next() == ','
+    error = json.JSONDecodeError('Expecting , or ]', text.text, text.position)
+    raise _no_json(text.text, error, location)
+  text.position += text.next() == ','
   return value, mistake
 
 
 def _unfinished(error: Exception, text: str) -> bool:
-  """Whether more text may mend it."""
+  """Returns whether more text may mend the error."""
   if not isinstance(error, json.JSONDecodeError):
     return False
   near = error.pos >= len(text) - NEAR
@@ -254,9 +268,9 @@ def _unfinished(error: Exception, text: str) -> bool:
 
 
 def _no_json(
-  text: str, error: Exception, place: object, *, last: bool = True
+  text: str, error: Exception, location: object, *, last: bool = True
 ) -> errors.InputError:
   remedy = remedies.of_json(text, error, last=last)
   return errors.InputError(
-    f'{place}: not valid JSON ({errors.detail(error)}); {remedy}'
+    f'{location}: not valid JSON ({errors.detail(error)}); {remedy}'
   )

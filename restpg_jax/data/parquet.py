@@ -1,8 +1,9 @@
-"""Rows of a Parquet file: the only door to pyarrow."""
+"""Reads rows of Parquet files: the only door to pyarrow."""
 
 import codecs
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,10 +13,8 @@ from etils import epath
 from restpg_jax import errors, storage
 from restpg_jax.data import remedies, rows
 
-BATCH = (
-  16  # rows decoded at once, at most; a single one can have hundreds of MB
-)
-BATCH_BYTES = 1 << 24  # where a row group's mean row allows it
+BATCH = 16  # rows decoded at once, at most: one alone can have hundreds of MB
+BATCH_BYTES = 1 << 24  # bytes decoded at once, if a row group's mean row allows
 
 
 def read_parquet(
@@ -27,7 +26,7 @@ def read_parquet(
   required: Sequence[str] = (),
   unusable: rows.Unusable = rows.stop,
 ) -> rows.Rows:
-  """Each (place, row) in file order, place being 'FILE: row N'.
+  """Yields (location, row) in file order.
 
   Only the columns `fields` and, of the items of a profile, only `items`, or all
   of them where none of `text` is there. Raises InputError where a `required`
@@ -41,20 +40,22 @@ def read_parquet(
       _check_columns(path, file, required)
       for batch in _batches(file, fields, items, text):
         for i in range(batch.num_rows):
-          place = rows.RowLocation(str(path), number + 1, share=number / total)
+          location = rows.RowLocation(
+            str(path), number + 1, share=number / total
+          )
           number += 1
           try:
-            row = _row(batch, i, place)
+            row = _row(batch, i, location)
           except errors.InputError as error:
-            unusable(place, error)
+            unusable(location, error)
           else:
-            yield place, row
+            yield location, row
   except (pa.ArrowException, OSError) as error:
     raise _unreadable(path, number + 1, error) from error
 
 
 def column_bytes(path: epath.Path) -> int:
-  """Bytes of all columns, uncompressed."""
+  """Returns the bytes of all columns, uncompressed."""
   try:
     with storage.opened(path) as f:
       data = pq.ParquetFile(f).metadata
@@ -127,23 +128,25 @@ def _check_columns(
 def _columns(
   leaves: list[str], fields: set[str], items: set[str], text: set[str]
 ) -> list[str]:
-  """The leaves to read; those of a profile end in the names of its items.
+  """Returns the leaves to read; a profile's end in the names of its fields.
 
   input, profile.list.element.id, profile.list.element.text; items = {text}
   = text  ->  input, profile.list.element.text
   """
-  wanted = [leaf for leaf in leaves if leaf.split('.')[0] in fields]
+  selected = [leaf for leaf in leaves if leaf.split('.')[0] in fields]
   narrow = [
     leaf
-    for leaf in wanted
+    for leaf in selected
     if not leaf.startswith('profile.') or items & set(leaf.split('.')[1:])
   ]
   if any(text & set(leaf.split('.')[1:]) for leaf in narrow):
     return narrow
-  return wanted  # items without text are still items, to be counted
+  return selected  # items without text are still items, to be counted
 
 
-def _row(batch: pa.RecordBatch, i: int, place: rows.RowLocation) -> dict:
+def _row(
+  batch: pa.RecordBatch, i: int, location: rows.RowLocation
+) -> dict[str, Any]:
   row = {}
   for field in batch.schema.names:
     column = batch.column(field)
@@ -154,41 +157,50 @@ def _row(batch: pa.RecordBatch, i: int, place: rows.RowLocation) -> dict:
       )
     except UnicodeDecodeError as error:
       raise errors.InputError(
-        f'{place}: {field} is not UTF-8 ({errors.detail(error)}); '
+        f'{location}: {field} is not UTF-8 ({errors.detail(error)}); '
         f'{errors.RECODE}'
       ) from error
   return row
 
 
-def _values(array: pa.Array) -> list:
-  """to_pylist, but of a text only the beginning, at most LONGEST bytes.
+def _values(array: pa.Array) -> list[Any]:
+  """Does as to_pylist, but returns at most LONGEST bytes of each text.
 
-  Not by way of Arrow's scalars, which hold a copy of the whole text.
+  It avoids Arrow's scalars, which hold a copy of the whole text.
   """
-  kind = array.type
-  if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-    binary = pa.binary() if pa.types.is_string(kind) else pa.large_binary()
-    data = pc.binary_slice(array.view(binary), 0, rows.LONGEST)
+  arrow_type = array.type
+  if pa.types.is_string(arrow_type) or pa.types.is_large_string(arrow_type):
+    binary = (
+      pa.binary() if pa.types.is_string(arrow_type) else pa.large_binary()
+    )
+    data = _function('binary_slice')(array.view(binary), 0, rows.LONGEST)
     return [_beginning(text) for text in data.to_pylist()]
-  if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+  if pa.types.is_list(arrow_type) or pa.types.is_large_list(arrow_type):
     items = iter(_values(array.flatten()))
     return [
       None if length is None else list(itertools.islice(items, length))
-      for length in pc.list_value_length(array).to_pylist()
+      for length in _function('list_value_length')(array).to_pylist()
     ]
-  if pa.types.is_struct(kind):
+  if pa.types.is_struct(arrow_type):
     columns = [_values(column) for column in array.flatten()]
-    names = [field.name for field in kind]
-    found = zip(*columns, strict=True)
+    names = [field.name for field in arrow_type]
+    structs = zip(*columns, strict=True)
     return [
       dict(zip(names, values, strict=True)) if valid else None
-      for values, valid in zip(found, array.is_valid().to_pylist(), strict=True)
+      for values, valid in zip(
+        structs, array.is_valid().to_pylist(), strict=True
+      )
     ]
   return array.to_pylist()
 
 
+def _function(name: str) -> Callable[..., pa.Array]:
+  """Returns a function that pyarrow defines at import, unseen by checkers."""
+  return getattr(pc, name)
+
+
 def _beginning(data: bytes | None) -> str | None:
-  """Without the half of a character that the end may be, if it was cut."""
+  """Decodes a text, without the half character that a cut may have left."""
   if data is None:
     return None
   decoder = codecs.getincrementaldecoder('utf-8')()

@@ -1,8 +1,9 @@
-"""Splits that `prepare` wrote: rows by random access, without TensorFlow."""
+"""Reads splits that `prepare` wrote, without TensorFlow."""
 
 import contextlib
 import tempfile
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import tensorflow_datasets as tfds
 from etils import epath
@@ -14,9 +15,9 @@ from restpg_jax.data import rows
 def read_prepared(
   folder: epath.Path, split: str, *, max_text: int, counts: dict[str, int]
 ) -> rows.Rows:
-  """Each (place, row); adds what was counted of the split when it was made.
+  """Yields (location, row); adds the counts that `prepare` made of the split.
 
-  folder: of a version, for instance longlamp/product_review_user/1.0.0
+  folder: that of a version, for instance longlamp/product_review_user/1.0.0
   """
   with _local(folder, split) as copy:
     source, metadata = open_prepared(copy, split, named=folder)
@@ -30,20 +31,22 @@ def read_prepared(
       if name != 'rows':
         counts[name] = counts.get(name, 0) + number
     for number in range(len(source)):
-      place = rows.RowLocation(
+      location = rows.RowLocation(
         str(folder), number + 1, share=number / len(source)
       )
       try:
-        found = source[number]
-      except Exception as error:  # of ArrayRecord's own kinds
+        features = source[number]
+      except Exception as error:  # ArrayRecord raises types of its own
         raise _damaged(folder, split, error) from error
-      yield place, _row(found)
+      yield location, _row(features)
 
 
 @contextlib.contextmanager
 def _local(folder: epath.Path, split: str) -> Iterator[epath.Path]:
-  """The folder, or a copy of what a split needs: ArrayRecord opens files of
-  this machine only."""
+  """Yields the folder, or a local copy of what a split needs.
+
+  ArrayRecord only opens files of this machine.
+  """
   if not storage.remote(folder):
     yield folder
     return
@@ -56,31 +59,35 @@ def _local(folder: epath.Path, split: str) -> Iterator[epath.Path]:
 
 def open_prepared(
   folder: epath.Path, split: str, *, named: epath.PathLike
-) -> tuple[Sequence[dict], dict]:
-  """The rows of a split, by number, as TFDS has them; and the metadata.
+) -> tuple[Sequence[dict[str, Any]], dict[str, Any]]:
+  """Returns the rows of a split as TFDS stores them, and the metadata.
 
-  named: how messages call the folder.
+  named: the folder's name in messages. Raises InputError where the split is
+  damaged or has not all its rows.
   """
   try:
     builder = tfds.builder_from_directory(folder)
-    source = builder.as_data_source(split)
+    # TFDS hides the parameters from type checkers by a decorator.
+    source = builder.as_data_source(split)  # pyright: ignore[reportCallIssue]
     expected = builder.info.splits[split].num_examples
     if len(source) != expected:
       raise ValueError(f'{len(source)} of {expected} rows')
-  except Exception as error:  # of TFDS's and ArrayRecord's own kinds
+  except Exception as error:  # TFDS and ArrayRecord raise types of their own
     raise _damaged(named, split, error) from error
-  return source, builder.info.metadata
+  return source, dict(builder.info.metadata or {})
 
 
-def _row(found: dict) -> dict:
-  """Of TFDS's features, the row as it was when it was cleaned."""
-  fields = found['profile']
+def _row(features: dict[str, Any]) -> dict[str, Any]:
+  """Returns the row of TFDS's features, as it was when it was cleaned."""
+  fields = features['profile']
   columns = [[text.decode() for text in texts] for texts in fields.values()]
   items = [
     dict(zip(fields, texts, strict=True))
     for texts in zip(*columns, strict=True)
   ]
-  texts = {name: found[name].decode() for name in found if name != 'profile'}
+  texts = {
+    name: features[name].decode() for name in features if name != 'profile'
+  }
   return texts | {'profile': items}
 
 

@@ -1,4 +1,4 @@
-"""What a file that cannot be read is instead, and what to do about it."""
+"""Says what a file that cannot be read is, and what to do about it."""
 
 import json
 import re
@@ -14,7 +14,8 @@ PACKED = {
   b'PK\x03\x04': 'zip',
 }
 TABLES = {b'PAR1': 'Parquet', b'ARROW1': 'Arrow', b'\x89HDF': 'HDF5'}
-# As Python and JavaScript write what JSON has no word for, or another one.
+# Words, in lower case, of Python and JavaScript that JSON lacks or spells
+# differently.
 WORDS = {'none', 'true', 'false', 'nan', 'inf', 'infinity', 'undefined'}
 LITERALS = 'true', 'false', 'null', 'NaN', 'Infinity', '-Infinity'
 PYTHON = 'this is how Python shows a value: write it by json.dumps'
@@ -22,7 +23,7 @@ ONE_LINE = 'write each row as one line, as jq -c . does'
 
 
 def of_file(head: bytes) -> str:
-  """By the first bytes of a file; '' where they tell nothing."""
+  """Returns a remedy by a file's first bytes, or '' if they tell nothing."""
   for magic, name in PACKED.items():
     if head.startswith(magic):
       return f'the file is packed by {name}: unpack it'
@@ -40,7 +41,7 @@ def of_file(head: bytes) -> str:
 
 
 def of_json(text: str, error: Exception, *, last: bool = True) -> str:
-  """Of a text that is no JSON; last: it is where its file ends."""
+  """Returns a remedy for a text that is no JSON; last: the file ends there."""
   if not isinstance(error, json.JSONDecodeError):
     return 'it is nested too deeply, or a number has too many digits'
   before, rest = text[: error.pos].rstrip(), text[error.pos :].lstrip()
@@ -62,7 +63,7 @@ def of_json(text: str, error: Exception, *, last: bool = True) -> str:
 
 
 def _extra(before: str, rest: str) -> str:
-  """Behind the end of a value."""
+  """Returns a remedy for text behind the end of a value."""
   if rest[0] in '{[':
     if '\r' in before:
       return 'its lines end in a carriage return alone: end them in a line feed'
@@ -73,7 +74,10 @@ def _extra(before: str, rest: str) -> str:
 
 
 def _is_cut(rest: str, error: json.JSONDecodeError) -> bool:
-  """It is right as far as it goes: `rest` is empty, or begins something."""
+  """Returns whether the text is right as far as it goes.
+
+  Then what follows the error is empty or begins a value.
+  """
   if error.msg.startswith('Unterminated string'):
     return True
   if r'\uXXXX' in error.msg:
@@ -82,4 +86,5 @@ def _is_cut(rest: str, error: json.JSONDecodeError) -> bool:
 
 
 def _word(text: str) -> str:
-  return re.match(r'-?(\w*)', text)[1].lower()
+  [word] = re.findall(r'\A-?(\w*)', text)
+  return word.lower()

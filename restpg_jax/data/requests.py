@@ -1,4 +1,4 @@
-"""Rows that ask for a text: LongLaMP's schema without `output`, or plain.
+"""Reads requests for a text: LongLaMP's schema without `output`, or plain.
 
 {"id": 7, "author": "u1", "input": "...", "profile": [{"content": "..."}, ..]}
 {"id": "a", "input": "...", "profile": ["what the user wrote", ..]}
@@ -6,6 +6,7 @@
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 from etils import epath
 
@@ -17,7 +18,7 @@ COUNTS = ('rows', 'empty_profiles', 'skipped_items', 'cut_texts')
 
 @dataclasses.dataclass(frozen=True)
 class TextRequest:
-  """A row: who is asking, and for what."""
+  """One row of a file of requests: its id, and what the policy reads."""
 
   id: str | int  # the row's own, or else its number
   example: types.Example  # its id is the row's number, from 1; no output
@@ -26,10 +27,11 @@ class TextRequest:
 def read_requests(
   path: epath.PathLike, *, task: str = '', counts: dict[str, int] | None = None
 ) -> Iterator[TextRequest]:
-  """Of a file of JSON lines, a row at a time; an unusable row is an InputError.
+  """Yields the requests of a file of JSON lines, reading one row at a time.
 
-  A row's `task` counts first, then `task`, then what its fields are called.
-  Adds to counts[COUNTS].
+  A row's own `task` decides first, then the argument `task`, then the names of
+  the row's fields. Adds to counts[COUNTS]. Raises InputError at the first row
+  that cannot be used.
   """
   path = epath.Path(path)
   if counts is None:
@@ -37,18 +39,20 @@ def read_requests(
   counts |= dict.fromkeys(longlamp.COUNTS, 0)
   seen = naming.Seen()
   try:
-    for place, row in json_rows.line_rows(path):
+    for location, row in json_rows.line_rows(path):
       counts['rows'] += 1
       before = counts['skipped_items']
-      found = request(row, counts['rows'], task, place=place, counts=counts)
+      text_request = request(
+        row, counts['rows'], task, location=location, counts=counts
+      )
       seen.add(
         row,
-        found.example.task or types.CUSTOM,
-        place=place,
-        kept=len(found.example.profile),
+        text_request.example.task or types.CUSTOM,
+        location=location,
+        kept=len(text_request.example.profile),
         skipped=counts['skipped_items'] - before,
       )
-      yield found
+      yield text_request
   except OSError as error:
     raise errors.InputError(
       f'{path}: cannot be read ({errors.detail(error)}); give a file of JSON '
@@ -63,54 +67,70 @@ def read_requests(
 
 
 def request(
-  row: dict, number: int, task: str, *, place: str, counts: dict[str, int]
+  row: dict[str, Any],
+  number: int,
+  task: str,
+  *,
+  location: object,
+  counts: dict[str, int],
 ) -> TextRequest:
-  """Row `number` of a file; a field `output` is not looked at."""
-  text = cleaning.mend(files.required(row, 'input', place), counts)
+  """Returns row `number` of a file as a request; its `output` is ignored.
+
+  Adds to counts. Raises InputError, which begins with `location`, where a field
+  is missing or of the wrong type.
+  """
+  text = cleaning.mend(files.required(row, 'input', location), counts)
   if 'profile' not in row:
     raise errors.InputError(
-      f'{place}: profile is missing; give a list of what the user wrote, [] if '
-      'there is nothing'
+      f'{location}: profile is missing; give a list of what the user wrote, '
+      '[] if there is nothing'
     )
-  items = cleaning.items(row['profile'], place)
-  task = request_task(row, items, task, place)
+  items = cleaning.items(row['profile'], location)
+  task = request_task(row, items, task, location)
   documents = (
-    _document(item, task, place=f'{place}: profile item {n}', counts=counts)
+    _document(
+      item, task, location=f'{location}: profile item {n}', counts=counts
+    )
     for n, item in enumerate(items, 1)
   )
   profile = tuple(d for d in documents if d)
   counts['empty_profiles'] += not profile
   example = types.Example(str(number), task, text, '', profile)
-  return TextRequest(_id(row, number, place), example)
+  return TextRequest(_id(row, number, location), example)
 
 
-def request_task(row: dict, items: list, task: str, place: str) -> str:
-  """One of EVERY_TASK; '' where it is not said and nothing depends on it."""
-  named = row.get('task')
-  if not files.is_missing(named):
-    if named not in types.EVERY_TASK:
+def request_task(
+  row: dict[str, Any], items: list[Any], task: str, location: object
+) -> str:
+  """Returns one of EVERY_TASK, or '' where none is named and none is needed."""
+  stated = row.get('task')
+  if not files.is_missing(stated):
+    if stated not in types.EVERY_TASK:
       raise errors.InputError(
-        f'{place}: task is {named!r}; it must be one of '
+        f'{location}: task is {stated!r}; it must be one of '
         f'{", ".join(types.EVERY_TASK)}'
       )
-    return named
+    return stated
   objects = [item for item in items if isinstance(item, dict)]
   if task or (items and not objects):
     return task
-  found = _tasks(row, objects)
-  if len(found) == 1:
-    return found[0]
+  candidates = _tasks(row, objects)
+  if len(candidates) == 1:
+    return candidates[0]
   if objects:
     raise errors.InputError(
-      f'{place}: task is missing, and the fields of its profile '
+      f'{location}: task is missing, and the fields of its profile '
       f'({files.named(sorted(map(str, objects[0])))}) do not tell it; add it '
       f'or give --task, one of {", ".join(types.EVERY_TASK)}'
     )
   return ''
 
 
-def _tasks(row: dict, objects: list[dict]) -> list[str]:
-  """Whose fields these are: of the items, and of the user if in doubt."""
+def _tasks(row: dict[str, Any], objects: list[dict[str, Any]]) -> list[str]:
+  """Returns the tasks whose fields these are.
+
+  The items' fields decide; where several tasks share them, the user's field.
+  """
   names = {name for item in objects for name in item}
   by_text = [
     task
@@ -125,12 +145,12 @@ def _tasks(row: dict, objects: list[dict]) -> list[str]:
 
 
 def _document(
-  item: object, task: str, *, place: str, counts: dict[str, int]
+  item: object, task: str, *, location: str, counts: dict[str, int]
 ) -> types.Document | None:
-  """An item may be a text by itself, or an object with the task's fields."""
+  """Returns the document of an item: a bare text, or the task's fields."""
   if not isinstance(item, str):
-    found = cleaning.texts(item, task, place=place, counts=counts)
-    return cleaning.document(found, task) if found else None
+    texts = cleaning.item_texts(item, task, location=location, counts=counts)
+    return cleaning.document(texts, task) if texts else None
   if not item.strip():
     counts['skipped_items'] += 1
     return None
@@ -138,13 +158,13 @@ def _document(
   return types.Document(text, text)
 
 
-def _id(row: dict, number: int, place: str) -> str | int:
+def _id(row: dict[str, Any], number: int, location: object) -> str | int:
   id = row.get('id')
   if files.is_missing(id):
     return number
   if not isinstance(id, str | int) or isinstance(id, bool):
     raise errors.InputError(
-      f'{place}: id is a {type(id).__name__}; it must be a text or a whole '
+      f'{location}: id is a {type(id).__name__}; it must be a text or a whole '
       'number'
     )
   return id

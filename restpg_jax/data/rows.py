@@ -1,12 +1,13 @@
-"""A row of a file: where it stands, and what becomes of one that is no use."""
+"""Names the location of a row, and says what happens to an unusable one."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from restpg_jax import errors
 
 ON_ERROR = ('stop', 'skip')
-LONGEST = 1 << 25  # bytes of a text that are read, about
+LONGEST = 1 << 25  # roughly the bytes of a text that are read, at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +17,7 @@ class RowLocation:
   file: str
   row: int  # from 1
   line: int = 0  # of a file of lines, from 1
-  share: float = 0.0  # of the split that lies before it, about
+  share: float = 0.0  # roughly the share of the split before it
 
   def __str__(self) -> str:
     line = f' (line {self.line})' if self.line else ''
@@ -32,24 +33,26 @@ class Skipped:
   reason: str
 
 
-Rows = Iterator[tuple[RowLocation, dict]]
-Unusable = Callable[
-  [RowLocation, errors.InputError], None
-]  # what is done with one
+Rows = Iterator[tuple[RowLocation, dict[str, Any]]]
+# What is done with an unusable row.
+Unusable = Callable[[RowLocation, errors.InputError], None]
 
 
-def stop(place: RowLocation, error: errors.InputError) -> None:
-  """on_error=stop: the first unusable row ends the reading."""
-  del place
+def stop(location: RowLocation, error: errors.InputError) -> None:
+  """Ends the reading at the first unusable row, for on_error=stop."""
+  del location
   raise error
 
 
 def unusable(on_error: str, skipped: list[Skipped]) -> Unusable:
-  """By name, one of ON_ERROR; 'skip' adds the row to `skipped`."""
+  """Returns what is done with unusable rows; 'skip' adds them to `skipped`.
 
-  def skip(place: RowLocation, error: errors.InputError) -> None:
-    reason = str(error).removeprefix(f'{place}: ')
-    skipped.append(Skipped(place.file, place.row, reason))
+  on_error: one of ON_ERROR.
+  """
+
+  def skip(location: RowLocation, error: errors.InputError) -> None:
+    reason = str(error).removeprefix(f'{location}: ')
+    skipped.append(Skipped(location.file, location.row, reason))
 
   check_on_error(on_error)
   return {'stop': stop, 'skip': skip}[on_error]

@@ -1,4 +1,4 @@
-"""Profiles given to the wrong users: what personalisation is worth (Fig. 5)."""
+"""Gives profiles to the wrong users, to measure personalisation (Fig. 5)."""
 
 import collections
 import dataclasses
@@ -15,65 +15,69 @@ from restpg_jax import types
 def shuffled(
   examples: Iterable[types.Example], *, share: float, seed: int
 ) -> tuple[Iterator[types.Example], int]:
-  """A share of each task's examples get the profile of another user; the
-  request and the gold text stay. Returns how many do.
+  """Gives a share of each task's examples the profile of another user.
 
-  All examples are read before the first is given back: they wait on disk.
+  The request and the gold text stay. Returns all examples and the number of
+  those that changed. All are read before the first is returned, since any may
+  get any profile; they wait on disk.
   """
-  kept, tasks, digests = _OnDisk(), [], []
+  stored, tasks, digests = _OnDisk(), [], []
   for example in examples:
-    kept.add(example)
+    stored.add(example)
     tasks.append(example.task)
     digests.append(hashlib.sha256(repr(example.profile).encode()).digest())
-  others = shuffle_plan(tasks, digests, share=share, seed=seed)
+  donors = shuffle_plan(tasks, digests, share=share, seed=seed)
 
-  def found():
+  def shuffled_examples() -> Iterator[types.Example]:
     for n in range(len(tasks)):
-      example = kept[n]
-      if n in others:
-        profile = kept[others[n]].profile
+      example = stored[n]
+      if n in donors:
+        profile = stored[donors[n]].profile
         example = dataclasses.replace(example, profile=profile)
       yield example
 
-  return found(), len(others)
+  return shuffled_examples(), len(donors)
 
 
 def shuffle_plan(
   tasks: Sequence[str], profiles: Sequence[object], *, share: float, seed: int
 ) -> dict[int, int]:
-  """Who gets whose profile, by number; equal ones are the same user's.
+  """Returns whose profile each changed example gets, by number.
 
-  Profiles go round among the examples that chance has chosen; who would meet
-  their own gets the next one, or keeps it where there is no other.
+  Profiles go round among randomly chosen examples. Equal profiles are taken for
+  the same user's: who would get their own gets the next one, or keeps it where
+  there is no other.
   """
-  of_task = collections.defaultdict(list)
+  by_task = collections.defaultdict(list)
   for n, task in enumerate(tasks):
-    of_task[task].append(n)
+    by_task[task].append(n)
   rng = np.random.default_rng([seed, len(tasks)])
-  found = {}
-  for places in of_task.values():
-    chosen = rng.permutation(places)[: round(share * len(places))].tolist()
-    others = chosen if len(chosen) > 1 else places
+  donors = {}
+  for positions in by_task.values():
+    chosen = rng.permutation(positions)[
+      : round(share * len(positions))
+    ].tolist()
+    others = chosen if len(chosen) > 1 else positions
     for n in chosen:
       start = others.index(n)
       turns = others[start + 1 :] + others[:start]
       other = next((o for o in turns if profiles[o] != profiles[n]), None)
       if other is not None:
-        found[n] = other
-  return found
+        donors[n] = other
+  return donors
 
 
 class _OnDisk:
-  """Things by number, in a file that goes when this goes."""
+  """Pickled examples by number, in a file that is deleted with this object."""
 
-  def __init__(self):
-    self._file = tempfile.TemporaryFile()  # noqa: SIM115
+  def __init__(self) -> None:
+    self._file = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as this
     self._starts = []
 
-  def add(self, thing: object) -> None:
+  def add(self, value: types.Example) -> None:
     self._starts.append(self._file.tell())
-    pickle.dump(thing, self._file)
+    pickle.dump(value, self._file)
 
-  def __getitem__(self, number: int):
+  def __getitem__(self, number: int) -> types.Example:
     self._file.seek(self._starts[number])
     return pickle.load(self._file)

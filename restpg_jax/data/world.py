@@ -1,4 +1,4 @@
-"""The synthetic world: users with known traits, who write as LongLaMP's do.
+"""Generates the synthetic world: users with known traits who write texts.
 
 A user has four traits of *style* (how she opens, closes, stresses and hedges)
 and three of *life* (household, job, hobby). Style stands in her documents word
@@ -19,6 +19,7 @@ import random
 import re
 import zlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from restpg_jax import types
 from restpg_jax.data import grammar
@@ -57,7 +58,7 @@ DOCUMENTS = 7  # in a profile; each life trait is shown by two of them
 
 @functools.cache
 def rules() -> dict[tuple[str, str, str], str]:
-  """(trait, item, value) -> aspect: 432 facts, half of them exceptions.
+  """Returns (trait, item, value) -> aspect: 432 facts, half of them exceptions.
 
   For half of the items the i-th value asks for the i-th aspect; for the other
   half the aspects are permuted, which has to be known by heart.
@@ -78,7 +79,7 @@ def rules() -> dict[tuple[str, str, str], str]:
 
 
 def fitting(traits: dict[str, str], task: str, item: str) -> dict[str, str]:
-  """Slot -> the word that fits a user with these traits."""
+  """Returns slot -> the word that fits a user with these traits."""
   return {
     slot: traits[slot]
     if slot in grammar.STYLES
@@ -88,7 +89,7 @@ def fitting(traits: dict[str, str], task: str, item: str) -> dict[str, str]:
 
 
 def true_score(text: str, truth: Sequence[types.TruthSlot]) -> float:
-  """Share of slots filled with the user's own word and with no other.
+  """Returns the share of slots filled with the user's own word and no other.
 
   truth: opener Hello; 'Hello, ..' -> 1, 'Ahoy, Hello, ..' -> 0, '' -> 0
   """
@@ -98,7 +99,7 @@ def true_score(text: str, truth: Sequence[types.TruthSlot]) -> float:
 
 
 def users(split: str, seed: int) -> Iterator[User]:
-  """An endless row of users of a split, different for every seed."""
+  """Yields users of a split endlessly, different ones for every seed."""
   rng = random.Random(f'{split} {seed}')
   number = 0
   while True:
@@ -114,8 +115,10 @@ def users(split: str, seed: int) -> Iterator[User]:
       number += 1
 
 
-def rows(task: str, split: str, *, seed: int, count: int) -> list[dict]:
-  """`count` rows of a task in LongLaMP's schema, one user each."""
+def rows(
+  task: str, split: str, *, seed: int, count: int
+) -> list[dict[str, Any]]:
+  """Returns `count` rows of a task in LongLaMP's schema, one user each."""
   rng = random.Random(f'rows {task} {split} {seed}')
   offset = types.TASKS.index(task)
   # Tasks share a seed's users without sharing a user.
@@ -123,8 +126,8 @@ def rows(task: str, split: str, *, seed: int, count: int) -> list[dict]:
   return [_row(next(people), task, rng) for _ in range(count)]
 
 
-def write_documents(user: User, task: str, rng) -> User:
-  """The user's profile: DOCUMENTS texts in the genre of the task."""
+def write_documents(user: User, task: str, rng: random.Random) -> User:
+  """Returns the user with a profile: DOCUMENTS texts in the task's genre."""
   things = [
     rng.choice(grammar.LIVES[trait][user.traits[trait]])
     for trait in grammar.LIVES
@@ -142,7 +145,7 @@ def write_documents(user: User, task: str, rng) -> User:
   return dataclasses.replace(user, documents=tuple(texts))
 
 
-def _row(user: User, task: str, rng) -> dict:
+def _row(user: User, task: str, rng: random.Random) -> dict[str, Any]:
   user = write_documents(user, task, rng)
   item = rng.choice(grammar.ITEMS[task])
   truth = fitting(user.traits, task, item)
@@ -173,7 +176,9 @@ def _row(user: User, task: str, rng) -> dict:
   }
 
 
-def _profile_item(name: str, n: int, task: str, text: str, rng) -> dict:
+def _profile_item(
+  name: str, n: int, task: str, text: str, rng: random.Random
+) -> dict[str, Any]:
   title = f'{rng.choice(grammar.ADJECTIVES)} {rng.choice(grammar.ITEMS[task])}'
   return {
     'email_generation': {'id': f'{name}-{n}', 'title': title, 'text': text},
@@ -198,23 +203,26 @@ def _profile_item(name: str, n: int, task: str, text: str, rng) -> dict:
   }[task]
 
 
-def _document(traits: dict[str, str], task: str, thing: str | None, rng) -> str:
-  """One text: style words as they come, and a thing of the user's life."""
-  said = {
+def _document(
+  traits: dict[str, str], task: str, thing: str | None, rng: random.Random
+) -> str:
+  """Returns one text: some style words, and a thing of the user's life."""
+  style_words = {
     trait: _other(words, traits[trait], rng)
     if rng.random() < NOISE.slip
     else traits[trait]
     for trait, words in grammar.STYLES.items()
     if rng.random() < NOISE.mention
   }
-  return grammar.user_document(task, thing, said, rng)
+  return grammar.user_document(task, thing, style_words, rng)
 
 
-def _other(words: Sequence[str], word: str, rng) -> str:
+def _other(words: Sequence[str], word: str, rng: random.Random) -> str:
   return rng.choice([w for w in words if w != word])
 
 
-def _every(iterator, step: int, offset: int):
-  for n, item in enumerate(iterator):
+def _every(people: Iterator[User], step: int, offset: int) -> Iterator[User]:
+  """Yields every step-th user, from the one at the offset on."""
+  for n, user in enumerate(people):
     if n % step == offset:
-      yield item
+      yield user

@@ -1,12 +1,13 @@
-"""What a look at something finds; looks go on after the faults before them."""
+"""Describes what an inspection finds; one that fails does not stop the next."""
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 from restpg_jax import assets, errors
 
 OK, NOTE, MISSING, BROKEN = 'ok', 'note', 'missing', 'broken'
-BAD = MISSING, BROKEN  # what no run can do without
+BAD = MISSING, BROKEN  # no run can do without what is in such a state
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,27 +16,30 @@ class Finding:
 
   name: str
   state: str  # OK; NOTE: a run goes on, but a person should know; or of BAD
-  said: str
+  said: str  # named as doctor.json has it
   remedy: str = ''
 
 
-def look(name: str, into: Callable[..., str], *arguments) -> Finding:
-  """OK with what into(*arguments) says, or BROKEN with why it cannot."""
+def look(
+  name: str, inspect: Callable[..., str | None], *arguments: Any
+) -> Finding:
+  """Returns OK with what inspect(*arguments) says, or BROKEN with its error."""
   try:
-    return Finding(name, OK, into(*arguments))
+    return Finding(name, OK, inspect(*arguments) or '')
   except Exception as error:  # of any library: one fault must not hide others
     return broken(name, error)
 
 
 def broken(name: str, error: Exception) -> Finding:
-  said = errors.detail(error)
+  """Returns BROKEN with the error, named by its type unless it is ours."""
+  message = errors.detail(error)
   if not isinstance(error, errors.InputError):
-    said = f'{type(error).__name__}: {said}'
-  return Finding(name, BROKEN, said)
+    message = f'{type(error).__name__}: {message}'
+  return Finding(name, BROKEN, message)
 
 
-def there(name: str) -> bool:
-  """Whether a setting names an existing path or a bundled asset."""
+def exists(name: str) -> bool:
+  """Returns whether a setting names an existing path or a bundled asset."""
   try:
     return bool(assets.path(name))
   except errors.InputError:

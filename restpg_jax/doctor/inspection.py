@@ -1,4 +1,4 @@
-"""Settings, data, models, prompts: what of them a run needs, and how to get it.
+"""Inspects settings, data, models and prompts, and says how to get what lacks.
 
 Weights are read whole: a run would meet a damaged file hours later.
 """
@@ -8,6 +8,7 @@ import pkgutil
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+from etils import epath
 
 from restpg_jax import assets, config, errors, types
 from restpg_jax.data import files, longlamp
@@ -18,7 +19,8 @@ from restpg_jax.rewards import meteor
 from restpg_jax.text import prompts, templates
 from restpg_jax.text import tokenizer as tokenizers
 
-LICENSED = 'email_generation'
+LICENSED = 'email_generation'  # most runs do without it
+# Its prompt shows the tokens of a template by itself.
 EXAMPLE = types.Example('', '', 'asked', 'written', context=('a document',))
 # Where the catalog's models are: pre-trained, instruction-tuned.
 HUB = {
@@ -37,7 +39,7 @@ HUB = {
 
 @dataclasses.dataclass(frozen=True)
 class Role:
-  """A language model of the run."""
+  """A language model of the run and the prompts it is given."""
 
   name: str
   setting: str  # the section of its checkpoint and tokenizer
@@ -51,109 +53,115 @@ class Role:
 
 
 def roles(cfg: config.Config, *, reasoning: bool) -> list[Role]:
-  """Those that the run has, `reasoning`: if one of its methods reasons."""
+  """Returns the models of a run; reasoning: if one of its methods reasons."""
 
-  def policy(template, words):
+  def policy(
+    template: templates.Template, tokenizer: tokenizers.Tokenizer
+  ) -> prompts.EncodedPrompt:
     limit = cfg.prompt.max_input
-    how = dict(reasoning=reasoning, limit=limit)
-    return prompts.policy(template, words, EXAMPLE, **how)
+    return prompts.policy(
+      template, tokenizer, EXAMPLE, reasoning=reasoning, limit=limit
+    )
 
-  def reasoner(template, words):
+  def reasoner(
+    template: templates.Template, tokenizer: tokenizers.Tokenizer
+  ) -> prompts.EncodedPrompt:
     limit = cfg.reason.max_input
-    return prompts.reasoner(template, words, EXAMPLE, limit=limit)
+    return prompts.reasoner(template, tokenizer, EXAMPLE, limit=limit)
 
-  def judge(template, words):
+  def judge(
+    template: templates.Template, tokenizer: tokenizers.Tokenizer
+  ) -> prompts.EncodedPrompt:
     texts = dict(instruction='asked', reference='written', answer='answered')
     limit = cfg.reward.max_input
-    return prompts.judge(template, words, **texts, limit=limit)
+    return prompts.judge(template, tokenizer, **texts, limit=limit)
 
-  asked, explained, scored = (
-    cfg.prompt.template,
-    cfg.reason.template,
-    cfg.reward.template,
-  )
-  found = [Role('policy', 'policy', cfg.policy, asked, policy, chat=False)]
+  template = cfg.prompt.template
+  model_roles = [
+    Role('policy', 'policy', cfg.policy, template, policy, chat=False)
+  ]
   if reasoning:
-    model = cfg.reason.model
-    found.append(Role('reasoner', 'reason.model', model, explained, reasoner))
+    model, template = cfg.reason.model, cfg.reason.template
+    model_roles.append(
+      Role('reasoner', 'reason.model', model, template, reasoner)
+    )
   if 'judge' in (cfg.reward.name, *cfg.evaluate.metrics):
-    model = cfg.reward.model
-    found.append(Role('judge', 'reward.model', model, scored, judge))
-  return found
+    model, template = cfg.reward.model, cfg.reward.template
+    model_roles.append(Role('judge', 'reward.model', model, template, judge))
+  return model_roles
 
 
 def inspect_settings(
   cfg: config.Config, checks: Sequence[Callable[[config.Config], None]]
 ) -> Iterator[findings.Finding]:
-  """A line for each of the checks that fails."""
-  wrong = [
-    found
-    for found in (findings.look('settings', check, cfg) for check in checks)
-    if found.state != findings.OK
+  """Yields a finding for each check that fails, or one that all is well."""
+  faults = [
+    finding
+    for finding in (findings.look('settings', check, cfg) for check in checks)
+    if finding.state != findings.OK
   ]
-  yield from dict.fromkeys(wrong) or [
+  yield from dict.fromkeys(faults) or [
     findings.Finding('settings', findings.OK, 'a run can have them')
   ]
 
 
 def inspect_data(cfg: config.Data) -> Iterator[findings.Finding]:
-  """The folder of each task with its splits; no row is read yet."""
+  """Yields findings of each task's folder and splits; no row is read yet."""
   if not cfg.path:
-    said = 'synthetic users, made as they are needed'
-    yield findings.Finding('data', findings.OK, said)
+    message = 'synthetic users, made as they are needed'
+    yield findings.Finding('data', findings.OK, message)
     return
   try:
     folders = longlamp.folders(cfg.path, setting=cfg.setting)
   except errors.InputError as error:
     yield findings.Finding('data', findings.BROKEN, str(error))
     return
-  some = any(folder.is_dir() for folder in folders.values())
+  any_task = any(folder.is_dir() for folder in folders.values())
   for task, folder in folders.items():
     if folder.is_dir():
-      yield from (_split(task, folder, split) for split in files.NAMES)
+      yield from (_inspect_split(task, folder, split) for split in files.NAMES)
     elif task in types.TASKS:
-      spared = some or task == LICENSED
+      spared = any_task or task == LICENSED
       state = findings.NOTE if spared else findings.MISSING
-      said = f'{folder}: no such folder' + spared * '; a run does without'
+      message = f'{folder}: no such folder' + spared * '; a run does without'
       yield findings.Finding(
-        f'data, {task}', state, said, _source(task, folder)
+        f'data, {task}', state, message, _where_to_get(task, folder)
       )
 
 
-def inspect_models(of: Sequence[Role]) -> Iterator[findings.Finding]:
-  """Weights, each checkpoint once, and tokenizers."""
-  known = {}
-  for role in of:
+def inspect_models(model_roles: Sequence[Role]) -> Iterator[findings.Finding]:
+  """Yields findings of weights, each checkpoint read once, and tokenizers."""
+  by_checkpoint = {}
+  for role in model_roles:
     name, checkpoint = f'{role.name}, weights', role.model.checkpoint
-    if not findings.there(checkpoint):
-      yield _missing(name, role)
-    elif checkpoint in known:
-      first = known[checkpoint]
-      said = f'those of the {first.name.split(",")[0]}'
-      yield dataclasses.replace(first, name=name, said=said)
+    if not findings.exists(checkpoint):
+      yield _missing_weights(name, role)
+    elif checkpoint in by_checkpoint:
+      first = by_checkpoint[checkpoint]
+      message = f'those of the {first.name.split(",")[0]}'
+      yield dataclasses.replace(first, name=name, said=message)
     else:
-      known[checkpoint] = findings.look(name, _read_whole, checkpoint)
-      yield known[checkpoint]
-    yield _tokenizer(role)
+      by_checkpoint[checkpoint] = findings.look(name, _read_whole, checkpoint)
+      yield by_checkpoint[checkpoint]
+    yield _inspect_role_tokenizer(role)
 
 
 def inspect_template(role: Role) -> findings.Finding:
-  """The prompt of a role, tried on an example."""
+  """Returns the finding of a role's prompt, tried on an example."""
 
-  def tried() -> str:
-    found = generator.load_template(role.template)
-    words = inspect_tokenizer(role.model)
-    if not words:
-      return f'{found.name}; not tried, without a tokenizer'
-    return (
-      f'{found.name}: {len(role.prompt(found, words).ids)} tokens by itself'
-    )
+  def try_prompt() -> str:
+    template = generator.load_template(role.template)
+    tokenizer = inspect_tokenizer(role.model)
+    if not tokenizer:
+      return f'{template.name}; not tried, without a tokenizer'
+    length = len(role.prompt(template, tokenizer).ids)
+    return f'{template.name}: {length} tokens by itself'
 
-  return findings.look(f'{role.name}, prompt', tried)
+  return findings.look(f'{role.name}, prompt', try_prompt)
 
 
 def inspect_tokenizer(model: config.Model) -> tokenizers.Tokenizer | None:
-  """None where it cannot be used."""
+  """Returns a model's tokenizer, or None where it cannot be used."""
   try:
     return tokenizer_files.read_tokenizer(model.tokenizer)
   except errors.InputError:
@@ -161,19 +169,19 @@ def inspect_tokenizer(model: config.Model) -> tokenizers.Tokenizer | None:
 
 
 def inspect_vectors(cfg: config.Config) -> Iterator[findings.Finding]:
-  """The encoders of retrieval and of the metric that needs one."""
-  wanted = {}
+  """Yields findings of the encoders of retrieval and of the cosine metric."""
+  encoders_of_settings = {}
   if cfg.retrieval.name == 'contriever':
-    wanted['retrieval.encoder'] = cfg.retrieval.encoder
+    encoders_of_settings['retrieval.encoder'] = cfg.retrieval.encoder
   if 'cosine' in cfg.evaluate.metrics:
     own = 'evaluate' if cfg.evaluate.encoder else 'retrieval'
-    wanted[f'{own}.encoder'] = getattr(cfg, own).encoder
-  for setting, name in wanted.items():
-    yield _encoder(setting, name)
+    encoders_of_settings[f'{own}.encoder'] = getattr(cfg, own).encoder
+  for setting, name in encoders_of_settings.items():
+    yield _inspect_encoder(setting, name)
 
 
 def inspect_metrics(cfg: config.Evaluate) -> Iterator[findings.Finding]:
-  """What METEOR reads."""
+  """Yields the finding of what METEOR reads, if it is a metric of the run."""
 
   def read() -> str:
     meteor.check_wordnet()
@@ -184,9 +192,9 @@ def inspect_metrics(cfg: config.Evaluate) -> Iterator[findings.Finding]:
 
 
 def inspect_reward(cfg: config.Reward) -> Iterator[findings.Finding]:
-  """Somebody else's, by its name; ours are known."""
+  """Yields the finding of a reward that is imported by name; ours are known."""
 
-  def imported() -> str:
+  def import_reward() -> str:
     if ':' not in cfg.name:
       raise errors.InputError(
         f'reward.name is {cfg.name!r}; known are {", ".join(rewards.REWARDS)}, '
@@ -196,20 +204,22 @@ def inspect_reward(cfg: config.Reward) -> Iterator[findings.Finding]:
     return f'{cfg.name}: imported'
 
   if cfg.name not in rewards.REWARDS:
-    yield findings.look('reward', imported)
+    yield findings.look('reward', import_reward)
 
 
-def _split(task: str, folder, split: str) -> findings.Finding:
-  def found() -> str:
+def _inspect_split(
+  task: str, folder: epath.Path, split: str
+) -> findings.Finding:
+  def file_names() -> str:
     _, paths = files.find_split(folder, split)
     more = f' and {len(paths) - 1} more' if len(paths) > 1 else ''
     return f'{paths[0].name}{more}'
 
-  return findings.look(f'data, {task} {split}', found)
+  return findings.look(f'data, {task} {split}', file_names)
 
 
-def _source(task: str, folder) -> str:
-  """Where the data of a task comes from."""
+def _where_to_get(task: str, folder: epath.Path) -> str:
+  """Returns where the data of a task comes from."""
   if task == LICENSED:
     return (
       'the verb prepare makes it of the Avocado Research Email Collection '
@@ -221,8 +231,8 @@ def _source(task: str, folder) -> str:
   )
 
 
-def _missing(name: str, role: Role) -> findings.Finding:
-  """Weights that are not there."""
+def _missing_weights(name: str, role: Role) -> findings.Finding:
+  """Returns the finding of weights that are not there."""
   checkpoint = role.model.checkpoint
   setting = f'--config.{role.setting}.checkpoint=DIR'
   if checkpoint in HUB:
@@ -232,30 +242,33 @@ def _missing(name: str, role: Role) -> findings.Finding:
     )
   else:
     remedy = f'give a folder of weights as {setting} (README, "Real models")'
-  said = f'{role.setting}.checkpoint={checkpoint}: no such folder'
-  return findings.Finding(name, findings.MISSING, said, remedy)
+  message = f'{role.setting}.checkpoint={checkpoint}: no such folder'
+  return findings.Finding(name, findings.MISSING, message, remedy)
 
 
 def _read_whole(checkpoint: str) -> str:
-  """Every tensor, one at a time."""
-  found = weights.find_checkpoint(assets.path(checkpoint))
-  numbers = 0
+  """Reads every tensor, one at a time; returns what was read."""
+  checkpoint_files = weights.find_checkpoint(assets.path(checkpoint))
+  num_weights = 0
   with progress.bar(
-    len(found.tensors), 'tensors', str(found.path), compiles=False
+    len(checkpoint_files.tensors),
+    'tensors',
+    str(checkpoint_files.path),
+    compiles=False,
   ) as shown:
-    for tensor in found.tensors:
-      x = found.read(tensor.name)
+    for tensor in checkpoint_files.tensors:
+      x = checkpoint_files.read(tensor.name)
       if not np.isfinite(x).all():
         raise errors.InputError(
-          f'{found.path}: {tensor.name} holds numbers that are none; '
-          f'{errors.CUT}'
+          f'{checkpoint_files.path}: {tensor.name} holds numbers that are '
+          f'none; {errors.CUT}'
         )
-      numbers += x.size
+      num_weights += x.size
       shown.update(1)
-  return f'{found.path}: {numbers:,} numbers, all read'
+  return f'{checkpoint_files.path}: {num_weights:,} numbers, all read'
 
 
-def _encoder(setting: str, encoder: str) -> findings.Finding:
+def _inspect_encoder(setting: str, encoder: str) -> findings.Finding:
   name = setting.replace('.', ', ')
 
   def read() -> str:
@@ -263,7 +276,7 @@ def _encoder(setting: str, encoder: str) -> findings.Finding:
     size = encoders.load_encoder(path).size
     return f'{path}: {size.layers} layers of width {size.width}, read whole'
 
-  if findings.there(encoder):
+  if findings.exists(encoder):
     return findings.look(name, read)
   return findings.Finding(
     name,
@@ -276,19 +289,17 @@ def _encoder(setting: str, encoder: str) -> findings.Finding:
   )
 
 
-def _tokenizer(role: Role) -> findings.Finding:
+def _inspect_role_tokenizer(role: Role) -> findings.Finding:
   name, model = f'{role.name}, tokenizer', role.model
 
   def read() -> str:
-    words = tokenizer_files.read_tokenizer(model.tokenizer)
-    if findings.there(model.checkpoint):
+    tokenizer = tokenizer_files.read_tokenizer(model.tokenizer)
+    if findings.exists(model.checkpoint):
       tokenizer_files.find_model(assets.path(model.checkpoint), model.tokenizer)
-    return (
-      f'{tokenizer_files.tokenizer_file(model.tokenizer)}: {words.vocab_size:,}'
-      + (' pieces')
-    )
+    file = tokenizer_files.tokenizer_file(model.tokenizer)
+    return f'{file}: {tokenizer.vocab_size:,} pieces'
 
-  if findings.there(model.tokenizer):
+  if findings.exists(model.tokenizer):
     return findings.look(name, read)
   return findings.Finding(
     name,

@@ -1,4 +1,4 @@
-"""This machine: devices, memory, disk, and what is installed."""
+"""Inspects this machine: devices, memory, disk, and what is installed."""
 
 import glob
 import importlib.util
@@ -17,84 +17,92 @@ from restpg_jax.models import formats
 from restpg_jax.parallel import layout as layouts
 
 GIB = 2**30
-# Device files of accelerators, and what of JAX uses them.
+# Device files of accelerators, what they are, and the JAX that uses them.
 DRIVERS = {
   '/dev/accel[0-9]*': "TPUs, but JAX uses the CPU: pip install 'jax[tpu]'",
   '/dev/nvidia[0-9]*': "GPUs, but JAX uses the CPU: pip install 'jax[cuda]'",
 }
-STATES = {'adafactor': 0, 'adamw': 2}  # of the size of what is trained
+# The optimizer's state, in sizes of the weights; Adafactor's factors are small.
+STATES = {'adafactor': 0, 'adamw': 2}
 
 
 def devices(cfg: config.Config) -> Iterator[findings.Finding]:
-  """Those that JAX finds, and whether the policy can be trained on them."""
-  held = {}
+  """Yields findings of JAX's devices, and whether they can train the policy."""
+  held: dict[str, layouts.Layout] = {}
 
-  def found() -> str:
+  def find_layout() -> str:
     held['layout'] = layout = layouts.Layout.of_run(cfg)
     usable = f'{layout.usable / GIB:.1f} GiB usable each'
     return f'{layout.devices} x {layout.kind}, {usable}'
 
-  def trained() -> str:
+  def check_training() -> str:
     validate.check_policy(cfg, held['layout'])
     return 'the policy can be laid out on them; preflight says whether it fits'
 
-  yield findings.look('devices', found)
+  yield findings.look('devices', find_layout)
   if 'layout' in held:
-    if findings.there(cfg.policy.checkpoint):
-      yield findings.look('devices, training', trained)
+    if findings.exists(cfg.policy.checkpoint):
+      yield findings.look('devices, training', check_training)
     if held['layout'].on_cpu:
       yield from unused()
 
 
 def unused(drivers: dict[str, str] = DRIVERS) -> Iterator[findings.Finding]:
-  """Accelerators that JAX passes over."""
-  for files, said in drivers.items():
-    if seen := sorted(glob.glob(files)):
-      there, remedy = said.split(': ')
-      said = f'{seen[0]}: this machine has {there}'
-      yield findings.Finding('devices, unused', findings.NOTE, said, remedy)
+  """Yields a finding for each accelerator that JAX passes over."""
+  for pattern, description in drivers.items():
+    if device_files := sorted(glob.glob(pattern)):
+      hardware, remedy = description.split(': ')
+      message = f'{device_files[0]}: this machine has {hardware}'
+      yield findings.Finding('devices, unused', findings.NOTE, message, remedy)
 
 
 def memory() -> findings.Finding:
-  """Of the host."""
+  """Returns the finding of the host's memory."""
   page = os.sysconf('SC_PAGE_SIZE') / GIB
   free = page * os.sysconf('SC_AVPHYS_PAGES')
   total = page * os.sysconf('SC_PHYS_PAGES')
-  said = f'{total:.1f} GiB, of which {free:.1f} GiB are free'
-  return findings.Finding('memory', findings.OK, said)
+  message = f'{total:.1f} GiB, of which {free:.1f} GiB are free'
+  return findings.Finding('memory', findings.OK, message)
 
 
 def disk(
   cfg: config.Config, workdir: epath.PathLike, *, fits: int
 ) -> findings.Finding:
-  """Whether the weights that a run writes have room; it trains `fits` times."""
+  """Returns whether there is room for the weights that a run writes.
+
+  fits: the number of times that it trains.
+  """
   if storage.remote(workdir):
-    said = f'{workdir}: its room is not known here'
-    return findings.Finding('disk', findings.OK, said)
+    message = f'{workdir}: its room is not known here'
+    return findings.Finding('disk', findings.OK, message)
   path = epath.Path(workdir)
-  place = next(p for p in (path, *path.absolute().parents) if p.exists())
-  free = shutil.disk_usage(place).free
-  said = f'{place}: {_size(free)} free'
+  folder = next(p for p in (path, *path.absolute().parents) if p.exists())
+  free = shutil.disk_usage(folder).free
+  message = f'{folder}: {_size(free)} free'
   try:
     need = bytes_of_run(cfg, fits=fits)
   except Exception:  # wrong settings or no such model: lines of their own
-    return findings.Finding('disk', findings.OK, said)
-  said += f', and a run writes {_size(need)} of weights at most'
+    return findings.Finding('disk', findings.OK, message)
+  message += f', and a run writes {_size(need)} of weights at most'
   if need <= free:
-    return findings.Finding('disk', findings.OK, said)
+    return findings.Finding('disk', findings.OK, message)
   if path.exists() and folders.matching(path, 'base-*'):  # an earlier sitting's
-    said += ', less what is there already'
-    return findings.Finding('disk', findings.NOTE, said)
+    message += ', less what is there already'
+    return findings.Finding('disk', findings.NOTE, message)
   remedy = (
     'another --workdir, or fewer checkpoints by a larger '
     '--config.train.checkpoint_every'
   )
-  return findings.Finding('disk', findings.MISSING, said, remedy)
+  return findings.Finding('disk', findings.MISSING, message, remedy)
 
 
 def bytes_of_run(cfg: config.Config, *, fits: int) -> int:
-  """Bytes: the base, the policies of all fits but the last, which may hold
-  all its checkpoints with their optimizer; float32. Of adapters: the base."""
+  """Returns the bytes of float32 weights that a run writes at most.
+
+  They are those of the base, of each earlier fit's policy (with choose.keep_all
+  of all its checkpoints), and of all checkpoints of the last fit with their
+  optimizer. With adapters only the base counts.
+  """
   shapes = formats.shapes(model_size.model_size(cfg.policy.checkpoint))
   weights = 4 * sum(math.prod(shape) for shape in shapes.values())
   if cfg.train.lora.rank:
@@ -107,14 +115,14 @@ def bytes_of_run(cfg: config.Config, *, fits: int) -> int:
 
 
 def _size(number: int) -> str:
-  """Of bytes, in GiB or, where these are few, in MiB."""
+  """Returns a number of bytes in GiB or, where these are few, in MiB."""
   if number < GIB:
     return f'{number / 2**20:,.0f} MiB'
   return f'{number / GIB:,.1f} GiB'
 
 
 def installed() -> Iterator[findings.Finding]:
-  """Versions, and what is optional."""
+  """Yields findings of versions and of optional packages."""
   versions = (f'{name} {v}' for name, v in artifacts.versions().items())
   yield findings.Finding('installed', findings.OK, ', '.join(versions))
   if importlib.util.find_spec('libtpu'):
@@ -122,6 +130,6 @@ def installed() -> Iterator[findings.Finding]:
       'installed, libtpu', findings.OK, 'programs for TPUs compile'
     )
   else:
-    said = 'not here; needed on TPUs, and by preflight --topology'
+    message = 'not here; needed on TPUs, and by preflight --topology'
     remedy = "in a clone of restpg_jax: pip install -e '.[tpu]'"
-    yield findings.Finding('installed, libtpu', findings.NOTE, said, remedy)
+    yield findings.Finding('installed, libtpu', findings.NOTE, message, remedy)

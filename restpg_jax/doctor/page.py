@@ -1,4 +1,4 @@
-"""doctor.html: what the doctor found, for a person to read."""
+"""Renders doctor.html: the findings, for a person to read."""
 
 import json
 import pathlib
@@ -14,14 +14,19 @@ TEMPLATE = pathlib.Path(__file__).with_name('templates') / 'doctor.html.j2'
 def doctor_page(
   diagnosis: dict[str, Any], tables: Sequence[survey_tables.SurveyTable]
 ) -> str:
-  """One file, no script; `diagnosis` is what doctor.json holds."""
+  """Returns a page in one file without scripts.
+
+  diagnosis: what doctor.json holds.
+  """
   return pages.render(
     TEMPLATE,
     escape=True,
     filters={},
-    found=diagnosis,
+    diagnosis=diagnosis,
     tables=tables,
-    leaks=[leak for of in diagnosis['splits'] for leak in of['leaks']],
+    leaks=[
+      leak for summary in diagnosis['splits'] for leak in summary['leaks']
+    ],
     config=json.dumps(diagnosis['config'], indent=2, ensure_ascii=False),
     style=pages.style(),
   )

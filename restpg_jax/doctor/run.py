@@ -1,4 +1,4 @@
-"""Before a run: what is there, what is missing, and what the data is like.
+"""Inspects before a run what is there, what is missing and what the data is.
 
 A run stops at the first fault; this goes on, and says how to mend each.
 """
@@ -22,7 +22,7 @@ from restpg_jax.io import artifacts, pages, records
 
 FILES = 'doctor.json', 'doctor.html'
 WIDTH = 100  # columns of a terminal
-NAME, STATE = 32, 9  # of them
+NAME, STATE = 32, 9  # columns of a finding's name and state
 
 
 def run_doctor(cfg: config.Config, workdir: str) -> None:
@@ -32,14 +32,14 @@ def run_doctor(cfg: config.Config, workdir: str) -> None:
   """
   out = _writable(workdir or '.')
   seen, splits = [], []
-  for found in looked(cfg, out):
-    if isinstance(found, dict):
-      splits.append(found)
-    elif found not in seen:
-      seen.append(found)
-      print(finding_line(found), flush=True)
+  for result in inspect_run(cfg, out):
+    if isinstance(result, dict):
+      splits.append(result)
+    elif result not in seen:
+      seen.append(result)
+      print(finding_line(result), flush=True)
   bad = list(dict.fromkeys(f.name for f in seen if f.state in findings.BAD))
-  found = {
+  diagnosis = {
     'bad': bad,
     'findings': [dataclasses.asdict(finding) for finding in seen],
     'splits': splits,
@@ -48,10 +48,10 @@ def run_doctor(cfg: config.Config, workdir: str) -> None:
   }
   tables = survey_tables.build_tables(splits, synthetic=not cfg.data.path)
   for table in tables:
-    said = f'\n{_wrapped(table.said)}' if table.said else ''
-    print(f'\n{survey_tables.table_text(table)}{said}')
-  records.write_json(out / FILES[0], found)
-  pages.write_page(out / FILES[1], page.doctor_page(found, tables))
+    note = f'\n{_wrapped(table.note)}' if table.note else ''
+    print(f'\n{survey_tables.table_text(table)}{note}')
+  records.write_json(out / FILES[0], diagnosis)
+  pages.write_page(out / FILES[1], page.doctor_page(diagnosis, tables))
   print(*(out / name for name in FILES))
   if bad:
     raise errors.InputError(
@@ -59,17 +59,17 @@ def run_doctor(cfg: config.Config, workdir: str) -> None:
     )
 
 
-def looked(
+def inspect_run(
   cfg: config.Config, workdir: epath.Path
 ) -> Iterator[findings.Finding | dict]:
-  """All findings, and then a summary of each task and split."""
+  """Yields all findings, and then a summary of each task and split."""
   methods = [restpg.METHODS[m] for m in cfg.methods if m in restpg.METHODS]
   reasoning = restpg.kinds(cfg)['reasoning']
   roles = inspection.roles(cfg, reasoning=reasoning)
   fits = sum(1 + cfg.iterations * m.em for m in methods)
   parts = restpg.check_methods, *validate.PARTS, restpg.check_splits
   yield from inspection.inspect_settings(cfg, parts)
-  # Before any checkpoint is looked at: that begins with JAX.
+  # Before any checkpoint: reading one starts JAX, whose faults belong here.
   yield from machine.devices(cfg)
   yield from inspection.inspect_data(cfg.data)
   yield from inspection.inspect_models(roles)
@@ -84,15 +84,15 @@ def looked(
   yield machine.memory()
   yield machine.disk(cfg, workdir, fits=fits)
   yield from machine.installed()
-  words = inspection.inspect_tokenizer(cfg.policy)
-  reader = words and survey.PolicyReader(
-    words, cfg.prompt, cfg.retrieval, cfg.data, reasoning, cfg.seed
+  tokenizer = inspection.inspect_tokenizer(cfg.policy)
+  reader = tokenizer and survey.PolicyReader(
+    tokenizer, cfg.prompt, cfg.retrieval, cfg.data, reasoning, cfg.seed
   )
   yield from survey.survey_splits(cfg.data, reader)
 
 
 def finding_line(finding: findings.Finding) -> str:
-  """As wide as the terminal is; the remedy stands below."""
+  """Returns a finding as lines of WIDTH columns, its remedy below."""
   begin = f'{finding.name:<{NAME}}{finding.state:<{STATE}}'
   lines = [_wrapped(finding.said, begin)]
   if finding.remedy:
@@ -101,7 +101,7 @@ def finding_line(finding: findings.Finding) -> str:
 
 
 def _writable(workdir: str) -> epath.Path:
-  """The folder, made if need be; InputError where it takes no file."""
+  """Returns the folder, made if need be; InputError where it takes no file."""
   out = epath.Path(workdir)
   part = out / f'{FILES[0]}.part'
   try:
@@ -117,7 +117,7 @@ def _writable(workdir: str) -> epath.Path:
 
 
 def _wrapped(text: str, begin: str = '') -> str:
-  """Commands and paths are never parted."""
+  """Wraps at blanks only: commands and paths are never parted."""
   return textwrap.fill(
     text,
     WIDTH,

@@ -1,4 +1,4 @@
-"""The whole data set in one pass: a census of each task and split."""
+"""Surveys the whole data set in one pass: a census of each task and split."""
 
 import dataclasses
 import itertools
@@ -16,14 +16,14 @@ from restpg_jax.stages import retrieve
 from restpg_jax.text import prompts
 from restpg_jax.text import tokenizer as tokenizers
 
-STAND_IN = 'bm25'  # for vectors, which take an encoder and its time
+STAND_IN = 'bm25'  # replaces vectors, which need an encoder and its time
 
 
 @dataclasses.dataclass(frozen=True)
 class PolicyReader:
-  """How the policy reads."""
+  """What decides the tokens of the policy's prompts."""
 
-  words: tokenizers.Tokenizer
+  tokenizer: tokenizers.Tokenizer
   prompt: config.Prompt
   retrieval: config.Retrieval
   data: config.Data
@@ -34,10 +34,10 @@ class PolicyReader:
 def survey_splits(
   data: config.Data, reader: PolicyReader | None
 ) -> Iterator[dict[str, Any] | findings.Finding]:
-  """A summary of each task and split, and what is wrong with its rows.
+  """Yields a summary of each task and split, and findings of unusable rows.
 
-  Unusable rows are passed over, and copies counted before any is left out.
-  Without a reader, no tokens.
+  Unusable rows are passed over, and copies are counted before any is left out.
+  Without a reader, tokens are not counted.
   """
   raw = dataclasses.replace(
     data, on_error='skip', dedupe=False, drop_leaks=False
@@ -45,12 +45,12 @@ def survey_splits(
   for task, split in itertools.product(_tasks(data), files.NAMES):
     name, skipped = f'data, {task} {split}', []
     try:
-      summary = _taken(raw, task, split, reader, skipped)
+      summary = _survey_split(raw, task, split, reader, skipped)
     except Exception as error:  # one fault must not hide others
       yield findings.broken(name, error)
       summary = {}
     if skipped:
-      yield _unusable(name, skipped, data.on_error)
+      yield _unusable_rows(name, skipped, data.on_error)
     if summary.get('examples'):
       yield summary
 
@@ -58,7 +58,7 @@ def survey_splits(
 def prompt_tokens(
   examples: Iterable[types.Example], reader: PolicyReader
 ) -> dict[str, Any] | None:
-  """Of the policy's prompts; None where the settings allow none."""
+  """Returns counts of the policy's prompts, or None where there are none."""
   retrieval = effective.retrieval(reader.retrieval)
   if retrieval.name == 'contriever':
     retrieval = dataclasses.replace(retrieval, name=STAND_IN, encoder='')
@@ -67,30 +67,41 @@ def prompt_tokens(
       retrieval, seed=reader.seed, layout=None, out=None
     )
     template = generator.load_template(reader.prompt.template)
-    asked = retrieve.with_contexts(
+    with_documents = retrieve.with_contexts(
       retrieve.without_copies(examples, reader.data, {}),
       retriever,
       k=retrieval.k,
     )
-    how = dict(reasoning=reader.reasoning, limit=reader.prompt.max_input)
-    made = [prompts.policy(template, reader.words, e, **how) for e in asked]
+    policy_prompts = [
+      prompts.policy(
+        template,
+        reader.tokenizer,
+        example,
+        reasoning=reader.reasoning,
+        limit=reader.prompt.max_input,
+      )
+      for example in with_documents
+    ]
   except errors.InputError:  # a finding of its own
     return None
-  lengths = census.Lengths(len(prompt.ids) for prompt in made)
-  cut = sum(bool(prompt.cut) for prompt in made)
+  lengths = census.Lengths(len(prompt.ids) for prompt in policy_prompts)
+  summary = lengths.summary()
+  if summary is None:  # no examples
+    return None
+  cut = sum(bool(prompt.cut) for prompt in policy_prompts)
   return {
-    'sampled': len(made),
+    'sampled': len(policy_prompts),
     'documents_by': retrieval.name,
     'cut': cut,
-  } | lengths.summary()
+  } | summary
 
 
-def told(
+def report_progress(
   numbers: Iterable[int],
   name: str,
   clock: Callable[[], float] = time.monotonic,
 ) -> None:
-  """Goes through them; a line on stderr now and then says how far."""
+  """Consumes the numbers and prints one to stderr every progress.PERIOD s."""
   last = clock()
   for n in numbers:
     if clock() - last >= progress.PERIOD:
@@ -98,23 +109,23 @@ def told(
       print(f'{name}: {n:,} rows', file=sys.stderr, flush=True)
 
 
-def _unusable(
+def _unusable_rows(
   name: str, skipped: Sequence[rows.Skipped], on_error: str
 ) -> findings.Finding:
-  """A run stops at such a row, or skips it as it is told to."""
+  """Returns the finding of unusable rows, at which a run may stop."""
   first = skipped[0]
-  said = (
+  message = (
     f'{first.file}: row {first.row}: {first.reason} (rows that cannot be used: '
     f'{len(skipped):,})'
   )
   if on_error == 'skip':
-    return findings.Finding(name, findings.NOTE, said)
+    return findings.Finding(name, findings.NOTE, message)
   remedy = 'mend or remove them; --config.data.on_error=skip runs without them'
-  return findings.Finding(name, findings.BROKEN, said, remedy)
+  return findings.Finding(name, findings.BROKEN, message, remedy)
 
 
 def _tasks(data: config.Data) -> list[str]:
-  """Those that are there."""
+  """Returns the tasks whose data is there."""
   if not data.path:
     return list(types.TASKS)
   try:
@@ -124,7 +135,7 @@ def _tasks(data: config.Data) -> list[str]:
   return [task for task, folder in folders.items() if folder.is_dir()]
 
 
-def _taken(
+def _survey_split(
   data: config.Data,
   task: str,
   split: str,
@@ -132,11 +143,15 @@ def _taken(
   skipped: list[rows.Skipped],
 ) -> dict[str, Any]:
   examples, counts = retrieve.load_examples(data, split, skipped, tasks=(task,))
-  encode = reader and reader.words.encode
-  of = census.Census(encode and (lambda text: len(encode(text))))
-  told(of.through(examples), f'{task} {split}')
-  summary = {'task': task, 'split': split} | of.summary() | {'counts': counts}
-  if reader and of.examples.items:
-    summary['prompts'] = prompt_tokens(of.examples.items, reader)
-    summary['long_outputs'] = of.output_tokens.above(reader.prompt.max_output)
+  encode = reader and reader.tokenizer.encode
+  counted = census.Census(encode and (lambda text: len(encode(text))))
+  report_progress(counted.through(examples), f'{task} {split}')
+  summary = (
+    {'task': task, 'split': split} | counted.summary() | {'counts': counts}
+  )
+  if reader and counted.examples.items:
+    summary['prompts'] = prompt_tokens(counted.examples.items, reader)
+    summary['long_outputs'] = counted.output_tokens.above(
+      reader.prompt.max_output
+    )
   return summary

@@ -1,4 +1,4 @@
-"""A survey as tables, for a terminal of 100 columns and for the page."""
+"""Lays out a survey as tables, for a terminal of 100 columns and the page."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from restpg_jax.data import copies
 
 DASH = '-'
 SPLIT = 'task', 'split'
-COUNTED = {  # what is odd about rows, data/longlamp.py
+COUNTED = {  # the counts of odd rows, data/longlamp.py
   'duplicate_rows': 'rows that repeat another row',
   'duplicate_users': 'rows of a user who had one before',
   'empty_profiles': 'rows without any document',
@@ -18,6 +18,8 @@ COUNTED = {  # what is odd about rows, data/longlamp.py
   'mended_texts': 'texts with half a character',
   'unused_outputs': 'outputs whose id no question has',
 }
+
+Splits = Sequence[dict[str, Any]]  # a summary of each
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,14 +30,12 @@ class SurveyTable:
   names: tuple[str, ...]
   numbers: tuple[str, ...]
   rows: list[tuple[str, ...]]
-  said: str = ''  # below it
+  note: str = ''  # below it
 
 
-def build_tables(
-  splits: Sequence[dict[str, Any]], *, synthetic: bool
-) -> list[SurveyTable]:
-  """Those that have something to say."""
-  found = [
+def build_tables(splits: Splits, *, synthetic: bool) -> list[SurveyTable]:
+  """Returns the tables that have any rows."""
+  tables = [
     _table_2(splits, synthetic),
     _tokens(splits),
     _limits(splits),
@@ -43,15 +43,15 @@ def build_tables(
     _odd(splits),
     _longest(splits),
   ]
-  return [table for table in found if table.rows]
+  return [table for table in tables if table.rows]
 
 
 def table_text(table: SurveyTable) -> str:
-  """Columns as wide as they need."""
+  """Returns a table as text, each column as wide as its widest cell."""
   grid = [table.names + table.numbers, *table.rows]
   widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
 
-  def line(row):
+  def line(row: tuple[str, ...]) -> str:
     cells = (
       cell.ljust(width) if n < len(table.names) else cell.rjust(width)
       for n, (cell, width) in enumerate(zip(row, widths, strict=True))
@@ -61,13 +61,15 @@ def table_text(table: SurveyTable) -> str:
   return '\n'.join([table.title, *map(line, grid)])
 
 
-def _table_2(splits, synthetic) -> SurveyTable:
-  def row(of):
-    lengths = (of[n] for n in ('input_words', 'output_words', 'profiles'))
-    published = paper.LONGLAMP.get(_title(of))
-    there = published and published.examples[paper.SPLITS.index(of['split'])]
+def _table_2(splits: Splits, synthetic: bool) -> SurveyTable:
+  def row(summary: dict[str, Any]) -> tuple[str, ...]:
+    lengths = (summary[n] for n in ('input_words', 'output_words', 'profiles'))
+    published = paper.LONGLAMP.get(_title(summary))
+    there = (
+      published and published.examples[paper.SPLITS.index(summary['split'])]
+    )
     return (
-      f'{of["examples"]:,}',
+      f'{summary["examples"]:,}',
       f'{there:,}' if there else '',
       *(_spread(x['mean'], x['std']) for x in lengths),
     )
@@ -78,12 +80,12 @@ def _table_2(splits, synthetic) -> SurveyTable:
     if published := paper.LONGLAMP.get(_title(of_task[0])):
       spreads = (published.input, published.output, published.profile)
       rows.append(('', 'paper', '', '', *(_spread(*x) for x in spreads)))
-  said = (
+  note = (
     'Mean ± standard deviation over examples; words are parted by blanks, and '
     'in scripts without them a character is a word.'
   )
   if synthetic:
-    said += ' These are synthetic users: the paper has others.'
+    note += ' These are synthetic users: the paper has others.'
   return SurveyTable(
     'Table 2 of the paper, and of this data',
     SPLIT,
@@ -92,34 +94,38 @@ def _table_2(splits, synthetic) -> SurveyTable:
       'documents a user',
     ),
     rows,
-    said,
+    note,
   )
 
 
-def _tokens(splits) -> SurveyTable:
-  splits = [of for of in splits if of['tokens']]
+def _tokens(splits: Splits) -> SurveyTable:
+  splits = [summary for summary in splits if summary['tokens']]
   names = 'inputs', 'outputs', 'documents'
   return SurveyTable(
     "Tokens, by the policy's tokenizer",
     SPLIT,
     names,
-    _each(splits, lambda of: [_lengths(of['tokens'][n]) for n in names]),
+    _each(
+      splits, lambda summary: [_lengths(summary['tokens'][n]) for n in names]
+    ),
     'Mean / 90 % have at most / largest. Of documents: a sample of each task '
     'and split.',
   )
 
 
-def _limits(splits) -> SurveyTable:
-  splits = [of for of in splits if of.get('prompts')]
-  by = ', '.join(sorted({of['prompts']['documents_by'] for of in splits}))
+def _limits(splits: Splits) -> SurveyTable:
+  splits = [summary for summary in splits if summary.get('prompts')]
+  by = ', '.join(
+    sorted({summary['prompts']['documents_by'] for summary in splits})
+  )
 
-  def row(of):
-    asked = of['prompts']
+  def row(summary: dict[str, Any]) -> tuple[str, ...]:
+    prompts = summary['prompts']
     return (
-      _lengths(asked),
-      f'{asked["sampled"]:,}',
-      _share(asked['cut'], asked['sampled']),
-      _share(of['long_outputs'], of['examples']),
+      _lengths(prompts),
+      f'{prompts["sampled"]:,}',
+      _share(prompts['cut'], prompts['sampled']),
+      _share(summary['long_outputs'], summary['examples']),
     )
 
   return SurveyTable(
@@ -133,14 +139,14 @@ def _limits(splits) -> SurveyTable:
   )
 
 
-def _copies(splits) -> SurveyTable:
-  def row(of):
+def _copies(splits: Splits) -> SurveyTable:
+  def row(summary: dict[str, Any]) -> tuple[str, ...]:
     return (
-      f'{of["documents"]:,}',
-      _share(of['repeated'], of['documents']),
-      _share(of['with_repeated'], of['examples']),
-      _share(of['leaked'], of['documents']),
-      _share(of['with_leaked'], of['examples']),
+      f'{summary["documents"]:,}',
+      _share(summary['repeated'], summary['documents']),
+      _share(summary['with_repeated'], summary['examples']),
+      _share(summary['leaked'], summary['documents']),
+      _share(summary['with_leaked'], summary['examples']),
     )
 
   return SurveyTable(
@@ -155,23 +161,28 @@ def _copies(splits) -> SurveyTable:
   )
 
 
-def _odd(splits) -> SurveyTable:
+def _odd(splits: Splits) -> SurveyTable:
   rows = []
   for of_task in _by_task(splits):
-    for of in of_task:
+    for summary in of_task:
       rows += [
-        (_title(of), of['split'], said, f'{of["counts"][name]:,}')
-        for name, said in COUNTED.items()
-        if of['counts'].get(name)
+        (
+          _title(summary),
+          summary['split'],
+          meaning,
+          f'{summary["counts"][name]:,}',
+        )
+        for name, meaning in COUNTED.items()
+        if summary['counts'].get(name)
       ]
   return SurveyTable('Odd rows', (*SPLIT, 'what'), ('number',), rows)
 
 
-def _longest(splits) -> SurveyTable:
+def _longest(splits: Splits) -> SurveyTable:
   rows = []
   for of_task in _by_task(splits):
     by_field = {}
-    for longest in (x for of in of_task for x in of['longest']):
+    for longest in (x for summary in of_task for x in summary['longest']):
       by_field.setdefault(longest['field'], []).append(longest)
     for field, of_field in by_field.items():
       top = max(of_field, key=lambda x: x['characters'])
@@ -181,41 +192,47 @@ def _longest(splits) -> SurveyTable:
   return SurveyTable('Longest fields', names, ('characters',), rows)
 
 
-def _by_task(splits) -> list[list[dict[str, Any]]]:
-  found = {}
-  for of in splits:
-    found.setdefault(of['task'], []).append(of)
-  return list(found.values())
+def _by_task(splits: Splits) -> list[list[dict[str, Any]]]:
+  by_task = {}
+  for summary in splits:
+    by_task.setdefault(summary['task'], []).append(summary)
+  return list(by_task.values())
 
 
-def _each(splits, row: Callable[[dict], Sequence[str]]):
+def _each(
+  splits: Splits, row: Callable[[dict[str, Any]], Sequence[str]]
+) -> list[tuple[str, ...]]:
+  """Returns the rows of all tasks."""
   return [r for of_task in _by_task(splits) for r in _named(of_task, row)]
 
 
-def _named(of_task, row: Callable[[dict], Sequence[str]]):
-  """Rows of a task, which is named in the first."""
+def _named(
+  summaries: Splits, row: Callable[[dict[str, Any]], Sequence[str]]
+) -> list[tuple[str, ...]]:
+  """Returns the rows of a task, which is named in the first of them."""
   return [
-    ('' if n else _title(of), of['split'], *row(of))
-    for n, of in enumerate(of_task)
+    ('' if n else _title(summary), summary['split'], *row(summary))
+    for n, summary in enumerate(summaries)
   ]
 
 
-def _title(of: dict[str, Any]) -> str:
-  return paper.TASK_TITLES.get(of['task'], of['task'])
+def _title(summary: dict[str, Any]) -> str:
+  task: str = summary['task']
+  return paper.TASK_TITLES.get(task, task)
 
 
 def _spread(mean: float, std: float) -> str:
   return f'{mean:,.2f} ± {std:,.2f}'
 
 
-def _lengths(found: dict[str, float] | None) -> str:
-  if not found:
+def _lengths(lengths: dict[str, float] | None) -> str:
+  if not lengths:
     return DASH
-  return f'{found["mean"]:,.0f} / {found["p90"]:,} / {found["largest"]:,}'
+  return f'{lengths["mean"]:,.0f} / {lengths["p90"]:,} / {lengths["largest"]:,}'
 
 
-def _share(part: int, of: int) -> str:
-  """12 of 800 -> '12 (1.5%)'."""
-  if not of:
+def _share(part: int, whole: int) -> str:
+  """Returns a count and its share: 12 of 800 -> '12 (1.5%)'."""
+  if not whole:
     return DASH
-  return f'{part:,} ({part / of:.1%})' if part else '0'
+  return f'{part:,} ({part / whole:.1%})' if part else '0'

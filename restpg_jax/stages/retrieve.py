@@ -136,7 +136,7 @@ def retrieval_query(example: types.Example) -> question.RetrievalQuery:
 
 
 def build_retriever(
-  cfg: config.Retrieval, *, seed: int, layout, out: epath.Path
+  cfg: config.Retrieval, *, seed: int, layout, out: epath.Path | None
 ) -> Retriever:
   """By name from RETRIEVERS; `out` is the folder of the stage that asks."""
   return lookup(RETRIEVERS, cfg.name, 'retrieval.name')(cfg, seed, layout, out)

@@ -80,7 +80,7 @@ class TestArrayRecordByTFDS(TestByTFDS):
 
 def prepared(tmp_path, name, **how):
   how = {'max_text': 100_000, 'on_error': 'stop', 'source': 'x'} | how
-  return builder.make(
+  return builder.build_dataset(
     name, manual_dir=str(tmp_path), to=epath.Path(tmp_path / 'to'), **how
   )
 
@@ -110,7 +110,7 @@ def test_a_run_reads_the_same_examples(tmp_path, setting):
 @pytest.mark.skipif(not SAMPLE.is_dir(), reason='sample data is not here')
 def test_real_rows_come_back_as_they_were(tmp_path):
   for name in ('email_generation_user', 'topic_writing_user'):
-    builder.make(
+    builder.build_dataset(
       name,
       manual_dir=str(SAMPLE),
       to=epath.Path(tmp_path),

@@ -82,7 +82,7 @@ def test_few_documents_without_text_are_counted(tmp_path):
   profile = [good, *[bad] * 9]  # 9 of 10 are not more than 90 %
   _, counts = given.example(tmp_path, profile=profile)
   assert counts['skipped_items'] == 9
-  assert naming.MOST == 0.9
+  assert naming.MAX_LOST_SHARE == 0.9
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_prepare_refuses_it_and_leaves_nothing(tmp_path):
   bad = given.lines(given.MAIL | {'profile': [{'body': 'x'}]})
   task = given.folder(tmp_path / 'from', train=bad)
   with pytest.raises(errors.InputError, match='but the fields body'):
-    builder.make(
+    builder.build_dataset(
       task.name,
       manual_dir=str(tmp_path / 'from'),
       to=epath.Path(tmp_path / 'to'),

@@ -50,7 +50,7 @@ def test_a_form_is_read_as_it_is_on_this_machine(tmp_path, bucket, write):
 
 def test_a_prepared_split_is_read_as_it_is_on_this_machine(tmp_path, bucket):
   task = given.folder(tmp_path / 'source', train=given.lines(*ROWS))
-  builder.make(
+  builder.build_dataset(
     TASK,
     manual_dir=str(task.parent),
     to=epath.Path(tmp_path / 'made'),
@@ -70,7 +70,7 @@ def test_a_prepared_split_is_read_as_it_is_on_this_machine(tmp_path, bucket):
 def test_a_split_is_prepared_from_a_bucket(tmp_path, bucket):
   given.folder(tmp_path / 'source', train=given.lines(*ROWS))
   remote.upload(bucket, tmp_path / 'source', 'gs://b/source')
-  made = builder.make(
+  made = builder.build_dataset(
     TASK,
     manual_dir='gs://b/source',
     to=epath.Path(tmp_path / 'made'),

@@ -156,7 +156,7 @@ def test_it_needs_a_config(capsys):
 
 
 def looked(cfg):
-  found = run.looked(cfg, '.')
+  found = run.inspect_run(cfg, '.')
   return [f for f in found if not isinstance(f, dict)]
 
 

@@ -35,8 +35,8 @@ def test_ours_stands_beside_the_papers():
     ('', 'paper', '', '',
      '119.39 ± 73.06', '304.54 ± 228.61', '34.39 ± 57.31'),
   ]  # fmt: skip
-  assert 'synthetic' not in table.said
-  assert 'synthetic' in made(train, synthetic=True)[table.title].said
+  assert 'synthetic' not in table.note
+  assert 'synthetic' in made(train, synthetic=True)[table.title].note
 
 
 def test_what_is_cut_is_told_as_number_and_share():
@@ -49,7 +49,7 @@ def test_what_is_cut_is_told_as_number_and_share():
   assert table.rows == [
     ('review', 'train', '1,234 / 4,000 / 5,120', '8', '3 (37.5%)', '0')
   ]
-  assert 'that bm25 chooses' in table.said
+  assert 'that bm25 chooses' in table.note
 
 
 def test_copies_and_odd_rows():
