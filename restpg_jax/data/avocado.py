@@ -50,7 +50,7 @@ def build_task(
     for id in _ids_of_mails(_questions(ids, split, pass_over))
   }
   part = to.with_name(f'{to.name}.part')
-  if part.exists():
+  if part.exists():  # an interrupted attempt's
     part.rmtree()
   part.mkdir(parents=True)
   counts = {}
@@ -194,7 +194,7 @@ def _members(
   try:
     with storage.opened(archive) as f, zipfile.ZipFile(f) as members:
       for name in members.namelist():
-        id = name.rpartition('/')[2]
+        id = name.rpartition('/')[2]  # the file's name
         if id in mail_ids:
           yield id, members.read(name)
   except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:

@@ -77,7 +77,7 @@ class Longlamp(tfds.core.ShardBasedBuilder):
           'profile': tfds.features.Sequence(item),
         }
       ),
-      disable_shuffling=True,
+      disable_shuffling=True,  # an example's id is the number of its row
       metadata=tfds.core.MetadataDict(
         max_text=self._max_text, source=self._source, counts={}
       ),
@@ -105,6 +105,7 @@ class Longlamp(tfds.core.ShardBasedBuilder):
     """Returns an iterator a shard; each continues where the last one ended."""
     num_shards = math.ceil(max(files.text_bytes(folder, split), 1) / SHARD)
     stream = _Stream(self._examples(folder, split))
+    # Shares are estimates, so the last shard takes whatever is left.
     ends = [n / num_shards for n in range(1, num_shards)] + [math.inf]
     return [functools.partial(stream.until, end) for end in ends]
 

@@ -67,6 +67,7 @@ class Reservoir:
     self._rng = random.Random(0)  # fixed: a second survey shows the same
 
   def offer(self, item: Any) -> None:
+    # Algorithm R: the n-th item replaces another with probability size / n.
     self._offered += 1
     if len(self.items) < self._size:
       self.items.append(item)

@@ -57,6 +57,7 @@ def find_copies(output: str, profile: Sequence[types.Document]) -> Copies:
   seen, copied = set(), Copies([], {})
   for n, document in enumerate(profile):
     words = normalized_words(document.text)
+    # Digests: only these stay in memory, however long a profile is.
     key = hashlib.blake2b(' '.join(words).encode(), digest_size=16).digest()
     if key in seen:
       copied.repeated.append(n)

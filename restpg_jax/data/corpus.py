@@ -52,7 +52,7 @@ def drills(seed: int) -> Iterator[Segments]:
   the rules outweighs what is chance.
   """
   rng = random.Random(f'drills {seed}')
-  people = world.users('pretrain', seed + 2)
+  people = world.users('pretrain', seed + 2)  # others than pretraining's
   while True:
     chance = rng.random()
     if chance < 0.4:
@@ -88,6 +88,7 @@ def reasoning(
   life is taken for the user's, and a conclusion is missing or wrong.
   """
   needed = grammar.SLOTS[task]
+  # Mostly moves the task's own traits to the front.
   traits = sorted(
     grammar.TRAITS, key=lambda t: rng.random() - 0.35 * (t in needed)
   )[:4]
@@ -139,7 +140,7 @@ def muddles(seed: int) -> Iterator[tuple[str, str, str, int, str]]:
 def explained(seed: int) -> Iterator[tuple[tuple[str, ...], str, str, str]]:
   """Yields (documents, instruction, expected output, reasoning), endlessly."""
   rng = random.Random(f'explained {seed}')
-  people = world.users('pretrain', seed + 1)
+  people = world.users('pretrain', seed + 1)  # others than pretraining's
   while True:
     task = rng.choice(types.TASKS)
     item = rng.choice(grammar.ITEMS[task])

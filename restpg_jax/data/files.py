@@ -49,7 +49,7 @@ def find_split(folder: epath.Path, split: str) -> tuple[str, list[epath.Path]]:
   if form == PARQUET:
     _check_shards(folder, split, paths)
   elif form == PAIR:
-    _outputs_of(paths[0])
+    _outputs_of(paths[0])  # raises where there are none
   return form, paths
 
 
@@ -227,6 +227,7 @@ def _joined(
   paths: list[epath.Path], read_file: Callable[[epath.Path], rows.Rows]
 ) -> Iterator[tuple[rows.RowLocation, dict[str, Any]]]:
   """Yields the rows of all files; their shares become those of the split."""
+  # A file's rows are not counted beforehand: its bytes stand for them.
   sizes = [path.stat().length for path in paths]
   for n, path in enumerate(paths):
     for location, row in read_file(path):

@@ -20,7 +20,7 @@ PIECE = 1 << 20  # bytes read at once
 SPACE = re.compile(r'[ \t\n\r]*')
 HALF_ESCAPE = re.compile(rb'\\(?:u[0-9a-fA-F]{0,3})?\Z')
 HALF_CHARACTER = re.compile(rb'[\xc0-\xff][\x80-\xbf]{0,2}\Z')
-NEAR = 16  # characters before the end of what is read that may be half a word
+NEAR = 16  # characters: an error so close to the end may be a word cut in half
 DECODER = json.JSONDecoder()
 
 
@@ -142,7 +142,7 @@ def capped(
     end = _whole(piece)
     piece, rest = piece[:end], piece[end:]
     if quotes := _quotes(piece):
-      inside ^= quotes % 2 == 1
+      inside ^= quotes % 2 == 1  # an odd number ends in the other state
       run = 0
     elif inside:
       run += len(piece)
@@ -225,6 +225,7 @@ class _Text:
     try:
       return piece.decode(code)
     except UnicodeDecodeError:
+      # Keeps the bytes, so that only the row that holds them is refused.
       self.broken = True
       return piece.decode(code, 'surrogateescape')
 
@@ -239,6 +240,7 @@ def _element(
   while True:
     try:
       value, end = DECODER.raw_decode(text.text, text.position)
+      # At the end of what is read, 12 may go on as 123.
       if end < len(text.text) or not text.more():
         break
     except (ValueError, RecursionError) as error:

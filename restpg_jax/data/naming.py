@@ -14,7 +14,7 @@ from restpg_jax.data import cleaning, files, rows
 # The share of a split's filled documents that may lack their text. In a sample
 # of LongLaMP none of 16,942 does.
 MAX_LOST_SHARE = 0.9
-KNOWN = 'id', 'input', 'output', 'truth'
+KNOWN = 'id', 'input', 'output', 'truth'  # no profile, even if it is a list
 LIST = re.compile(r'\s*\[\s*[{"\]]')  # a list written as text
 
 

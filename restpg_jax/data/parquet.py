@@ -35,6 +35,7 @@ def read_parquet(
   number = 0
   try:
     with storage.opened(path) as f:
+      # A column chunk can have gigabytes: read it in pieces, not ahead.
       file = pq.ParquetFile(f, buffer_size=1 << 20, pre_buffer=False)
       total = max(file.metadata.num_rows, 1)
       _check_columns(path, file, required)

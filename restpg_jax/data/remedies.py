@@ -30,6 +30,7 @@ def of_file(head: bytes) -> str:
   for magic, name in TABLES.items():
     if head.startswith(magic):
       return f'the file is {name}: give it a name that says so, or convert it'
+  # By its byte-order mark, or by the zero byte of an ASCII character.
   if head.startswith((b'\xff\xfe', b'\xfe\xff')) or b'\0' in head[:4]:
     return f'the file is UTF-16: {errors.RECODE}'
   text = head.decode('utf-8-sig', 'replace').lstrip().lower()

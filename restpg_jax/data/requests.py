@@ -162,6 +162,7 @@ def _id(row: dict[str, Any], number: int, location: object) -> str | int:
   id = row.get('id')
   if files.is_missing(id):
     return number
+  # To Python a bool is an int.
   if not isinstance(id, str | int) or isinstance(id, bool):
     raise errors.InputError(
       f'{location}: id is a {type(id).__name__}; it must be a text or a whole '

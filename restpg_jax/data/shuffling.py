@@ -21,6 +21,7 @@ def shuffled(
   those that changed. All are read before the first is returned, since any may
   get any profile; they wait on disk.
   """
+  # Of the profiles only digests stay in memory.
   stored, tasks, digests = _OnDisk(), [], []
   for example in examples:
     stored.add(example)

@@ -109,6 +109,7 @@ def users(split: str, seed: int) -> Iterator[User]:
     traits |= {
       t: rng.choice(list(values)) for t, values in grammar.LIVES.items()
     }
+    # Not hash(), which differs between processes.
     bucket = zlib.crc32(' '.join(traits.values()).encode()) % 10
     if bucket in SPLITS[split]:
       yield User(f'{split}-{seed}-{number}', traits, ())

@@ -100,6 +100,7 @@ def inspect_settings(
     for finding in (findings.look('settings', check, cfg) for check in checks)
     if finding.state != findings.OK
   ]
+  # One wrong setting can fail several checks with the same message.
   yield from dict.fromkeys(faults) or [
     findings.Finding('settings', findings.OK, 'a run can have them')
   ]

@@ -76,6 +76,7 @@ def disk(
     message = f'{workdir}: its room is not known here'
     return findings.Finding('disk', findings.OK, message)
   path = epath.Path(workdir)
+  # The workdir may be yet to make: its disk is that of the folder above.
   folder = next(p for p in (path, *path.absolute().parents) if p.exists())
   free = shutil.disk_usage(folder).free
   message = f'{folder}: {_size(free)} free'

@@ -39,6 +39,7 @@ def survey_splits(
   Unusable rows are passed over, and copies are counted before any is left out.
   Without a reader, tokens are not counted.
   """
+  # With the run's own settings nothing would be left to report.
   raw = dataclasses.replace(
     data, on_error='skip', dedupe=False, drop_leaks=False
   )
