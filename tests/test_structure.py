@@ -10,7 +10,7 @@ from restpg_jax import assets, cli, config, restpg
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / 'configs').rglob('*.py'))
 LAYERS = (  # imports go down this list, never up or sideways
-  ('main', 'assets.make'),
+  ('main', 'api', 'assets.make'),
   ('preflight', 'doctor', 'report', 'commands'),
   ('restpg',),
   ('validate', 'cautions', 'experiments'),
