@@ -3,7 +3,7 @@
   python -m restpg_jax.main run --config=configs/mini.py --workdir=runs/mini
 
 1,000 training and 600 test users of the synthetic world, bundled tiny models.
-README.md has the table this made.
+docs/results.md has the table this made.
 """
 
 import pathlib
