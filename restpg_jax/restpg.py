@@ -17,7 +17,7 @@ from restpg_jax import (
   variants,
 )
 from restpg_jax.engines import generator, input_files, rewards
-from restpg_jax.io import artifacts, checkpoints, located, lock
+from restpg_jax.io import artifacts, checkpoints, fingerprints, located, lock
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.rewards import selection
 from restpg_jax.stages import base as bases
@@ -325,7 +325,7 @@ def note_method(workdir, name, cfg, evaluations, seconds) -> None:
     'config': located.noted(cfg, workdir),
     'seconds': seconds,
     'output': dataclasses.asdict(output) if METHODS[name].reasoning else None,
-    'reward': artifacts.meaning(evaluations[-1].reward, input_files.READS),
+    'reward': fingerprints.meaning(evaluations[-1].reward, input_files.READS),
     'iterations': [
       {
         't': e.t,

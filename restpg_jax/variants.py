@@ -13,7 +13,7 @@ from typing import Any
 
 from restpg_jax import config, effective
 from restpg_jax.engines import input_files
-from restpg_jax.io import artifacts
+from restpg_jax.io import fingerprints
 
 Record = dict[str, Any]  # a file of WORKDIR/methods
 SFT = ('sft', 'sft_reasoning')  # rows of Table 1 without iterations
@@ -54,7 +54,7 @@ def contents(cfg: config.Config, record: Record) -> dict[str, str]:
   {'policy.checkpoint': '0123..', 'prompt.template': '89ab..', ..}
   """
   known = _only(cfg, {*settings(record)})
-  return dict(_contents(known, artifacts.meaning(known, input_files.READS)))
+  return dict(_contents(known, fingerprints.meaning(known, input_files.READS)))
 
 
 def setting_names(

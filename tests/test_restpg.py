@@ -16,7 +16,7 @@ from restpg_jax import (
   restpg,
   variants,
 )
-from restpg_jax.io import artifacts, lock
+from restpg_jax.io import artifacts, fingerprints, lock
 
 ROOT = pathlib.Path(__file__).parents[1]
 START = ['base', 'retrieve/train', 'retrieve/val', 'retrieve/test']
@@ -326,7 +326,7 @@ def test_only_test_answers_are_judged_in_the_precision_of_evaluation(
   assert in_full == ['bfloat16', 'bfloat16', 'float32', 'float32']
   assert after['eval0/score'].shards == 4
   for name, cfg in before.items():
-    same = artifacts.meaning(cfg) == artifacts.meaning(after[name])
+    same = fingerprints.meaning(cfg) == fingerprints.meaning(after[name])
     assert same == (name not in ('eval0/score', 'eval1/score')), name
 
 

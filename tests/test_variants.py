@@ -7,7 +7,7 @@ import pytest
 
 from restpg_jax import assets, config, effective, variants
 from restpg_jax.engines import input_files
-from restpg_jax.io import artifacts
+from restpg_jax.io import fingerprints
 from tests import runs
 
 
@@ -27,7 +27,7 @@ def record(**changes):
   known = old(**changes)
   return known | {
     'contents': variants.contents(cfg, known),
-    'reward': artifacts.meaning(
+    'reward': fingerprints.meaning(
       effective.reward(cfg.reward), input_files.READS
     ),
   }

@@ -9,7 +9,7 @@ from etils import epath
 
 from restpg_jax import config, errors, storage
 from restpg_jax.data import avocado, builder, files, hub, longlamp, rows
-from restpg_jax.io import artifacts, records
+from restpg_jax.io import fingerprints, records
 
 HUB = 'hub'  # as --from
 EMAIL = 'email_generation_user'
@@ -99,7 +99,7 @@ def one(name: str, source: str, to: epath.Path, data: config.Data) -> str:
   if source == HUB:
     source = hub.download(name, to / 'downloads').parent
   folder = epath.Path(source) / name
-  content = artifacts.content(folder, files.split_files(folder))
+  content = fingerprints.content(folder, files.split_files(folder))
   made = builder.prepared_before(name, to)
   told = 'kept'
   if not made:

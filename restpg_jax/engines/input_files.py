@@ -5,9 +5,9 @@ leaves there, a sibling task, weights in another form, changes nothing.
 """
 
 from restpg_jax.data import longlamp
-from restpg_jax.io import artifacts, encoders, weights
+from restpg_jax.io import encoders, fingerprints, weights
 
-READS: artifacts.Reads = {
+READS: fingerprints.Reads = {
   'data': lambda cfg, path: longlamp.data_files(path, setting=cfg.setting),
   'weights': lambda cfg, path: weights.weight_files(path),
   'encoder': lambda cfg, path: encoders.encoder_files(path),

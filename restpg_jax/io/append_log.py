@@ -1,4 +1,4 @@
-"""Items that end in no order: a file of each host, a checksum on each line."""
+"""Logs of items that finish in any order: a file a host, checksums by line."""
 
 import itertools
 import os
@@ -14,27 +14,31 @@ from restpg_jax import errors, folders
 from restpg_jax.io import parts, records
 
 T = TypeVar('T')
+# A line as `_sealed` writes it: the item's JSON, and the checksum as last key.
 SEALED = re.compile(rb'(.*), "crc": "([0-9a-f]{8})"}\n', re.DOTALL)
 
 
 class AppendLog(Generic[T]):
-  """A folder of JSON-lines files, for going on where a killed run stopped.
+  """A folder of JSON-lines files, from which a killed run goes on.
 
-  Iterating gives what all hosts had made when it was opened; `append` adds to
-  the file of `host`:
-  folder/00000.jsonl, 00001.jsonl, ..; "crc" is crc32 of the line without it.
-  A last line that a kill tore is dropped when the folder is opened. Any other
+  Iterating yields what all hosts had written when the log was opened; `append`
+  adds to the file of `host`. The files are folder/00000.jsonl, 00001.jsonl and
+  so on; "crc" is the crc32 of a line without it.
+
+  A last line that a kill tore is dropped when the log is opened. Any other
   line that is not as it was written is named in a DataWarning and dropped, so
-  only its item is made again. An item may so stand there twice; the first
-  counts. In a bucket files grow by parts (io/parts.py): the block of a `with`
-  ends when all is there, a kill costs the items of the last parts.SECONDS.
+  that only its item is made again. An item may therefore occur twice; the
+  first one counts. In a bucket files grow by parts (io/parts.py): a `with`
+  block ends when everything is written, and a kill costs the items of the last
+  parts.SECONDS.
   """
 
   def __init__(self, folder: epath.PathLike, cls: type[T], *, host: int):
     self._folder, self._cls = epath.Path(folder), cls
     self._folder.mkdir(parents=True, exist_ok=True)
     self._path = self._folder / f'{host:05}.jsonl'
-    self._known = {}  # path -> its length now, numbers of lines to pass over
+    # path -> its length now, and the numbers of the lines to skip
+    self._known: dict[epath.Path, tuple[int, set[int]]] = {}
     parts.join(self._path)
     shards = folders.matching(self._folder, '*.jsonl')
     for path in sorted({*map(parts.whole, shards)}):
@@ -42,7 +46,8 @@ class AppendLog(Generic[T]):
       if damaged:
         _warn(path, damaged)
       bad = {*torn, *damaged}
-      if bad and path == self._path:  # a host mends its own
+      # A host mends its own file only: another host may be appending to its.
+      if bad and path == self._path:
         records.drop(path, bad)
         end, bad = path.stat().length, set()
       self._known[path] = end, bad
@@ -52,24 +57,24 @@ class AppendLog(Generic[T]):
   def __enter__(self) -> 'AppendLog[T]':
     return self
 
-  def __exit__(self, *exception) -> None:
+  def __exit__(self, *exception: object) -> None:
     self._tail.close()
 
   def __iter__(self) -> Iterator[T]:
-    return (item for *_, item in self.placed())
+    return (item for *_, item in self.entries())
 
-  def placed(self) -> Iterator[tuple[epath.Path, int, T]]:
-    """File, offset and item, of all that was there when this was opened."""
+  def entries(self) -> Iterator[tuple[epath.Path, int, T]]:
+    """Yields (file, offset, item) for what was there when this was opened."""
     for path, (end, bad) in self._known.items():
       for number, (offset, line) in enumerate(parts.lines(path), 1):
-        if offset >= end:  # another host goes on
+        if offset >= end:  # another host has written it since
           break
         if number not in bad:
           where = f'{os.fspath(path)}, line {number}'
           yield path, offset, _item(line, self._cls, where)
 
   def append(self, items: Sequence[T]) -> list[tuple[epath.Path, int]]:
-    """Adds a line for each item; returns where they are."""
+    """Adds a line for each item; returns the file and offset of each line."""
     lines = list(map(_sealed, items))
     begin = self._tail.add(b''.join(lines))
     *offsets, _ = itertools.accumulate(map(len, lines), initial=begin)
@@ -77,7 +82,10 @@ class AppendLog(Generic[T]):
 
 
 class IndexedLog(Generic[T]):
-  """An append log whose items stay on disk and are found by their keys."""
+  """An append log whose items stay on disk and are looked up by their keys.
+
+  In memory are the keys and the offsets of their lines.
+  """
 
   def __init__(
     self,
@@ -87,50 +95,54 @@ class IndexedLog(Generic[T]):
     host: int,
     key: Callable[[T], Hashable],
   ):
-    self._shards, self._cls, self._key = (
-      AppendLog(folder, cls, host=host),
-      cls,
-      key,
-    )
-    self._offset = {}  # path -> key -> where its line begins
-    for path, offset, item in self._shards.placed():
+    self._log = AppendLog(folder, cls, host=host)
+    self._cls, self._key = cls, key
+    # path -> key -> offset of its line
+    self._offsets: dict[epath.Path, dict[Hashable, int]] = {}
+    for path, offset, item in self._log.entries():
       self._note(path, offset, item)
 
   def __contains__(self, key: Hashable) -> bool:
-    return any(key in of_file for of_file in self._offset.values())
+    return any(key in offsets for offsets in self._offsets.values())
 
   def __enter__(self) -> 'IndexedLog[T]':
     return self
 
-  def __exit__(self, *exception) -> None:
-    self._shards.__exit__(*exception)
+  def __exit__(self, *exception: object) -> None:
+    self._log.__exit__(*exception)
 
   def append(self, items: Sequence[T]) -> None:
-    places = self._shards.append(items)
-    for (path, offset), item in zip(places, items, strict=True):
+    """Adds a line for each item, as AppendLog does, and indexes it."""
+    locations = self._log.append(items)
+    for (path, offset), item in zip(locations, items, strict=True):
       self._note(path, offset, item)
 
   def get(self, keys: Sequence[Hashable]) -> list[T]:
-    """Their items, in this order; read in the order of the files."""
-    places = [
-      (path, of_file[key], n)
-      for n, key in enumerate(keys)
-      for path, of_file in [self._file_of(key)]
-    ]
-    found: list[Any] = [None] * len(keys)
-    self._shards.flush()
-    for path, of_file in itertools.groupby(sorted(places), lambda p: p[0]):
-      with parts.reader(path) as read:
-        for _, offset, n in of_file:
-          where = f'{os.fspath(path)}, byte {offset}'
-          found[n] = _item(read(offset)[1], self._cls, where)
-    return found
+    """Returns the items of these keys, in this order.
 
-  def _file_of(self, key: Hashable) -> tuple[epath.Path, dict]:
-    return next(item for item in self._offset.items() if key in item[1])
+    They are read in the order in which they lie in the files.
+    """
+    locations = [(*self._location(key), n) for n, key in enumerate(keys)]
+    items: list[Any] = [None] * len(keys)
+    self._log.flush()  # in a bucket the last ones may still wait in memory
+    for path, group in itertools.groupby(sorted(locations), lambda p: p[0]):
+      with parts.reader(path) as read:
+        for _, offset, n in group:
+          where = f'{os.fspath(path)}, byte {offset}'
+          items[n] = _item(read(offset)[1], self._cls, where)
+    return items
+
+  def _location(self, key: Hashable) -> tuple[epath.Path, int]:
+    """The file of a key's item and the offset in it."""
+    return next(
+      (path, offsets[key])
+      for path, offsets in self._offsets.items()
+      if key in offsets
+    )
 
   def _note(self, path: epath.Path, offset: int, item: T) -> None:
-    self._offset.setdefault(path, {}).setdefault(self._key(item), offset)
+    # setdefault: where an item stands twice, the first counts.
+    self._offsets.setdefault(path, {}).setdefault(self._key(item), offset)
 
 
 def _sealed(item: Any) -> bytes:
@@ -140,10 +152,12 @@ def _sealed(item: Any) -> bytes:
 
 
 def _unsealed(line: bytes) -> bytes | None:
-  """The line without its checksum; None where that does not fit."""
+  """Returns the line without its checksum; None where that does not fit."""
   match = SEALED.fullmatch(line)
-  body = match and match[1] + b'}'
-  return body if match and zlib.crc32(body) == int(match[2], 16) else None
+  if match is None:
+    return None
+  body = match[1] + b'}'
+  return body if zlib.crc32(body) == int(match[2], 16) else None
 
 
 def _item(line: bytes, cls: type[T], where: str) -> T:
@@ -154,7 +168,10 @@ def _item(line: bytes, cls: type[T], where: str) -> T:
 
 
 def _faults(path: epath.Path) -> tuple[int, list[int], list[int]]:
-  """The file's length, numbers of torn and of damaged lines."""
+  """Returns a file's length, and the numbers of its torn and damaged lines.
+
+  Only a last line can be torn: a kill in the middle of writing leaves one.
+  """
   bad, end, number, line = [], 0, 0, b''
   for number, (offset, line) in enumerate(parts.lines(path), 1):
     end = offset + len(line)
@@ -165,7 +182,10 @@ def _faults(path: epath.Path) -> tuple[int, list[int], list[int]]:
 
 
 def _torn(last: bytes) -> bool:
-  """The beginning of a line, or the zeros that some file systems leave."""
+  """Whether a kill can have left this: the beginning of a line, or zeros.
+
+  Some file systems extend a file before they write its blocks.
+  """
   begun = last.startswith(b'{') and not last.endswith(b'\n')
   return begun or not last.strip(b'\0\n')
 

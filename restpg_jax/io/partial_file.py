@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import json
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,7 +13,7 @@ from restpg_jax.io import lock, parts, records
 
 
 class PartialFile:
-  """What `file` hands out; `done` lines were there before."""
+  """An open PATH.part, from `open_partial`; `done` lines were there before."""
 
   def __init__(self, part: epath.Path):
     parts.join(part)
@@ -23,8 +22,10 @@ class PartialFile:
     self.close = self._tail.close
 
   def append(self, items: Sequence[Any]) -> None:
-    """Adds a line for each item; on disk when this returns, in a bucket as
-    parts.Tail says."""
+    """Adds a line for each item.
+
+    They are on disk when this returns; in a bucket, when parts.Tail flushes.
+    """
     self._tail.add(b''.join(map(records.encoded, items)))
 
 
@@ -32,10 +33,11 @@ class PartialFile:
 def open_partial(
   path: epath.PathLike, fingerprint: str
 ) -> Iterator[PartialFile]:
-  """PATH.part, which becomes PATH when all went well.
+  """Opens PATH.part, which becomes PATH when the block ends well.
 
-  If it does not, the next caller goes on behind its last whole line, provided
-  that its fingerprint is the same: PATH.part.json holds it.
+  If it does not, the next caller goes on behind the last whole line, provided
+  that the fingerprint is the same: PATH.part.json holds it. Raises InputError
+  where it is another one, or where another process writes the file.
   """
   path = epath.Path(path)
   part = path.parent / f'{path.name}.part'
@@ -58,7 +60,7 @@ def open_partial(
 
 @contextlib.contextmanager
 def _alone(part: epath.Path, path: epath.Path) -> Iterator[None]:
-  """Locks PATH.part; on this machine it is freed with its process."""
+  """Locks PATH.part; on this machine the lock ends with its process."""
   if storage.remote(part):
     with lock.claim(part, f'--output={path}'):
       yield
@@ -81,10 +83,10 @@ def _same(note: epath.Path, fingerprint: str) -> bool:
 
 
 def _keep_whole_lines(part: epath.Path) -> int:
-  """Cuts the file behind the last line that was written whole."""
+  """Cuts the file behind its last whole line; returns the number of lines."""
   count = end = 0
   for offset, line in parts.lines(part):
-    if not line.endswith(b'\n') or not _is_json(line):
+    if not records.is_whole(line):
       _cut(part, end)
       break
     count, end = count + 1, offset + len(line)
@@ -93,15 +95,7 @@ def _keep_whole_lines(part: epath.Path) -> int:
 
 def _cut(part: epath.Path, length: int) -> None:
   if not storage.remote(part):
-    os.truncate(part, length)  # the lock is of this very file
+    os.truncate(part, length)  # in place: the lock is on this very file
     return
   with storage.opened(part) as old, storage.replacing(part) as new:
     new.write(old.read(length))
-
-
-def _is_json(line: bytes) -> bool:
-  try:
-    json.loads(line)
-  except ValueError:
-    return False
-  return True

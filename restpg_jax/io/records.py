@@ -1,4 +1,4 @@
-"""JSON and JSON-lines files of dataclasses, whole or not there at all.
+"""JSON and JSON-lines files of dataclasses, which appear whole or not at all.
 
 One item a line, UTF-8, strict JSON (no NaN), so that `jq` reads them. Paths
 go through epath: gs:// works where a local path does.
@@ -24,7 +24,10 @@ T = TypeVar('T')
 
 
 def write(path: epath.PathLike, items: Iterable[Any]) -> int:
-  """Writes a line for each item; returns how many. The file appears whole."""
+  """Writes a line for each item and returns their number.
+
+  The file appears whole.
+  """
   count = 0
   with storage.replacing(path) as file:
     for item in items:
@@ -34,7 +37,10 @@ def write(path: epath.PathLike, items: Iterable[Any]) -> int:
 
 
 def read(path: epath.PathLike, cls: type[T]) -> Iterator[T]:
-  """The items of a file that `write` or `Appender` made, in order."""
+  """Yields the items of a file that `write` or `Appender` wrote, in order.
+
+  Raises ValueError, with the number of the line, where it holds no `cls`.
+  """
   with storage.opened(path) as file:
     for number, line in enumerate(file, 1):
       yield item(line, cls, f'{os.fspath(path)}, line {number}')
@@ -47,7 +53,7 @@ def write_json(path: epath.PathLike, value: Any) -> None:
 
 
 def read_json(path: epath.PathLike) -> Any:
-  """What `write_json` wrote, as dicts, lists and scalars."""
+  """Returns what `write_json` wrote, as dicts, lists and scalars."""
   try:
     return json.loads(epath.Path(path).read_bytes())
   except ValueError as error:
@@ -55,7 +61,10 @@ def read_json(path: epath.PathLike) -> Any:
 
 
 def json_of(path: epath.Path) -> Any:
-  """The JSON of somebody else's file; InputError where it holds none."""
+  """Reads a JSON file that the user brought.
+
+  Raises InputError, with a remedy, where it holds no JSON.
+  """
   try:
     return json.loads(path.read_text())
   except ValueError as error:
@@ -65,7 +74,7 @@ def json_of(path: epath.Path) -> Any:
 
 
 def json_object(path: epath.Path) -> dict[str, Any]:
-  """The same; InputError where it is no object."""
+  """Reads the same; raises InputError also where it is no JSON object."""
   value = json_of(path)
   if not isinstance(value, dict):
     raise errors.InputError(f'{path}: no JSON object; {errors.CUT}')
@@ -73,21 +82,21 @@ def json_object(path: epath.Path) -> dict[str, Any]:
 
 
 class Appender:
-  """A JSON-lines file that grows, for going on where a killed run stopped.
+  """A JSON-lines file that grows, and from which a killed run goes on.
 
-  `done` holds the items found when it was opened. A last line that was torn
-  (killed while writing) is dropped from the file; a batch of which only the
-  first lines were written keeps those. In a bucket a kill can lose what came
-  in the last parts.SECONDS; there it must be closed.
+  `done` holds the items that were there when it was opened. A last line that
+  was torn (killed while writing) is dropped from the file; a batch of which
+  only the first lines were written keeps those. In a bucket a kill can lose
+  what came in the last parts.SECONDS; there it must be closed.
   """
 
-  def __init__(self, path: epath.PathLike, cls: type):
+  def __init__(self, path: epath.PathLike, cls: type[Any]):
     self._path = epath.Path(path)
     self._path.parent.mkdir(parents=True, exist_ok=True)
     parts.join(self._path)
     content = self._path.read_bytes() if self._path.exists() else b''
     lines = io.BytesIO(content).readlines()  # only b'\n' ends a line
-    if lines and not _whole(lines[-1]):
+    if lines and not is_whole(lines[-1]):
       drop(self._path, {len(lines)})
       del lines[-1]
     self.done = [
@@ -98,18 +107,22 @@ class Appender:
     self.flush, self.close = self._tail.flush, self._tail.close
 
   def append(self, items: Sequence[Any]) -> None:
-    """Adds a line for each item; on disk when this returns or, in a bucket,
-    when `flush` or `close` does."""
+    """Adds a line for each item.
+
+    They are on disk when this returns or, in a bucket, when `flush` or `close`
+    does.
+    """
     self._tail.add(b''.join(map(encoded, items)))
 
 
 def plain(value: Any) -> Any:
-  """What JSON lacks: dataclasses as dicts, numpy's scalars as numbers."""
+  """Turns into JSON what it lacks: dataclasses, NumPy's scalars and paths."""
   if dataclasses.is_dataclass(value) and not isinstance(value, type):
     return {
       field.name: getattr(value, field.name)
       for field in dataclasses.fields(value)
     }
+  # NumPy's scalars are registered with `numbers`; most subclass no Python type.
   if isinstance(value, numbers.Integral):
     return int(value)
   if isinstance(value, numbers.Real):
@@ -130,7 +143,7 @@ def _json(value: Any, indent: int | None = None) -> bytes:
 
 
 def encoded(item: Any) -> bytes:
-  """The line of an item, its end included."""
+  """Returns the line of an item, its newline included."""
   return _json(item) + b'\n'
 
 
@@ -140,7 +153,7 @@ def indented(value: Any) -> bytes:
 
 
 def drop(path: epath.Path, numbers: set[int]) -> None:
-  """Takes these lines, counted from 1, out of a file."""
+  """Removes these lines, counted from 1, from a file, which stays whole."""
   with storage.opened(path) as old, storage.replacing(path) as new:
     for number, line in enumerate(old, 1):
       if number not in numbers:
@@ -148,6 +161,7 @@ def drop(path: epath.Path, numbers: set[int]) -> None:
 
 
 def item(line: bytes, cls: type[T], where: str) -> T:
+  """Parses a line; a ValueError, with `where`, says that it is no `cls`."""
   try:
     return _builder(cls)(json.loads(line))
   except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -155,16 +169,19 @@ def item(line: bytes, cls: type[T], where: str) -> T:
 
 
 @functools.cache
-def _builder(kind: Any) -> Callable[[Any], Any]:
-  """Turns parsed JSON into `kind`: dataclasses and tuples, nested."""
-  if dataclasses.is_dataclass(kind):
-    hints = typing.get_type_hints(kind)
+def _builder(cls: Any) -> Callable[[Any], Any]:
+  """Returns what turns parsed JSON into `cls`: nested dataclasses and tuples.
+
+  Type hints are slow to resolve, so each class is resolved once.
+  """
+  if isinstance(cls, type) and dataclasses.is_dataclass(cls):
+    hints = typing.get_type_hints(cls)
     builders = {
       field.name: _builder(hints[field.name])
-      for field in dataclasses.fields(kind)
+      for field in dataclasses.fields(cls)
     }
-    return lambda value: kind(**{k: builders[k](v) for k, v in value.items()})
-  origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    return lambda value: cls(**{k: builders[k](v) for k, v in value.items()})
+  origin, arguments = typing.get_origin(cls), typing.get_args(cls)
   if origin is tuple and arguments[1:] == (...,):
     build = _builder(arguments[0])
     return lambda value: tuple(build(v) for v in value)
@@ -175,7 +192,8 @@ def _builder(kind: Any) -> Callable[[Any], Any]:
   return lambda value: value
 
 
-def _whole(line: bytes) -> bool:
+def is_whole(line: bytes) -> bool:
+  """Whether a line was written to its end: a kill can tear the last one."""
   if not line.endswith(b'\n'):
     return False
   try:

@@ -8,7 +8,7 @@ import jax
 
 from restpg_jax import config, errors, types
 from restpg_jax.engines import generator, tokenizer_files
-from restpg_jax.io import append_log, artifacts, progress, records
+from restpg_jax.io import append_log, artifacts, fingerprints, progress, records
 from restpg_jax.text import prompts, templates
 from restpg_jax.text import tokenizer as tokenizers
 
@@ -230,7 +230,7 @@ def _same_file(*tokenizers: str) -> bool:
     files = [tokenizer_files.tokenizer_file(name) for name in tokenizers]
   except errors.InputError:  # preflight needs none of them
     return False
-  return len({artifacts.content(file) for file in files}) == 1
+  return len({fingerprints.content(file) for file in files}) == 1
 
 
 def demonstration(

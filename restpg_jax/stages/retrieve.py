@@ -10,7 +10,7 @@ from etils import epath
 from restpg_jax import assets, config, effective, errors, types
 from restpg_jax.data import copies, longlamp, rows, shuffling, world
 from restpg_jax.engines import embedder
-from restpg_jax.io import artifacts, encoders, records
+from restpg_jax.io import artifacts, encoders, fingerprints, records
 from restpg_jax.retrieval import bm25, chance, dense, question, recency
 
 VERSION = 4  # 3: texts of retrievers by name; 4: equal vectors are a tie
@@ -178,9 +178,9 @@ def by_vectors(cfg: config.Retrieval, seed, layout, out) -> Retriever:
   """
   del seed
   checkpoint = assets.path(cfg.encoder)
-  content = artifacts.content(checkpoint, encoders.encoder_files(checkpoint))[
-    :12
-  ]
+  content = fingerprints.content(
+    checkpoint, encoders.encoder_files(checkpoint)
+  )[:12]
   folder = f'vectors-{embedder.VERSION}-{content}'
   encode = embedder.Embedder(checkpoint, layout, out.parent / folder)
   return functools.partial(dense.ranked, embed=encode)

@@ -13,7 +13,7 @@ import pytest
 
 from restpg_jax import assets, config, errors, restpg
 from restpg_jax.engines import input_files
-from restpg_jax.io import artifacts
+from restpg_jax.io import artifacts, fingerprints
 from restpg_jax.stages import measure
 from tests import pipeline
 from tests.data import longlamp_rows
@@ -39,7 +39,7 @@ class Kind:
 
   def content(self, path) -> str:
     cfg = dataclasses.replace(self.settings, **{self.field: str(path)})
-    return artifacts.meaning(cfg, input_files.READS)[self.field]['content']
+    return fingerprints.meaning(cfg, input_files.READS)[self.field]['content']
 
 
 HF = Kind(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from restpg_jax import assets, config, errors
-from restpg_jax.io import artifacts, records
+from restpg_jax.io import artifacts, fingerprints, records
 
 
 @dataclasses.dataclass
@@ -241,7 +241,7 @@ def interrupt(*_):
 
 
 def test_only_the_extent_is_left_out_of_the_fingerprint():
-  assert artifacts.meaning(Extensible(2)) == {'temperature': 0.7}
+  assert fingerprints.meaning(Extensible(2)) == {'temperature': 0.7}
   assert mark(Extensible(2)) == mark(Extensible(4))
   assert mark(Extensible(2)) != mark(Extensible(2, temperature=0.1))
 
@@ -250,8 +250,8 @@ def test_a_later_setting_at_its_default_is_not_in_the_fingerprint():
   # As it was before there was `dedupe`: runs of then are found again.
   world = {'seed': 0, 'train': 1000, 'val': 160, 'test': 600}
   before = {'path': '', 'setting': 'user', 'limit': 0, 'world': world}
-  assert artifacts.meaning(config.Data()) == before
-  found = artifacts.meaning(config.Data(dedupe=True))
+  assert fingerprints.meaning(config.Data()) == before
+  found = fingerprints.meaning(config.Data(dedupe=True))
   assert found == before | {'dedupe': True}
 
 
@@ -262,7 +262,7 @@ def test_one_and_one_point_zero_are_the_same_setting():
 
 def test_a_fingerprint_does_not_change_from_one_release_to_the_next():
   # If this fails, every workdir of every user is made anew: is that meant?
-  assert artifacts.meaning((Settings(), {'k': (None, True)})) == [
+  assert fingerprints.meaning((Settings(), {'k': (None, True)})) == [
     {
       'steps': 10,
       'rate': 0.5,
@@ -293,13 +293,13 @@ def test_a_changed_file_of_the_same_size_is_read_again(tmp_path):
   path = tmp_path / 'a'
   path.write_text('hello')
   os.utime(path, ns=(0, 1))
-  before = artifacts.content(path)
+  before = fingerprints.content(path)
   assert before == (  # printf hello | sha256sum
     '2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824'
   )
   path.write_text('jello')
   os.utime(path, ns=(0, 2))
-  assert artifacts.content(path) != before
+  assert fingerprints.content(path) != before
 
 
 def folder(path, **files):
@@ -307,7 +307,7 @@ def folder(path, **files):
     file = path / name.replace('__', '/')
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)
-  return artifacts.content(path)
+  return fingerprints.content(path)
 
 
 def test_folders_count_by_names_and_content(tmp_path):

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from restpg_jax import config, errors, restpg
-from restpg_jax.io import artifacts, code
+from restpg_jax.io import artifacts, code, fingerprints
 from restpg_jax.stages import score
 from tests import pipeline
 
@@ -79,8 +79,8 @@ def test_an_edited_reward_scores_again(write):
 
 
 def test_built_in_rewards_count_by_their_name():
-  assert artifacts.meaning(config.Reward())['name'] == 'judge'
-  assert artifacts.meaning(config.Reward(name='rouge'))['name'] == 'rouge'
+  assert fingerprints.meaning(config.Reward())['name'] == 'judge'
+  assert fingerprints.meaning(config.Reward(name='rouge'))['name'] == 'rouge'
 
 
 @pytest.mark.parametrize(

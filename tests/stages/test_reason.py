@@ -7,7 +7,7 @@ import pytest
 
 from restpg_jax import assets, config, errors, types
 from restpg_jax.engines import generator
-from restpg_jax.io import append_log, artifacts, records
+from restpg_jax.io import append_log, artifacts, fingerprints, records
 from restpg_jax.stages import reason
 from restpg_jax.text import prompts, templates
 
@@ -210,15 +210,15 @@ def test_only_another_tokenizer_of_the_policy_is_in_a_fingerprint(tmp_path):
       tokenizer=config.Model('', str(tokenizer)),
     )
 
-  before = artifacts.meaning(SETTINGS)
+  before = fingerprints.meaning(SETTINGS)
   copy, other = tmp_path / 'copy.model', tmp_path / 'other.model'
   copy.write_bytes(assets.path('tiny.spm.model').read_bytes())
   other.write_bytes(b'another')
   assert set(before) == {'reason', 'prompt', 'seed'}
   assert 'cut_off' not in before['reason']
-  assert artifacts.meaning(settings('tiny.spm.model')) == before
-  assert artifacts.meaning(settings(copy)) == before
-  assert set(artifacts.meaning(settings(other))) == {*before, 'tokenizer'}
+  assert fingerprints.meaning(settings('tiny.spm.model')) == before
+  assert fingerprints.meaning(settings(copy)) == before
+  assert set(fingerprints.meaning(settings(other))) == {*before, 'tokenizer'}
   assert settings('not/there').tokenizer == config.Model('', 'not/there')
 
 
