@@ -33,7 +33,7 @@ DOORS = {  # package -> the only modules that may import it
   'huggingface_hub': ('data.hub',),
   'mailparser': ('data.avocado',),
   'safetensors': ('io.tensors',),
-  'sentencepiece': ('text.tokenizer', 'text.tokenizer_json', 'assets.make'),
+  'sentencepiece': ('text.tokenizer', 'assets.make'),
   'jinja2': ('text.templates', 'io.pages'),
   'regex': ('text.words',),
   'rank_bm25': ('retrieval.bm25',),

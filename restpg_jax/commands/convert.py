@@ -174,7 +174,7 @@ def _with_origin(
 ) -> weights.Checkpoint:
   """With what its base came with, where an older run did not keep that and
   the base is still there."""
-  if found.kind != 'ours' or found.published or not origin.stage:
+  if found.form != 'ours' or found.published or not origin.stage:
     return found
   cfg = origin.stage['cfg']
   if isinstance(cfg['tokenizer'], dict):  # as in _tokenizer
@@ -277,7 +277,7 @@ def _hf(
   )
   if not described:
     written |= ids
-  if found.kind == 'ours':  # trained to end with its tokenizer's end token
+  if found.form == 'ours':  # trained to end with its tokenizer's end token
     written, generation = (_ending(x, words.eos) for x in (written, generation))
   tensors.write_tensors(out, found.written_as(formats.hf(size, rows), dtype))
   records.write_json(out / weights.CONFIG, written)

@@ -83,7 +83,7 @@ class Embedder:
   ) -> Iterator[tuple[list[int], jax.Array, int]]:
     """The same, begun: texts of one length that fill all devices."""
     limit, devices = self._encoder.limit, self._layout.copies
-    ids = self._encoder.words.encode(texts, limit)
+    ids = self._encoder.tokenizer.encode(texts, limit)
     longest_first = sorted(range(len(ids)), key=lambda n: -len(ids[n]))
     for L, of_length in itertools.groupby(
       longest_first, key=lambda n: compiled_length(len(ids[n]), limit)

@@ -53,6 +53,6 @@ def context_length(path: epath.PathLike) -> int | None:
   """Tokens that the model of a folder was made for: as its config.json says,
   or as a published model of its size; None where neither tells."""
   found = weights.find_checkpoint(path)
-  if found.kind == 'hf':
+  if found.form == 'hf':
     return hf_config.context(records.json_object(found.path / weights.CONFIG))
   return catalog.catalog_context(found.size)

@@ -1,4 +1,4 @@
-"""Models and training states on disk, by Orbax: the one door to it.
+"""Models and training states on disk, written by Orbax: its one door.
 
 A model is a folder: `model.json` (its size and what made it) and `params`.
 """
@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 from concurrent import futures
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,32 +21,36 @@ from restpg_jax import errors, folders, storage
 from restpg_jax.io import shapes
 from restpg_jax.models import decoder
 
-# Beside the folders of a tree: what Orbax notes there, at any version.
+Tree = Any  # nested dicts, lists and NamedTuples of arrays
+# What Orbax notes beside the folders of a tree, in any of its versions.
 NOTES = re.compile(
   r'_[A-Za-z]\w+|checkpoint|manifest\.ocdbt|commit_success\.txt'
 )
-# Orbax logs the traceback of what it then raises.
+# Orbax logs the traceback of what it then raises: it would be shown twice.
 logging.getLogger('absl').addFilter(lambda record: not record.exc_info)
 
 
 class Literal(type(epath.Path())):
-  """A path whose `glob`, which Orbax calls, takes its own name as it is."""
+  """A path whose `glob`, which Orbax calls, takes its own name literally."""
 
-  def glob(self, pattern: str) -> Iterator['Literal']:
+  def glob(self, pattern: str) -> Iterator[epath.Path]:
     yield from folders.matching(self, pattern)
 
 
 def orbax_path(path: epath.PathLike) -> epath.Path:
-  """As Orbax is given it. Raises InputError for what TensorStore, which writes
-  for it, takes for another path: a backslash is a slash to it."""
-  found = storage.absolute(path)
-  name = os.fspath(found)
+  """Returns the path in the form that Orbax is given.
+
+  Raises InputError for what TensorStore, which writes for Orbax, takes for
+  another path: to it a backslash is a slash.
+  """
+  absolute = storage.absolute(path)
+  name = os.fspath(absolute)
   if '\\' in name or not _is_utf8(name):
     raise errors.InputError(
       f'{name}: checkpoints can be neither kept nor read in a folder whose '
       'path has a backslash or is no UTF-8; give one of another name'
     )
-  return found if storage.remote(found) else Literal(found)
+  return absolute if storage.remote(absolute) else Literal(absolute)
 
 
 def _is_utf8(name: str) -> bool:
@@ -56,23 +61,32 @@ def _is_utf8(name: str) -> bool:
   return True
 
 
-def save_model(path, params, size: decoder.Size, **made) -> None:
-  """Writes the folder whole: `model.json` appears last."""
+def save_model(
+  path: epath.PathLike, params: Tree, size: decoder.Size, **origin: Any
+) -> None:
+  """Writes a model folder; `model.json`, which appears last, notes `origin`."""
   path = epath.Path(path)
   path.mkdir(parents=True, exist_ok=True)
   save_tree(path / 'params', params)
-  _describe(path, size, made)
+  _describe(path, size, origin)
 
 
-def _describe(path: epath.Path, size: decoder.Size, made: dict) -> None:
-  text = json.dumps({'size': dataclasses.asdict(size)} | made, indent=1)
+def _describe(
+  path: epath.Path, size: decoder.Size, origin: dict[str, Any]
+) -> None:
+  text = json.dumps({'size': dataclasses.asdict(size)} | origin, indent=1)
   partial = path / 'model.json.partial'
   partial.write_text(text + '\n')
   partial.replace(path / 'model.json')
 
 
-def restore_model(path) -> tuple[dict, decoder.Size]:
-  """(float32 parameters on the host, size)."""
+def restore_model(
+  path: epath.PathLike,
+) -> tuple[dict[str, Any], decoder.Size]:
+  """Returns (float32 parameters on the host, size) of a model folder.
+
+  Raises InputError where it is none.
+  """
   path = epath.Path(path)
   try:
     size = json.loads((path / 'model.json').read_text())['size']
@@ -83,8 +97,8 @@ def restore_model(path) -> tuple[dict, decoder.Size]:
   return load_tree(path / 'params'), decoder.Size(**size)
 
 
-def save_tree(path, tree) -> None:
-  """Atomic: Orbax renames a finished folder into place."""
+def save_tree(path: epath.PathLike, tree: Tree) -> None:
+  """Writes a tree whole: Orbax renames a finished folder into place."""
   with ocp.StandardCheckpointer() as checkpointer:
     checkpointer.save(
       orbax_path(path),
@@ -96,50 +110,57 @@ def save_tree(path, tree) -> None:
 class _Settled(np.ndarray):
   """An array that nobody changes while it is written.
 
-  Orbax copies what is on the host, for somebody might: all weights once more.
+  Orbax copies what is on the host, because somebody might: all weights would
+  be in memory once more.
   """
 
-  def __deepcopy__(self, memo):
+  def __deepcopy__(self, memo: dict[int, Any] | None) -> '_Settled':
     return self
 
 
-def load_tree(path, like=None):
-  """The tree as NumPy arrays; `like` gives its structure back (NamedTuples).
+def load_tree(path: epath.PathLike, like: Tree | None = None) -> Tree:
+  """Reads a tree as NumPy arrays, on the host.
 
-  Raises InputError where the tree is not one like that.
+  `like`, a tree of arrays or of their shapes, gives the structure that Orbax
+  does not keep (NamedTuples). Raises InputError where names or shapes differ.
   """
   path = orbax_path(path)
   with ocp.StandardCheckpointer() as checkpointer:
-    found = _metadata(checkpointer, path)
+    abstract = _metadata(checkpointer, path)
     if like is not None:
-      wrong = shapes.differences(_named(found), _named(like))
+      wrong = shapes.differences(_named(abstract), _named(like))
       if wrong:
         raise errors.InputError(
           f'{path}: it is the checkpoint of another shape: '
           f'{shapes.listed(wrong)}'
         )
-      found = like
-    zeros = jax.tree.map(_without_memory, found)
+      abstract = like
+    zeros = jax.tree.map(_without_memory, abstract)
     return checkpointer.restore(path, zeros)
 
 
-def _without_memory(x) -> np.ndarray:
-  """An array of such a shape and dtype, to be restored as one of NumPy."""
+def _without_memory(x: Any) -> np.ndarray:
+  """Returns an array of that shape and dtype that takes one number's memory.
+
+  Orbax restores as a NumPy array what is described by one.
+  """
   return np.broadcast_to(np.zeros((), x.dtype), x.shape)
 
 
-def _metadata(checkpointer: ocp.StandardCheckpointer, path: epath.Path):
-  """The tree with a shape and a dtype for each array."""
+def _metadata(checkpointer: ocp.StandardCheckpointer, path: epath.Path) -> Tree:
+  """Returns the tree with a shape and a dtype for each array."""
   try:
-    return checkpointer.metadata(path).item_metadata.tree
+    # None where there is no tree: caught below, as the rest is.
+    item: Any = checkpointer.metadata(path).item_metadata
+    return item.tree
   except Exception as e:  # Orbax's own, and those of what it stands on
     raise errors.InputError(
       f'{path}: no Orbax checkpoint ({errors.detail(e)}); {errors.CUT}'
     ) from e
 
 
-def _named(tree) -> dict[str, tuple[int, ...]]:
-  """'1/mu/w' -> its shape; fields of a NamedTuple go by their names."""
+def _named(tree: Tree) -> dict[str, tuple[int, ...]]:
+  """Returns '1/mu/w' -> its shape; NamedTuples' fields go by their names."""
   return {
     jax.tree_util.keystr(path, simple=True, separator='/'): tuple(x.shape)
     for path, x in jax.tree_util.tree_flatten_with_path(tree)[0]
@@ -147,23 +168,32 @@ def _named(tree) -> dict[str, tuple[int, ...]]:
 
 
 class Saver:
-  """Training states on their way to the disk while training goes on.
+  """Writes training states to disk while training goes on.
 
-  At most one: the next waits until it is whole. On leaving, also by an
-  interrupt, the last is finished; errors of the disk are raised there or by
-  the next `save`.
+  At most one at a time: the next waits until it is whole. On leaving, also by
+  an interrupt, the last one is finished; errors of the disk are raised there
+  or by the next `save`.
   """
 
   def __init__(self):
+    # One writes one item at a time: params and the rest go side by side.
     self._params = ocp.StandardCheckpointer()
     self._rest = ocp.StandardCheckpointer()
     self._pool = futures.ThreadPoolExecutor(1)
-    self._last = None
+    self._last: futures.Future[None] | None = None
 
-  def save(self, folder, params, rest, size: decoder.Size, **made) -> None:
-    """folder/model and, beside it, folder/optimizer; model.json comes last.
+  def save(
+    self,
+    folder: epath.PathLike,
+    params: Tree,
+    rest: Tree,
+    size: decoder.Size,
+    **origin: Any,
+  ) -> None:
+    """Writes folder/model and folder/optimizer; model.json appears last.
 
-    Returns when the arrays are copied from their devices.
+    Returns when the arrays are copied from their devices, so that the next
+    step may overwrite them.
     """
     self.wait()
     folder = orbax_path(folder)
@@ -171,21 +201,24 @@ class Saver:
     model.mkdir(parents=True, exist_ok=True)
     self._params.save(model / 'params', params, force=True)
     self._rest.save(folder / 'optimizer', rest, force=True)
-    self._last = self._pool.submit(self._finish, model, size, made)
+    self._last = self._pool.submit(self._finish, model, size, origin)
 
-  def _finish(self, model, size, made) -> None:
+  def _finish(
+    self, model: epath.Path, size: decoder.Size, origin: dict[str, Any]
+  ) -> None:
     self._rest.wait_until_finished()
     self._params.wait_until_finished()
-    _describe(model, size, made)
+    _describe(model, size, origin)
 
   def wait(self) -> None:
+    """Returns when the last state is whole on disk."""
     if self._last:
       self._last.result()
 
   def __enter__(self) -> 'Saver':
     return self
 
-  def __exit__(self, *exception) -> None:
+  def __exit__(self, *exception: object) -> None:
     try:
       self.wait()
     finally:
@@ -195,7 +228,7 @@ class Saver:
 
 
 def tree_files(path: epath.Path) -> list[epath.Path]:
-  """The files and folders in which Orbax keeps a tree."""
+  """Returns the files and folders in which Orbax keeps a tree."""
   return [
     inner
     for inner in path.iterdir()
@@ -205,10 +238,10 @@ def tree_files(path: epath.Path) -> list[epath.Path]:
 
 
 class CheckpointTree:
-  """A tree on disk: its shapes now, each of its arrays when asked for.
+  """A tree on disk: its shapes are read now, each array when it is needed.
 
-  Names join the keys with '/', keys that hold one too: 'params/a', 'w' are
-  'params/a/w'.
+  Names join the keys with '/', also keys that have one: the keys 'params/a'
+  and 'w' are the name 'params/a/w'.
   """
 
   def __init__(self, path: epath.PathLike):
@@ -217,24 +250,27 @@ class CheckpointTree:
     self._orbax = ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
     with ocp.StandardCheckpointer() as checkpointer:
       tree = _metadata(checkpointer, self._path)
-    found = jax.tree_util.tree_flatten_with_path(tree)[0]
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
     self._keys = {
       '/'.join(str(key.key) for key in path): [key.key for key in path]
-      for path, _ in found
+      for path, _ in leaves
     }
     self.shapes = {
       name: tuple(leaf.shape)
-      for name, (_, leaf) in zip(self._keys, found, strict=True)
+      for name, (_, leaf) in zip(self._keys, leaves, strict=True)
     }
 
   def read(self, name: str) -> np.ndarray:
-    def alone(leaf):
+    """Reads one array; raises InputError where that fails."""
+
+    def alone(leaf: Any) -> dict[str, Any]:
+      """The tree of this array only: Orbax then reads nothing else."""
       for key in self._keys[name][::-1]:
         leaf = {key: leaf}
       return leaf
 
     try:
-      found = self._orbax.restore(
+      restored = self._orbax.restore(
         self._path,
         args=ocp.args.PyTreeRestore(
           item=alone(0),
@@ -247,9 +283,9 @@ class CheckpointTree:
         f'{self._path}: {name} cannot be read ({errors.detail(e)}); '
         f'{errors.CUT}'
       ) from e
-    return jax.tree.leaves(found)[0]
+    return jax.tree.leaves(restored)[0]
 
 
-def count_parameters(params) -> int:
-  """Number of parameters."""
+def count_parameters(params: Tree) -> int:
+  """Returns the number of parameters."""
   return sum(int(np.prod(x.shape)) for x in jax.tree.leaves(params))

@@ -1,6 +1,6 @@
 """The code of a 'package.module:function' that a setting names.
 
-Its source is read, nothing is executed.
+Its source is read; nothing is executed.
 """
 
 import ast
@@ -12,11 +12,12 @@ from restpg_jax import errors
 
 
 def module_content(name: str) -> dict[str, str]:
-  """What of the module decides results: the VERSION that it states at its top
-  level or, without one, its source.
+  """Returns what of the module decides results.
 
-  Not what it imports: let it state a VERSION, and raise it, if that matters.
-  Raises InputError where there is no such module.
+  That is the VERSION which it states at its top level or, without one, the
+  sha256 of its source. What it imports is not part of it: let it state a
+  VERSION, and raise it, if that matters. Raises InputError where there is no
+  such module.
   """
   module = name.partition(':')[0]
   spec = _spec(module)
@@ -25,28 +26,35 @@ def module_content(name: str) -> dict[str, str]:
       f'{name}: there is no module {module}; install it, or put its folder '
       'into PYTHONPATH'
     )
-  source = spec.loader.get_data(spec.origin)
-  if version := _version(source, spec.origin):
+  # By the loader: a module may lie in a zip archive, which only it can read.
+  get_data, origin = getattr(spec.loader, 'get_data', None), spec.origin
+  if get_data is None or origin is None:
+    raise errors.InputError(f'{name}: the source of {module} cannot be read')
+  source = get_data(origin)
+  if version := _version(source, origin):
     return {'version': version}
   return {'source': hashlib.sha256(source).hexdigest()}
 
 
 def _spec(module: str) -> importlib.machinery.ModuleSpec | None:
-  """As importlib.util.find_spec, which would import the packages around it."""
+  """Finds a module as importlib.util.find_spec does, but imports no package.
+
+  A package's own __init__ may be slow, or fail without an accelerator.
+  """
   spec, folders, name = None, None, ''
   for part in module.split('.'):
     if name and folders is None:
       return None  # what is around it is no package
     name = f'{name}.{part}' if name else part
-    found = (finder.find_spec(name, folders) for finder in sys.meta_path)
-    spec = next(filter(None, found), None)
+    specs = (finder.find_spec(name, folders) for finder in sys.meta_path)
+    spec = next(filter(None, specs), None)
     folders = spec and spec.submodule_search_locations
   return spec
 
 
 def _version(source: bytes, path: str) -> str:
   """`VERSION = 2`  ->  '2'; '' where it is not stated so plainly."""
-  if not path.endswith('.py'):
+  if not path.endswith('.py'):  # a compiled extension: its bytes are hashed
     return ''
   try:
     body = ast.parse(source).body

@@ -1,12 +1,13 @@
 """A BERT-type encoder from a folder of Hugging Face or sentence-transformers.
 
-Read are config.json, *.safetensors, the word pieces (tokenizer.json or
+It reads config.json, *.safetensors, the word pieces (tokenizer.json or
 vocab.txt) and, where there are any, the notes of sentence-transformers: how
 texts are pooled, and whether vectors are normalised.
 """
 
 import dataclasses
 import re
+from typing import Any, TypeVar
 
 import numpy as np
 from etils import epath
@@ -16,7 +17,8 @@ from restpg_jax.io import foreign, records, tensors
 from restpg_jax.models import bert
 from restpg_jax.text import wordpiece
 
-# Of HF's names for the tensors of BertModel, maybe below 'bert.'.
+T = TypeVar('T')
+# Our names and Hugging Face's of a layer's tensors, which may be below 'bert.'.
 LAYER = {
   'query': 'attention.self.query',
   'key': 'attention.self.key',
@@ -27,10 +29,10 @@ LAYER = {
   'down': 'output.dense',
   'feed_forward_norm': 'output.LayerNorm',
 }
-# Of sentence-transformers: what may follow each other.
+# The modules of sentence-transformers that we know how to run.
 MODULES = 'Transformer', 'Pooling', 'Normalize'
 AGAIN = 'copy or download the file again'
-KINDS = {
+DESCRIPTIONS: dict[type, str] = {  # of the types of JSON, in messages
   bool: 'true or false',
   int: 'a whole number above 0',
   float: 'a number above 0',
@@ -45,56 +47,63 @@ class LoadedEncoder:
   """An encoder that is ready to run."""
 
   size: bert.EncoderSize
-  params: dict
-  words: wordpiece.WordPiece
+  params: dict[str, Any]
+  tokenizer: wordpiece.WordPiece
   limit: int  # tokens of a text
   normalized: bool  # vectors are brought to length 1
 
 
 def load_encoder(path: epath.PathLike) -> LoadedEncoder:
-  """Raises InputError where the folder holds no such encoder."""
+  """Reads an encoder; raises InputError where the folder holds none."""
   path = epath.Path(path)
   if not path.is_dir():
     raise errors.InputError(f'{path}: no such folder of an encoder')
-  found = read_encoder_size(path)
+  size = read_encoder_size(path)
   reader = tensors.TensorReader(path, ignored='position_ids')  # 0, 1, 2, ..
   if not reader.shapes:
     raise errors.InputError(
       f'{path}: it has no *.safetensors; save the encoder as such '
       f'({foreign.SAVE})'
     )
-  words = word_pieces(path)
-  if words.vocab_size > found.vocabulary:
+  tokenizer = load_word_pieces(path)
+  if tokenizer.vocab_size > size.vocabulary:
     raise errors.InputError(
-      f'{path}: {words.vocab_size} word pieces, but the encoder embeds only '
-      f'{found.vocabulary}; they do not belong together'
+      f'{path}: {tokenizer.vocab_size} word pieces, but the encoder embeds '
+      f'only {size.vocabulary}; they do not belong together'
     )
   check_pooling(path)
-  normalized = 'Normalize' in modules(path)
-  limit = limit_of(path, found)
   return LoadedEncoder(
-    found, parameters(reader, found, path), words, limit, normalized
+    size,
+    parameters(reader, size, path),
+    tokenizer,
+    limit=token_limit(path, size),
+    normalized='Normalize' in modules(path),
   )
 
 
 def encoder_files(path: epath.PathLike) -> list[epath.Path]:
-  """What `load` reads of a folder."""
+  """Returns the files that `load_encoder` reads of a folder."""
   path = epath.Path(path)
-  pieces = 'tokenizer.json', 'vocab.txt'  # the first that is there
-  beside = (
-    *[name for name in pieces if (path / name).is_file()][:1],
+  vocabularies = 'tokenizer.json', 'vocab.txt'  # the first that is there
+  names = (
+    *[name for name in vocabularies if (path / name).is_file()][:1],
     *('config.json', 'tokenizer_config.json', 'sentence_bert_config.json'),
     *('modules.json', '1_Pooling/config.json'),
   )
-  there = [path / name for name in beside if (path / name).is_file()]
-  return there + tensors.tensor_files(path)
+  files = [path / name for name in names if (path / name).is_file()]
+  return files + tensors.tensor_files(path)
 
 
 def read_encoder_size(path: epath.PathLike) -> bert.EncoderSize:
-  """As config.json says it; no weight is read."""
+  """Returns the size that config.json states; no weight is read.
+
+  Raises InputError where it is damaged or of another kind of model.
+  """
   path = epath.Path(path)
   note = path / 'config.json'
-  config = _json(note)
+  if not note.is_file():
+    raise errors.InputError(f'{path}: {note.name} is missing')
+  config = _json(note, dict)
   if config.get('model_type') != 'bert':
     raise errors.InputError(
       f'{path}: model_type is {config.get("model_type")!r}; known is bert'
@@ -122,8 +131,11 @@ def read_encoder_size(path: epath.PathLike) -> bert.EncoderSize:
 
 def parameters(
   reader: tensors.TensorReader, size: bert.EncoderSize, path: epath.Path
-) -> dict:
-  """As bert.Encoder wants them, in float32."""
+) -> dict[str, Any]:
+  """Returns the parameters as bert.Encoder takes them, in float32.
+
+  Raises InputError where tensors are missing or of other shapes.
+  """
   tables = [
     name
     for name in reader.shapes
@@ -136,21 +148,21 @@ def parameters(
   prefix = ''.join(tables).removesuffix('embeddings.word_embeddings.weight')
 
   def tensor(name: str, *shape: int) -> np.ndarray:
-    found = reader.shapes.get(prefix + name)
-    if found != shape:
+    actual = reader.shapes.get(prefix + name)
+    if actual != shape:
+      shown = 'missing' if actual is None else list(actual)
       raise errors.InputError(
-        f'{path}: {prefix}{name} is '
-        f'{"missing" if found is None else list(found)}, {list(shape)} expected'
+        f'{path}: {prefix}{name} is {shown}, {list(shape)} expected'
       )
     return reader.read(prefix + name).astype(np.float32, copy=False)
 
-  def norm(name: str) -> dict:
+  def norm(name: str) -> dict[str, np.ndarray]:
     return {
       'scale': tensor(f'{name}.weight', size.width),
       'bias': tensor(f'{name}.bias', size.width),
     }
 
-  def dense(name: str, into: int, out: int) -> dict:
+  def dense(name: str, into: int, out: int) -> dict[str, np.ndarray]:
     return {
       'w': np.ascontiguousarray(tensor(f'{name}.weight', out, into).T),
       'b': tensor(f'{name}.bias', out),
@@ -158,26 +170,30 @@ def parameters(
 
   D, F = size.width, size.hidden
   shapes = {'up': (D, F), 'down': (F, D)}
-  kinds = tensor('embeddings.token_type_embeddings.weight', 2, D)
-  found = {
+  token_types = tensor('embeddings.token_type_embeddings.weight', 2, D)
+  params: dict[str, Any] = {
     'words': tensor('embeddings.word_embeddings.weight', size.vocabulary, D),
-    # All our texts are first texts: their kind goes into the positions.
-    'positions': kinds[0]
+    # All our texts are first texts: their type is added to the positions once.
+    'positions': token_types[0]
     + tensor('embeddings.position_embeddings.weight', size.positions, D),
     'norm': norm('embeddings.LayerNorm'),
   }
   for n in range(size.layers):
-    found[f'layer_{n}'] = {
+    params[f'layer_{n}'] = {
       ours: norm(f'encoder.layer.{n}.{theirs}')
       if ours.endswith('norm')
       else dense(f'encoder.layer.{n}.{theirs}', *shapes.get(ours, (D, D)))
       for ours, theirs in LAYER.items()
     }
-  return found
+  return params
 
 
-def word_pieces(path: epath.Path) -> wordpiece.WordPiece:
-  """Of tokenizer.json, else of vocab.txt; what else says must agree."""
+def load_word_pieces(path: epath.Path) -> wordpiece.WordPiece:
+  """Reads tokenizer.json, else vocab.txt.
+
+  Raises InputError where neither is there, or where other files contradict it:
+  with another vocabulary an encoder gives vectors, but wrong ones.
+  """
   whole, listed = path / 'tokenizer.json', path / 'vocab.txt'
   note = path / 'tokenizer_config.json'
   if not whole.is_file() and not listed.is_file():
@@ -185,65 +201,73 @@ def word_pieces(path: epath.Path) -> wordpiece.WordPiece:
       f'{path}: neither tokenizer.json nor vocab.txt is there; copy or '
       'download one too'
     )
-  config = _json(note, {})
+  config = _json(note, dict)
   if not whole.is_file():
     lowercase = _value(note, config, 'do_lower_case', bool, True)
     return wordpiece.WordPiece(listed, lowercase=lowercase)
-  words = wordpiece.WordPiece(whole)
-  if listed.is_file() and (other := words.differs(listed.read_text())):
+  tokenizer = wordpiece.WordPiece(whole)
+  if listed.is_file() and (other := tokenizer.differs(listed.read_text())):
     raise errors.InputError(
       f'{path}: {whole.name} and {listed.name} disagree ({other}); remove the '
       'one that is not of these weights'
     )
-  if words.lowercase is not None:
-    lowercase = _value(note, config, 'do_lower_case', bool, words.lowercase)
-    if lowercase != words.lowercase:
+  if (expected := tokenizer.lowercase) is not None:
+    lowercase = _value(note, config, 'do_lower_case', bool, expected)
+    if lowercase != expected:
       raise errors.InputError(
-        f'{path}: {whole.name} has lowercase={words.lowercase}, {note.name} '
+        f'{path}: {whole.name} has lowercase={expected}, {note.name} '
         f'do_lower_case={lowercase}; correct the one that is wrong'
       )
-  return words
+  return tokenizer
 
 
-def limit_of(path: epath.Path, size: bert.EncoderSize) -> int:
-  """Tokens of a text, as sentence-transformers takes them: from its own note,
-  else (since its version 6) from the tokenizer's, else all positions."""
-  most = size.positions
+def token_limit(path: epath.Path, size: bert.EncoderSize) -> int:
+  """Returns the number of tokens of a text that are read.
+
+  It is chosen as sentence-transformers does: from its own note, else (since
+  its version 6) from the tokenizer's, else all positions.
+  """
+  limit = size.positions
   for name, key in (
     ('tokenizer_config.json', 'model_max_length'),
     ('sentence_bert_config.json', 'max_seq_length'),
   ):
-    most = _value(path / name, _json(path / name, {}), key, int, most)
-  return min(most, size.positions)
+    note = path / name
+    limit = _value(note, _json(note, dict), key, int, limit)
+  # Some tokenizers state 10^30 for 'no limit'.
+  return min(limit, size.positions)
 
 
 def modules(path: epath.Path) -> dict[str, str]:
-  """Last names of the modules that sentence-transformers notes, and the folder
-  of each."""
+  """Returns the folders of the modules that sentence-transformers notes.
+
+  By the last part of their names: 'sentence_transformers.models.Pooling' is
+  'Pooling'. Raises InputError for one that we do not know.
+  """
   note = path / 'modules.json'
-  found = {}
-  for module in _json(note, []):
+  folders = {}
+  for module in _json(note, list):
     if not isinstance(module, dict):
       raise errors.InputError(f'{note}: {module!r} is no module; {AGAIN}')
     name = _value(note, module, 'type', str).split('.')[-1]
-    found[name] = _value(note, module, 'path', str, '')
-  for name in found:
+    folders[name] = _value(note, module, 'path', str, '')
+  for name in folders:
     if name not in MODULES:
       raise errors.InputError(
         f'{note}: a module {name} follows; known are {", ".join(MODULES)}'
       )
-  return found
+  return folders
 
 
 def check_pooling(path: epath.Path) -> None:
-  """Raises InputError unless a text is the mean of its tokens.
+  """Raises InputError unless a text's vector is the mean of its tokens'.
 
   Up to version 5 sentence-transformers noted a switch for each mode, of which
-  several may be on; since then their names.
+  several may be on; since then it notes their names.
   """
   folder = modules(path).get('Pooling') or '1_Pooling'
   note = path / folder / 'config.json'
-  config = _json(note, {})
+  config = _json(note, dict)
   modes = [
     name.removeprefix('pooling_mode_').removesuffix('_tokens')
     for name in config
@@ -256,27 +280,33 @@ def check_pooling(path: epath.Path) -> None:
     )
 
 
-def _json(path: epath.Path, default: dict | list | None = None):
-  if default is not None and not path.is_file():
-    return default
+def _json(path: epath.Path, cls: type[T]) -> T:
+  """Reads a dict or a list; an empty one where there is no such file."""
   if not path.is_file():
-    raise errors.InputError(f'{path.parent}: {path.name} is missing')
-  found = records.json_of(path)
-  kind = dict if default is None else type(default)
-  if not isinstance(found, kind):
-    raise errors.InputError(f'{path}: it holds no {KINDS[kind]}; {AGAIN}')
-  return found
+    return cls()
+  content = records.json_of(path)
+  if not isinstance(content, cls):
+    raise errors.InputError(f'{path}: it holds no {DESCRIPTIONS[cls]}; {AGAIN}')
+  return content
 
 
-def _value(path: epath.Path, found: dict, key: str, kind: type, default=None):
-  """found[key]; the default, if there is one, where it is absent or null."""
-  value = found.get(key)
-  if value is None and default is not None:
+def _value(
+  path: epath.Path,
+  section: dict[str, Any],
+  key: str,
+  cls: type[T],
+  default: T | None = None,
+) -> T:
+  """section[key]; the default, if there is one, where it is absent or null."""
+  if default is not None and section.get(key) is None:
     return default
-  kinds = (int, float) if kind is float else (kind,)
-  if type(value) not in kinds or (kind in (int, float) and not value > 0):
-    said = repr(value) if key in found else 'missing'
-    raise errors.InputError(
-      f'{path}: {key} is {said}, {KINDS[kind]} is expected; {AGAIN}'
-    )
-  return value
+  shown = 'missing'
+  if key in section:
+    value, shown = section[key], repr(section[key])
+    # type(), for a bool is an int to isinstance. JSON may write 1.0 as 1.
+    classes = (int, float) if cls is float else (cls,)
+    if type(value) in classes and (cls not in (int, float) or value > 0):
+      return value
+  raise errors.InputError(
+    f'{path}: {key} is {shown}, {DESCRIPTIONS[cls]} is expected; {AGAIN}'
+  )

@@ -1,17 +1,17 @@
-"""Why a folder holds no weights that are read, and what to do about it."""
+"""Why a folder holds no weights that we read, and what to do about it."""
 
 import re
 from collections.abc import Collection
 
 from etils import epath
 
-MODEL = 'model.json'  # of ours
-CONFIG = 'config.json'  # of Hugging Face's
-METADATA = '_METADATA'  # of Orbax, and so of DeepMind's
+MODEL = 'model.json'  # ours
+CONFIG = 'config.json'  # Hugging Face's
+METADATA = '_METADATA'  # Orbax's, and so DeepMind's
 SAVE = 'transformers: model.save_pretrained(DIR)'
 ADAPTER = re.compile(r'adapter_(config\.json|model\.(safetensors|bin))$')
 PICKLES = re.compile(r'.*\.(bin|pt|pth|ckpt|pkl|pickle)$')
-FORMS = (  # what their names end in, what they are, what to do
+FORMS = (  # the ends of their names, what they are, what to do
   ('.gguf', 'GGUF, mostly quantised', 'bring the original safetensors'),
   ('.sbs', 'of gemma.cpp', "bring the original checkpoint, DeepMind's form"),
   (
@@ -27,6 +27,7 @@ FORMS = (  # what their names end in, what they are, what to do
   (('.tflite', '.task', '.litertlm'), 'of LiteRT', 'bring the original ones'),
   ('.npz', 'of NumPy or MLX', f'save them as safetensors ({SAVE})'),
 )
+# A clone without Git LFS has such a text in the place of each large file.
 LFS = b'version https://git-lfs'
 POINTER = (
   'a pointer of Git LFS and not the file itself: run `git lfs pull` where it '
@@ -35,7 +36,7 @@ POINTER = (
 
 
 def no_folder(path: epath.Path) -> str:
-  """What is there instead of a folder of weights."""
+  """Says what is there instead of a folder of weights."""
   if not path.exists():
     return 'no such folder of weights'
   return foreign_reason([path.name]) or (
@@ -44,7 +45,7 @@ def no_folder(path: epath.Path) -> str:
 
 
 def why_not(path: epath.Path, names: set[str]) -> str:
-  """What a folder with these files lacks."""
+  """Says what a folder with these files lacks to be one of weights."""
   inside = [
     name
     for name in sorted(names)
@@ -54,8 +55,8 @@ def why_not(path: epath.Path, names: set[str]) -> str:
     return f'{MODEL} is missing: the folder was not written to its end'
   if tensors(names) and not adapter(names):
     return f'{CONFIG} is missing: copy or download it too'
-  if said := foreign_reason(names):
-    return said
+  if reason := foreign_reason(names):
+    return reason
   if inside:
     return f'the weights are in a folder of it: give {path / inside[0]}'
   if CONFIG in names:
@@ -68,34 +69,34 @@ def why_not(path: epath.Path, names: set[str]) -> str:
 
 
 def tensors(names: Collection[str]) -> bool:
-  """Whether there is anything of safetensors."""
+  """Whether there are files of safetensors."""
   return any(
     n.endswith(('.safetensors', '.safetensors.index.json')) for n in names
   )
 
 
 def adapter(names: Collection[str]) -> str:
-  """What to do with a folder of PEFT's; '' where it is none."""
-  found = sorted(filter(ADAPTER.match, names))
-  if not found:
+  """Says what to do with a folder of PEFT's; '' where it is none."""
+  files = sorted(filter(ADAPTER.match, names))
+  if not files:
     return ''
   return (
-    f'{" and ".join(found)}: an adapter of PEFT, not a model by itself; merge '
+    f'{" and ".join(files)}: an adapter of PEFT, not a model by itself; merge '
     'it with its base (peft: AutoPeftModelForCausalLM.from_pretrained(DIR)'
     '.merge_and_unload().save_pretrained(OUT)) and give OUT'
   )
 
 
 def foreign_reason(names: Collection[str]) -> str:
-  """Why a folder with these files holds no weights for us; '' if unknown."""
-  if said := adapter(names):
-    return said
-  for ends, kind, remedy in FORMS:
-    if found := sorted(name for name in names if name.endswith(ends)):
-      return f'{", ".join(found[:3])}: weights {kind}, not read here; {remedy}'
-  if found := sorted(filter(PICKLES.match, names)):
+  """Says why these files are no weights for us; '' if that is unknown."""
+  if reason := adapter(names):
+    return reason
+  for ends, form, remedy in FORMS:
+    if files := sorted(name for name in names if name.endswith(ends)):
+      return f'{", ".join(files[:3])}: weights {form}, not read here; {remedy}'
+  if files := sorted(filter(PICKLES.match, names)):
     return (
-      f'{", ".join(found[:3])} hold pickled weights, which can run code when '
+      f'{", ".join(files[:3])} hold pickled weights, which can run code when '
       'they are loaded and are never read here; save them as safetensors '
       f'({SAVE})'
     )
@@ -103,5 +104,5 @@ def foreign_reason(names: Collection[str]) -> str:
 
 
 def pointer(head: bytes) -> bool:
-  """Whether a file that begins so stands for another one."""
+  """Whether a file that begins with these bytes is a pointer of Git LFS."""
   return head.startswith(LFS)

@@ -1,4 +1,4 @@
-"""Names of inputs as a workdir keeps them, wherever it is read or moved to."""
+"""Names of inputs in a form that holds wherever a workdir is moved to."""
 
 import dataclasses
 import os
@@ -10,7 +10,7 @@ from restpg_jax import config, storage
 
 
 def noted(cfg: Any, workdir: epath.PathLike) -> Any:
-  """A section of a config, as dicts, with its FILE fields made `portable`."""
+  """Returns a section of a config as dicts, its FILE fields made `portable`."""
   if not dataclasses.is_dataclass(cfg):
     return cfg
   return {
@@ -22,7 +22,7 @@ def noted(cfg: Any, workdir: epath.PathLike) -> Any:
 
 
 def portable(name: str, workdir: epath.PathLike) -> str:
-  """Of an existing path the whole one or, inside the workdir, that from there.
+  """Makes an existing path absolute or, inside the workdir, relative to it.
 
   tokens.model  ->  /home/me/tokens.model
   runs/a/tokens.model  ->  ./tokens.model, in the workdir runs/a
@@ -38,7 +38,7 @@ def portable(name: str, workdir: epath.PathLike) -> str:
 
 
 def resolved(name: str, workdir: epath.PathLike) -> str:
-  """What `portable` gave, as it is to be opened from here."""
+  """Returns what is to be opened from here for a name that `portable` made."""
   inside = epath.Path(workdir) / name
   return (
     os.fspath(inside) if name.startswith('./') and inside.exists() else name

@@ -1,4 +1,4 @@
-"""A workdir belongs to one run at a time."""
+"""Locks: a workdir belongs to one run at a time."""
 
 import _thread
 import contextlib
@@ -16,15 +16,18 @@ from restpg_jax import errors, storage
 
 NAME = '.lock'
 RENEWED = 60.0  # seconds between signs of life in a bucket
-STALE = 300  # seconds without one, after which a process counts as dead
+# Seconds without one after which a process counts as dead: several signs may
+# fail while the bucket cannot be reached.
+STALE = 300
 
 
 @contextlib.contextmanager
 def exclusive(workdir: epath.PathLike) -> Iterator[None]:
-  """Holds WORKDIR/.lock; an InputError at once where another process does.
+  """Holds WORKDIR/.lock; raises InputError at once where another process does.
 
-  The operating system frees it with its process, however that ends: the file
-  stays and only says who holds it. Of a remote workdir (gs://..) see `claim`.
+  The operating system frees the lock with its process, however that ends: the
+  file stays and only says who holds it. For a remote workdir (gs://..) see
+  `claim`.
   """
   path = epath.Path(workdir)
   if storage.remote(path):
@@ -32,9 +35,8 @@ def exclusive(workdir: epath.PathLike) -> Iterator[None]:
       yield
     return
   path.mkdir(parents=True, exist_ok=True)
-  with open(
-    path / NAME, 'a+', encoding='utf-8'
-  ) as file:  # 'a+': a refusal changes nothing
+  # 'a+' and not 'w': whoever is refused must not erase the holder's name.
+  with open(path / NAME, 'a+', encoding='utf-8') as file:
     try:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -43,7 +45,7 @@ def exclusive(workdir: epath.PathLike) -> Iterator[None]:
         f'--workdir={path}: {file.read() or "another process"} is running '
         'there; wait for it, end it, or give another --workdir'
       ) from error
-    except OSError as error:
+    except OSError as error:  # some network file systems have no locks
       warnings.warn(
         f'{path}: no locks on this file system ({error.strerror}); run one '
         'process only there',
@@ -58,17 +60,17 @@ def exclusive(workdir: epath.PathLike) -> Iterator[None]:
 
 @contextlib.contextmanager
 def claim(path: epath.Path, name: str) -> Iterator[None]:
-  """Holds PATH-TOKEN in a bucket, where nothing is locked, nor created only if
-  it is not there; `name` is what messages call it.
+  """Holds PATH-TOKEN in a bucket; messages call it `name`.
 
-  Each process writes a claim of its own, then looks for those of others, and
-  withdraws if there are any. A bucket lists what was written before, so of two
-  never both go on; of two that begin in the same moment perhaps neither does.
-  The holder writes its claim again every minute and removes it at the end.
-  That of a killed process is void at once on its own machine, elsewhere after
-  five minutes by the clock of the bucket. This does not see a holder that
-  stands still for five minutes and then goes on: it is interrupted up to a
-  minute later, if another has come meanwhile.
+  In a bucket nothing can be locked, nor created only if it is not there. So
+  each process writes a claim of its own, then looks for those of others, and
+  withdraws if there are any. A bucket lists what was written before, so that
+  of two never both go on; of two that begin in the same moment perhaps neither
+  does. The holder writes its claim again every minute and removes it at the
+  end. The claim of a killed process is void at once on its own machine, and
+  elsewhere after five minutes by the clock of the bucket. A holder that stands
+  still for five minutes and then goes on is not seen: it is interrupted up to
+  a minute later, if another has come meanwhile.
   """
   mine = path.with_name(f'{path.name}-{uuid.uuid4().hex}')
   text = '\n'.join([_owner(), *_processes(), str(os.getpid())])
@@ -82,8 +84,8 @@ def claim(path: epath.Path, name: str) -> Iterator[None]:
 
 
 def _check_alone(mine: epath.Path, path: epath.Path, name: str) -> None:
-  """InputError where another claim is alive; removes those that are not."""
-  now = mine.stat().mtime
+  """Raises InputError where another claim is alive; removes dead ones."""
+  now = mine.stat().mtime  # by the clock of the bucket, as the others' are
   for other in sorted(path.parent.iterdir()):
     if other == mine or not other.name.startswith(f'{path.name}-'):
       continue
@@ -101,10 +103,10 @@ def _check_alone(mine: epath.Path, path: epath.Path, name: str) -> None:
 
 @contextlib.contextmanager
 def _renewed(mine: epath.Path, text: str, name: str) -> Iterator[None]:
-  """Signs of life, by a thread."""
+  """Gives signs of life from a thread while the block runs."""
   ended = threading.Event()
 
-  def renew():
+  def renew() -> None:
     while not ended.wait(RENEWED):
       # A bucket that cannot be reached now is tried again.
       with contextlib.suppress(Exception):
@@ -128,7 +130,10 @@ def _owner() -> str:
 
 
 def _processes() -> list[str]:
-  """Among whose processes a number means one: boot and namespace."""
+  """Returns boot and namespace, within which a process id means one process.
+
+  Empty where the system (not Linux) does not say.
+  """
   try:
     boot = epath.Path('/proc/sys/kernel/random/boot_id').read_text().strip()
     return [boot, os.readlink('/proc/self/ns/pid')]
@@ -137,15 +142,15 @@ def _processes() -> list[str]:
 
 
 def _ended(claimed: list[str]) -> bool:
-  """Whether it is known that the process of these lines runs no more."""
+  """Whether the process of these lines is known to run no more."""
   *processes, number = claimed
   if not processes or processes != _processes():
     return False
   try:
-    os.kill(int(number), 0)
+    os.kill(int(number), 0)  # signal 0 only asks whether it exists
   except ProcessLookupError:
     return True
-  except OSError:  # another user's
+  except OSError:  # it is another user's, so it exists
     return False
   return False
 

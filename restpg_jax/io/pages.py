@@ -1,4 +1,4 @@
-"""Pages and Markdown by jinja2: the door to it for files that people open."""
+"""Pages and Markdown by jinja2: its door for files that people open."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,7 +17,10 @@ def render(
   filters: Mapping[str, Callable[..., str]],
   **values: Any,
 ) -> str:
-  """A template's text; `escape` for HTML. A value that it lacks is an error."""
+  """Renders a template file; `escape` is for HTML.
+
+  A value that the template names and is not given is an error.
+  """
   path = epath.Path(template)
   environment = jinja2.Environment(
     loader=jinja2.FileSystemLoader(path.parent),
@@ -32,17 +35,18 @@ def render(
 
 
 def trusted(text: str) -> markupsafe.Markup:
-  """Text of the package itself, which goes into a page as it is."""
+  """Marks text of the package itself, which goes into a page unescaped."""
   return markupsafe.Markup(text)
 
 
 def style() -> markupsafe.Markup:
-  """The style sheet that all pages share."""
+  """Returns the style sheet that all pages share."""
   return trusted((assets.HERE / 'style.css').read_text('utf-8'))
 
 
 def write_page(path: epath.Path, text: str) -> None:
-  """The file appears whole or not at all."""
+  """Writes a page; the file appears whole or not at all."""
   part = path.parent / f'{path.name}.part'
+  # 'replace': users' texts may hold half of a surrogate pair.
   part.write_bytes(text.encode('utf-8', 'replace'))
   part.replace(path)

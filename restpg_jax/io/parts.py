@@ -7,8 +7,8 @@ named by the byte of the file at which it begins:
   00000.jsonl  00000-000000004096.jsonl  00000-000000009216.jsonl
 
 Parts are joined now and then, and at the end with the file. A kill between
-joining and removing leaves parts that begin before the end of what stands
-before them: these do not count.
+joining and removing leaves parts that begin before the end of what precedes
+them: these do not count.
 """
 
 import contextlib
@@ -23,17 +23,19 @@ from etils import epath
 
 from restpg_jax import storage
 
-SECONDS = 30.0  # between parts, at least; a kill loses what came meanwhile
-BYTES = 1 << 26  # that wait in memory, at most
-JOINED = 16  # parts of a kind become one: of n there are 15 log16(n) left
+SECONDS = 30.0  # between two parts; a kill loses what came meanwhile
+BYTES = 1 << 26  # the bytes that may wait in memory
+# So many parts that were joined equally often become one: n writes leave
+# 15 log16(n) parts at most, and each byte is copied log16(n) times.
+JOINED = 16
 OFFSET = re.compile(r'(.*)-(\d{12})')  # the stem of a part, and where it begins
 
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
-  """The file or a part of it."""
+  """The file itself or a part of it."""
 
-  offset: int  # where it begins
+  offset: int  # of its first byte in the whole
   length: int
   path: epath.Path
 
@@ -49,25 +51,26 @@ def whole(path: epath.Path) -> epath.Path:
 
 
 def pieces(path: epath.Path) -> list[Piece]:
-  """What together is the file, in order; empty where there is nothing."""
-  found = []
+  """Returns what together is the file, in order; [] where there is nothing."""
+  counting = []
   for piece in _all(path):
-    if not found or piece.offset >= found[-1].end:
-      found.append(piece)
-  return found
+    if not counting or piece.offset >= counting[-1].end:
+      counting.append(piece)
+  return counting
 
 
 def length(path: epath.Path) -> int:
+  """Returns the length of the whole, in bytes; 0 where there is nothing."""
   return max((piece.end for piece in pieces(path)), default=0)
 
 
 def join(path: epath.Path) -> None:
-  """Makes one file of all pieces, if there are several."""
+  """Joins all pieces to one file, if there are several."""
   _join(path, path, pieces(path))
 
 
 def lines(path: epath.Path) -> Iterator[tuple[int, bytes]]:
-  """Each line and its offset, in order."""
+  """Yields the offset and the bytes of each line, in order."""
   with reader(path) as read:
     offset, line = read(0)
     while line:
@@ -77,7 +80,7 @@ def lines(path: epath.Path) -> Iterator[tuple[int, bytes]]:
 
 @contextlib.contextmanager
 def reader(path: epath.Path) -> Iterator[Callable[[int], tuple[int, bytes]]]:
-  """read(offset): the line there and its offset, b'' at the end.
+  """Opens a file; gives read(offset) -> (offset, line), b'' at the end.
 
   The host that the file belongs to may join pieces meanwhile.
   """
@@ -100,25 +103,29 @@ def reader(path: epath.Path) -> Iterator[Callable[[int], tuple[int, bytes]]]:
 
 
 class Tail:
-  """The end of a file. What is added is on disk when `add` returns, but in a
-  bucket when `flush` or `close` does, or after SECONDS at the next `add`."""
+  """The end of a file, to which lines are added.
+
+  They are on disk when `add` returns, but in a bucket when `flush` or `close`
+  does, or at the first `add` after SECONDS.
+  """
 
   def __init__(
     self, path: epath.Path, clock: Callable[[], float] = time.monotonic
   ):
     self._path, self._clock = path, clock
     self._end = self._written = length(path)
-    self._waiting = []  # what lies between these two
-    self._at = -SECONDS  # when the last part was written
-    self._parts = []  # by this process: piece, how often it was joined
+    self._waiting: list[bytes] = []  # what lies between these two
+    self._time = -SECONDS  # when the last part was written
+    # What this process wrote: the piece, and how often it was joined.
+    self._parts: list[tuple[Piece, int]] = []
 
   def add(self, data: bytes) -> int:
-    """Adds whole lines; returns where the first begins."""
+    """Adds whole lines; returns the offset of the first."""
     begin = self._end
     if storage.remote(self._path):
       self._waiting.append(data)
       self._end += len(data)
-      late = self._clock() - self._at >= SECONDS
+      late = self._clock() - self._time >= SECONDS
       if late or self._end - self._written >= BYTES:
         self.flush()
     else:
@@ -129,7 +136,7 @@ class Tail:
     return begin
 
   def flush(self) -> None:
-    """What waits becomes a part."""
+    """Writes what waits as a part of its own."""
     data = b''.join(self._waiting)
     if not data:
       return
@@ -137,49 +144,54 @@ class Tail:
     path.write_bytes(data)
     self._parts.append((Piece(self._written, len(data), path), 0))
     self._waiting, self._written = [], self._end
-    self._at = self._clock()
+    self._time = self._clock()
     while len(last := self._parts[-JOINED:]) == JOINED:
       if len({joined for _, joined in last}) > 1:
         break
       self._join(last)
 
   def close(self) -> None:
-    """As flush; and the file is one again."""
+    """Flushes, and joins all parts with the file."""
     self.flush()
     if self._parts:
       join(self._path)
       self._parts = []
 
   def _join(self, last: list[tuple[Piece, int]]) -> None:
-    some = [piece for piece, _ in last]
-    first = some[0]
-    _join(self._path, first.path, some)
-    one = Piece(first.offset, some[-1].end - first.offset, first.path)
-    self._parts[-len(some) :] = [(one, last[0][1] + 1)]
+    group = [piece for piece, _ in last]
+    first = group[0]
+    _join(self._path, first.path, group)
+    joined = Piece(first.offset, group[-1].end - first.offset, first.path)
+    self._parts[-len(group) :] = [(joined, last[0][1] + 1)]
 
 
 def _part(path: epath.Path, offset: int) -> epath.Path:
+  # 12 digits: names sort as offsets do, up to a terabyte.
   return path.with_name(f'{path.stem}-{offset:012}{path.suffix}')
 
 
 def _all(path: epath.Path) -> list[Piece]:
-  """The file and its parts, also those that do not count, by their offsets."""
-  found = []
+  """Returns the file and its parts by offset, also those that do not count."""
+  every = []
   for other in path.parent.iterdir() if path.parent.is_dir() else ():
     match = OFFSET.fullmatch(other.stem)
-    if other.name == path.name or (match and whole(other) == path):
-      with contextlib.suppress(FileNotFoundError):  # joined meanwhile
-        offset = 0 if other.name == path.name else int(match[2])
-        found.append(Piece(offset, other.stat().length, other))
+    if other.name == path.name:
+      offset = 0
+    elif match and whole(other) == path:
+      offset = int(match[2])
+    else:
+      continue
+    with contextlib.suppress(FileNotFoundError):  # joined meanwhile
+      every.append(Piece(offset, other.stat().length, other))
   # The file itself goes before a part that begins where it does.
-  return sorted(found, key=lambda p: (p.offset, p.path.name != path.name))
+  return sorted(every, key=lambda p: (p.offset, p.path.name != path.name))
 
 
-def _join(path: epath.Path, to: epath.Path, some: list[Piece]) -> None:
-  """Makes `to` of some pieces of the file, and removes what then is double."""
-  if [piece.path for piece in some] not in ([], [to]):
+def _join(path: epath.Path, to: epath.Path, group: list[Piece]) -> None:
+  """Writes some pieces of the file to `to`, and removes what is then double."""
+  if [piece.path for piece in group] not in ([], [to]):
     with storage.replacing(to) as new:
-      for piece in some:
+      for piece in group:
         with storage.opened(piece.path) as old:
           shutil.copyfileobj(old, new, storage.BUFFER)
   kept = pieces(path)
@@ -191,8 +203,10 @@ def _join(path: epath.Path, to: epath.Path, some: list[Piece]) -> None:
 def _opened(
   path: epath.Path, offset: int, stack: contextlib.ExitStack
 ) -> tuple[Piece, BinaryIO | None]:
-  """The piece that holds this byte or the next one there is; no file behind
-  the last."""
+  """Opens the piece that holds this byte, or the next one there is.
+
+  Behind the last byte it returns an empty piece and no file.
+  """
   while True:
     piece = next((p for p in pieces(path) if p.end > offset), None)
     if piece is None:

@@ -1,4 +1,4 @@
-"""How far a stage is: a bar on a terminal, else a line now and then."""
+"""Shows how far a stage is: a bar on a terminal, else a line now and then."""
 
 import abc
 import contextlib
@@ -13,12 +13,12 @@ from etils import epath
 
 from restpg_jax.io import records, speed
 
-PERIOD = 10.0  # seconds between two lines, at least
-COMPILING = 'compiling'  # until the first result
+PERIOD = 10.0  # the least seconds between two lines
+COMPILING = 'compiling'  # what is shown until the first result
 
 
 class Shown(abc.ABC):
-  """What `bar` hands out; a subclass says how it looks."""
+  """The progress that `bar` yields; subclasses say what it looks like."""
 
   def __init__(
     self,
@@ -52,7 +52,7 @@ class Shown(abc.ABC):
     slots: int | None = None,
     rewards: Sequence[float] = (),
   ) -> None:
-    """`n` more are done, with what speed.Meter counts of them."""
+    """Counts `n` more items as done, with what speed.Meter counts of them."""
     self._meter.add(n, tokens=tokens, busy=busy, slots=slots, rewards=rewards)
     pace = self._meter.now()
     self._show(n, pace)
@@ -60,11 +60,11 @@ class Shown(abc.ABC):
       self._write(pace)
 
   def totals(self) -> dict[str, float]:
-    """For a stage's summary: rates over all processes, once this one ended."""
+    """Returns the rates of all processes, once this one ended: a summary."""
     return speed.overall(self._lines)
 
   def end(self) -> None:
-    """Adds a last line, if anything was made since the one before."""
+    """Writes a last line, if anything was made since the one before."""
     pace = self._meter.now()
     if pace.made > self._logged.made:
       self._write(pace)
@@ -73,11 +73,11 @@ class Shown(abc.ABC):
 
   @abc.abstractmethod
   def _begin(self, pace: speed.Pace) -> None:
-    """Before anything is made."""
+    """Shows the start, before anything is made."""
 
   @abc.abstractmethod
   def _show(self, n: int, pace: speed.Pace) -> None:
-    """`n` more are made."""
+    """Shows that `n` more items are made."""
 
   def _write(self, pace: speed.Pace) -> None:
     self._logged = pace
@@ -97,17 +97,17 @@ def bar(
   log: epath.Path | None = None,
   compiles: bool = True,
 ) -> Iterator[Shown]:
-  """Shows progress on stderr; `done` of `total` were there before.
+  """Shows progress on stderr; `done` of `total` items were there before.
 
   with progress.bar(1000, 'examples', 'draw/1') as shown: shown.update(8)
 
   accept: the reward from which an answer counts as accepted
-  log:    a metrics.jsonl of speed.Pace, to which a line goes every PERIOD
+  log:    a metrics.jsonl of speed.Pace, which gets a line every PERIOD
           seconds and one at the end
   compiles: whether the first result waits for a program to be compiled
   """
-  kind = Terminal if _has_terminal() else Heartbeat
-  shown = kind(
+  cls = Terminal if _has_terminal() else Heartbeat
+  shown = cls(
     total, unit, name, done, accept=accept, log=log, compiles=compiles
   )
   try:
@@ -117,7 +117,7 @@ def bar(
 
 
 class Terminal(Shown):
-  """A bar of tqdm's; it goes when the work is done."""
+  """A bar of tqdm's, which disappears when the work is done."""
 
   def _begin(self, pace: speed.Pace) -> None:
     self._bar = tqdm.tqdm(
@@ -150,9 +150,9 @@ class Heartbeat(Shown):
   """
 
   def _begin(self, pace: speed.Pace) -> None:
-    self._told = pace.seconds  # at the last line
-    # Nobody calls while a program is compiled.
-    self._timer = threading.Timer(PERIOD, self._tell, [pace, self._waits])
+    self._printed = pace.seconds  # when the last line was
+    # Nobody calls `update` while a program is compiled, which takes minutes.
+    self._timer = threading.Timer(PERIOD, self._print, [pace, self._waits])
     self._timer.daemon = True
     if self._waits:
       self._timer.start()
@@ -164,13 +164,13 @@ class Heartbeat(Shown):
   def _show(self, n: int, pace: speed.Pace) -> None:
     if n or pace.tokens:
       self._timer.cancel()
-    if not pace.items_per_s or pace.seconds - self._told < PERIOD:
+    if not pace.items_per_s or pace.seconds - self._printed < PERIOD:
       return
-    self._told = pace.seconds
+    self._printed = pace.seconds
     left = f'{_clock_face(pace.left or 0.0)} left'
-    self._tell(pace, f'{_rates(pace, self._unit)}, {left}')
+    self._print(pace, f'{_rates(pace, self._unit)}, {left}')
 
-  def _tell(self, pace: speed.Pace, text: str) -> None:
+  def _print(self, pace: speed.Pace, text: str) -> None:
     print(
       f'{self._name}: {pace.done:,} of {pace.total:,} {self._unit}, {text}',
       file=sys.stderr,
@@ -179,9 +179,10 @@ class Heartbeat(Shown):
 
 
 def _has_terminal() -> bool:
-  """Some containers have one of no width, on which a bar shows nothing."""
+  """Whether stderr is a terminal on which a bar can be seen."""
   if not sys.stderr.isatty():
     return False
+  # Some containers have a terminal of no width.
   return os.get_terminal_size(sys.stderr.fileno()).columns > 0
 
 

@@ -1,29 +1,31 @@
 """A safetensors file that is not on a local disk, read by byte range.
 
-The library maps files into memory, which a bucket's cannot be. Such a file is
-8 bytes with the length of its header, the header, which is JSON and has shape,
-type and place of each tensor, and the tensors' bytes side by side. What the
-library refuses is refused here: https://github.com/huggingface/safetensors.
+The library maps files into memory, which is impossible for a bucket's. Such a
+file is 8 bytes with the length of its header, the header, which is JSON and has
+dtype, shape and offsets of each tensor, and the tensors' bytes side by side.
+What the library refuses is refused here, too:
+https://github.com/huggingface/safetensors.
 """
 
 import itertools
 import json
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
 from etils import epath
 
-LIMIT = 100_000_000  # bytes of a header, the library's
-BLOCK = 1 << 24  # bytes that are asked for at a time
+LIMIT = 100_000_000  # bytes of a header; the library refuses more, too
+BLOCK = 1 << 24  # bytes that are read at a time
 DTYPES = {
   'F64': np.float64,
   'F32': np.float32,
   'F16': np.float16,
   'BF16': ml_dtypes.bfloat16,
 }
-BITS = {  # of the types that are only named in an error
+BITS = {  # of all types, for those we do not read are named in an error
   **dict.fromkeys(('F4',), 4),
   **dict.fromkeys(('F6_E2M3', 'F6_E3M2'), 6),
   **dict.fromkeys(('BOOL', 'U8', 'I8'), 8),
@@ -36,7 +38,7 @@ BITS = {  # of the types that are only named in an error
 
 
 class Slice(NamedTuple):
-  """Where a tensor lies and what it is; named as in the library."""
+  """Where a tensor lies and what it is; methods are named as the library's."""
 
   dtype: str
   shape: tuple[int, ...]
@@ -51,7 +53,10 @@ class Slice(NamedTuple):
 
 
 class File:
-  """Used as what `safetensors.safe_open` returns; the header is read once."""
+  """Stands in for what `safetensors.safe_open` returns.
+
+  The header is read once, when it is made.
+  """
 
   def __init__(self, path: epath.Path):
     """Raises ValueError for a damaged header, or where bytes are missing."""
@@ -70,8 +75,8 @@ class File:
   def __enter__(self) -> 'File':
     return self
 
-  def __exit__(self, *exception) -> None:
-    pass
+  def __exit__(self, *exception: object) -> None:
+    pass  # each read opens the file anew
 
   def keys(self) -> list[str]:
     return list(self._slices)
@@ -80,7 +85,10 @@ class File:
     return self._slices[name]
 
   def get_tensor(self, name: str) -> np.ndarray:
-    """Its bytes alone are read, a block at a time."""
+    """Reads the bytes of one tensor, a block at a time.
+
+    Raises ValueError where the file ends before the tensor does.
+    """
     dtype, shape, start, stop = self._slices[name]
     content = np.empty(stop - start, np.uint8)
     with self._path.open('rb') as file:
@@ -95,7 +103,11 @@ class File:
     return content.view(DTYPES[dtype]).reshape(shape)
 
 
-def _slices(header: Any, begin: int):
+def _slices(header: Any, begin: int) -> Iterator[tuple[str, Slice]]:
+  """Yields names and slices; tensors' bytes start at `begin`.
+
+  Raises ValueError for a header that does not describe tensors we know.
+  """
   if not isinstance(header, dict):
     raise ValueError('its header is no object')
   for name, entry in header.items():
@@ -106,6 +118,7 @@ def _slices(header: Any, begin: int):
       start, stop = entry['data_offsets']
     except (TypeError, KeyError, ValueError) as e:
       raise ValueError(f'its header describes no {name}') from e
+    # type(), for True is an int to isinstance.
     if not all(type(n) is int and n >= 0 for n in (*shape, start, stop)):
       raise ValueError(f'its header describes no {name}')
     if dtype not in BITS:
@@ -119,7 +132,8 @@ def _check(slices: dict[str, Slice], begin: int, length: int) -> None:
     bits = math.prod(part.shape) * BITS[part.dtype]
     if bits != 8 * (part.stop - part.start):
       raise ValueError(f'{name} has other bytes than its shape needs')
-  places = sorted((part.start, part.stop) for part in slices.values())
-  borders = [begin, *itertools.chain(*places), length]
+  spans = sorted((part.start, part.stop) for part in slices.values())
+  # Each tensor must begin where the one before it ends.
+  borders = [begin, *itertools.chain(*spans), length]
   if any(a != b for a, b in zip(borders[::2], borders[1::2], strict=True)):
     raise ValueError(f'its tensors are not the {length} bytes that it has')

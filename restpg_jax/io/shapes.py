@@ -1,38 +1,41 @@
-"""Which tensors there are, which there should be, and what that says."""
+"""Compares the tensors that there are with those that there should be."""
 
 from collections.abc import Mapping
 
 Shapes = Mapping[str, tuple[int, ...]]
-SHOWN = 10  # differences that an error lists
+SHOWN = 10  # differences that an error lists: all would fill screens
 
 
-def differences(found: Shapes, expected: Shapes) -> list[str]:
-  """'a is missing, [2, 3] expected', 'b is [2], [3] expected', .."""
+def differences(actual: Shapes, expected: Shapes) -> list[str]:
+  """Lists what differs: first wrong shapes, then missing, then unexpected ones.
 
-  def said(shape):
+  ['b is [2], [3] expected', 'a is missing, [2, 3] expected', ..]
+  """
+
+  def text(shape: tuple[int, ...]) -> str:
     return str(list(shape))
 
   return [
     *(
-      f'{name} is {said(found[name])}, {said(shape)} expected'
+      f'{name} is {text(actual[name])}, {text(shape)} expected'
       for name, shape in expected.items()
-      if name in found and tuple(found[name]) != tuple(shape)
+      if name in actual and tuple(actual[name]) != tuple(shape)
     ),
     *(
-      f'{name} is missing, {said(shape)} expected'
+      f'{name} is missing, {text(shape)} expected'
       for name, shape in expected.items()
-      if name not in found
+      if name not in actual
     ),
     *(
-      f'{name} {said(shape)} is unexpected'
-      for name, shape in found.items()
+      f'{name} {text(shape)} is unexpected'
+      for name, shape in actual.items()
       if name not in expected
     ),
   ]
 
 
 def listed(differences: list[str]) -> str:
-  """The first of them, and how many more there are."""
+  """Joins the first SHOWN of them, and adds the number of the others."""
   cut = len(differences) - SHOWN
   more = f'; and {cut} more' if cut > 0 else ''
   return f'{"; ".join(differences[:SHOWN])}{more}'

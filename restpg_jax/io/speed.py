@@ -1,7 +1,7 @@
-"""How fast a piece of work goes: counts and a clock in, rates out.
+"""Measures how fast work goes: counts and a clock in, rates out.
 
 Rates of a `Pace`, and the time left, begin with the first result: until then
-programs are compiled. Those of a summary (`overall`) hold all seconds.
+programs are compiled. Those of a summary (`overall`) include all seconds.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 @dataclasses.dataclass(frozen=True)
 class Pace:
-  """A line of metrics.jsonl: where the work stands and how fast it goes."""
+  """A line of metrics.jsonl: how far the work is and how fast it goes."""
 
   sitting: int  # which of the processes that worked on it, from 0
   seconds: float  # since that one began
@@ -19,19 +19,19 @@ class Pace:
   total: int
   made: int  # by this sitting, as are all counts and rates that follow
   tokens: int | None
-  # Slot-steps in use: slots times decoding steps; of training: tokens.
+  # Slot-steps in use: slots times decoding steps; in training: tokens.
   busy: int | None
-  slots: int | None  # slot-steps in all; of training: places for tokens
-  items_per_s: float | None  # since the first result; None: no other yet
+  slots: int | None  # all slot-steps; in training: positions for tokens
+  items_per_s: float | None  # since the first result; None: no second yet
   tokens_per_s: float | None  # as above
   occupancy: float | None  # busy / slots
   mean_reward: float | None  # of all answers that are scored
-  accepted: float | None  # share of these that reach the bar of acceptance
-  left: float | None  # seconds
+  accepted: float | None  # share of these that reach the reward `accept`
+  left: float | None  # seconds until `total`, at this rate
 
 
 class Meter:
-  """Adds up one sitting.
+  """Adds up one sitting: what one process does of the work.
 
   meter = Meter(1000); meter.add(8, tokens=400); meter.now().tokens_per_s
   """
@@ -48,7 +48,8 @@ class Meter:
     self._total, self._before, self._accept = total, done, accept
     self._sitting = sitting
     self._made, self._counts = 0, {}
-    self._first = None  # seconds, items and tokens of the first result
+    # Seconds, items and tokens of the first result.
+    self._first: tuple[float, int, int] | None = None
     self._rewards, self._reward, self._accepted = 0, 0.0, 0
     self._clock = clock
     self._start = clock()
@@ -62,7 +63,7 @@ class Meter:
     slots: int | None = None,
     rewards: Sequence[float] = (),
   ) -> None:
-    """`n` more are done; None: not counted in this kind of work."""
+    """Counts `n` more items as done; None: such work does not count this."""
     self._made += n
     for name, more in (('tokens', tokens), ('busy', busy), ('slots', slots)):
       if more is not None:
@@ -76,6 +77,7 @@ class Meter:
       self._first = self._clock() - self._start, *so_far
 
   def now(self) -> Pace:
+    """Returns where the work stands; rates are None until they are known."""
     seconds = self._clock() - self._start
     done = self._before + self._made
     tokens, busy, slots = map(self._counts.get, ('tokens', 'busy', 'slots'))
@@ -102,9 +104,9 @@ class Meter:
 
 
 def overall(lines: Sequence[Pace]) -> dict[str, float]:
-  """Rates over all sittings, from the last line of each; only what is known.
+  """Returns the known rates over all sittings, from the last line of each.
 
-  Compiling is in them: they are what a stage took, not what it would keep up.
+  They include compiling: they are what a stage took, not what it would keep up.
   100 samples in 10 s, killed; then 20 in 2 s  ->  {'items_per_s': 10.0}
   """
   last = {pace.sitting: pace for pace in lines if pace.made}.values()
@@ -113,31 +115,34 @@ def overall(lines: Sequence[Pace]) -> dict[str, float]:
     known = [n for pace in last if (n := getattr(pace, count)) is not None]
     return sum(known) if known else None
 
-  found = {
+  rates = {
     'items_per_s': ratio(total('made'), total('seconds')),
     'tokens_per_s': ratio(total('tokens'), total('seconds')),
     'occupancy': ratio(total('busy'), total('slots')),
   }
-  return {name: value for name, value in found.items() if value is not None}
+  return {name: value for name, value in rates.items() if value is not None}
 
 
 def ratio(part: float | None, whole: float | None) -> float | None:
-  """None where it is not known or would divide by nothing."""
+  """part / whole; None where one is not known, or `whole` is 0."""
   return part / whole if part is not None and whole else None
 
 
 def rates(pace: Pace) -> list[str]:
-  """['210 tokens/s', '87% of slots busy', ..]: what is known beside items/s."""
-  said = []
+  """Returns texts for what is known beside items/s.
+
+  ['210 tokens/s', '87% of slots busy', 'mean reward 0.512', '31% accepted']
+  """
+  texts = []
   if pace.tokens_per_s is not None:
-    said.append(f'{short(pace.tokens_per_s)} tokens/s')
+    texts.append(f'{short(pace.tokens_per_s)} tokens/s')
   if pace.occupancy is not None:
-    said.append(f'{pace.occupancy:.0%} of slots busy')
+    texts.append(f'{pace.occupancy:.0%} of slots busy')
   if pace.mean_reward is not None:
-    said.append(f'mean reward {pace.mean_reward:.3f}')
+    texts.append(f'mean reward {pace.mean_reward:.3f}')
   if pace.accepted is not None:
-    said.append(f'{pace.accepted:.0%} accepted')
-  return said
+    texts.append(f'{pace.accepted:.0%} accepted')
+  return texts
 
 
 def short(value: float) -> str:

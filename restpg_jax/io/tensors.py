@@ -1,6 +1,6 @@
-"""Files of tensors by safetensors: the one door to it. Nothing is unpickled.
+"""Files of tensors by safetensors: its one door. Nothing is unpickled.
 
-A tensor is read when it is asked for; a shard is written when it is full.
+A tensor is read when it is needed; a shard is written when it is full.
 """
 
 import hashlib
@@ -26,17 +26,18 @@ SHARD = 2**30  # bytes that a shard may hold, unless one tensor is larger
 
 
 class TensorReader:
-  """The tensors of a folder: their shapes now, each of them when asked for."""
+  """The tensors of a folder: shapes are read now, each tensor when needed."""
 
   def __init__(self, folder: epath.PathLike, ignored: str = ''):
-    """Raises InputError for a damaged shard or one that is not there, and for
-    two that hold different tensors of one name.
+    """Reads the headers; tensors whose name ends in `ignored` are left out.
 
-    Tensors whose name ends in `ignored` are left out, if that is not empty.
+    Raises InputError for a damaged or missing shard, and for two that hold
+    different tensors of one name.
     """
-    self._file = {}
-    self._remote = {}  # their headers are read once
-    self.shapes = {}
+    self._file: dict[str, epath.Path] = {}
+    # A bucket's headers are read once: each read is a request.
+    self._remote: dict[epath.Path, ranges.File] = {}
+    self.shapes: dict[str, tuple[int, ...]] = {}
     for path in tensor_shards(epath.Path(folder)):
       with self._opened(path) as file:
         for name in file.keys():  # noqa: SIM118  a method of the library
@@ -51,6 +52,7 @@ class TensorReader:
           self._add(name, path, tuple(part.get_shape()))
 
   def _add(self, name: str, path: epath.Path, shape: tuple[int, ...]) -> None:
+    """Some folders hold a tensor twice: that is no fault if both are equal."""
     old = self._file.get(name)
     before = old and (self.shapes[name], self._digest(name))
     self._file[name], self.shapes[name] = path, shape
@@ -71,6 +73,7 @@ class TensorReader:
       raise _damaged(path, e) from e
 
   def read(self, name: str) -> np.ndarray:
+    """Reads one tensor, in its own dtype; InputError where it is damaged."""
     path = self._file[name]
     with self._opened(path) as file:
       try:
@@ -85,10 +88,12 @@ class TensorReader:
     return self._digest(one) == self._digest(other)
 
   def _digest(self, name: str) -> bytes:
-    """Of the numbers, so that two tensors are not in memory at a time."""
+    """Hashes the numbers: two tensors then need not be in memory together."""
     x, digest = self.read(name).reshape(-1), hashlib.sha256()
     for n in range(0, len(x), BLOCK):
-      digest.update(x[n : n + BLOCK].astype(np.float32) + np.float32(0))
+      block = x[n : n + BLOCK].astype(np.float32)
+      block += np.float32(0)  # -0 becomes 0, which it equals
+      digest.update(block.data)
     return digest.digest()
 
 
@@ -97,21 +102,26 @@ def write_tensors(
   tensors: Iterable[tuple[str, np.ndarray]],
   shard: int = SHARD,
 ) -> int:
-  """model.safetensors, or shards of so many bytes with their index; the bytes.
+  """Writes model.safetensors, or shards of `shard` bytes with their index.
 
-  In memory at a time: one shard and one tensor.
+  Returns the number of bytes of all tensors. In memory at a time are one shard
+  and one tensor.
   """
   folder = epath.Path(folder)
-  parts, waiting, total, place = [], {}, 0, {}
+  parts, total = [], 0
+  waiting: dict[str, np.ndarray] = {}
+  shard_of: dict[str, int] = {}  # tensor -> which of the parts has it
 
-  def flush():
+  def flush() -> None:
+    # Names of shards say their number, which is known at the end.
     path = folder / f'{len(parts)}.safetensors'
     path.touch()
     mode = os.stat(path).st_mode  # the library writes for the owner alone
+    # transformers has refused files that state no format.
     safetensors.numpy.save_file(waiting, path, {'format': 'pt'})
     os.chmod(path, mode)
     _on_disk(path)
-    place.update(dict.fromkeys(waiting, len(parts)))
+    shard_of.update(dict.fromkeys(waiting, len(parts)))
     parts.append(path)
     waiting.clear()
 
@@ -130,7 +140,7 @@ def write_tensors(
   ]
   for path, name in zip(parts, names, strict=True):
     path.rename(folder / name)
-  weight_map = {name: names[n] for name, n in place.items()}
+  weight_map = {name: names[n] for name, n in shard_of.items()}
   records.write_json(
     folder / INDEX,
     {'metadata': {'total_size': total}, 'weight_map': weight_map},
@@ -139,8 +149,11 @@ def write_tensors(
 
 
 def tensor_shards(folder: epath.Path) -> list[epath.Path]:
-  """What is read of a folder, as transformers takes it: model.safetensors, else
-  the shards of the index, else whatever there is."""
+  """Returns the files of a folder that hold its tensors.
+
+  As transformers chooses them: model.safetensors, else the shards of the index,
+  else all there are. Raises InputError for adapters and for missing shards.
+  """
   names = {path.name for path in folder.iterdir()}
   if any(name.startswith('adapter_model.') for name in names):
     raise errors.InputError(f'{folder}: {foreign.adapter(names)}')
@@ -156,11 +169,11 @@ def tensor_shards(folder: epath.Path) -> list[epath.Path]:
 
 
 def tensor_files(folder: epath.PathLike) -> list[epath.Path]:
-  """What a Reader reads of a folder: tensors and the index it goes by."""
+  """Returns the files that a TensorReader reads: tensors, and their index."""
   folder = epath.Path(folder)
-  found = tensor_shards(folder)
-  by_index = not any(p.name == WHOLE for p in found)
-  return [p for p in [folder / INDEX] if by_index and p.exists()] + found
+  shards = tensor_shards(folder)
+  by_index = not any(p.name == WHOLE for p in shards)
+  return [p for p in [folder / INDEX] if by_index and p.exists()] + shards
 
 
 def _indexed(folder: epath.Path) -> list[epath.Path]:

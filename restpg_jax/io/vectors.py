@@ -1,9 +1,9 @@
-"""Vectors of texts on disk, found again by the content of the text.
+"""Vectors of texts on disk, looked up by the content of the text.
 
-A folder of pairs of files, NAME.vectors.npy and NAME.names.npy, whose rows
+A folder holds pairs of files, NAME.vectors.npy and NAME.names.npy, whose rows
 belong together. Each appears whole and is never changed, the names last: what
 has no names does not count. NAME follows from the texts, so that several
-processes may add to one folder. In memory are the names alone, 24 bytes each.
+processes may add to one folder. Only the names are in memory, 24 bytes each.
 """
 
 import hashlib
@@ -17,19 +17,20 @@ from etils import epath
 from restpg_jax import errors, folders, storage
 
 HASH = 16  # bytes
-# As texts of one length, of which numpy's order and equality are that of all
-# their bytes; bytes of no type (V16) it does not sort.
+# As texts of one length, which NumPy orders and compares by all their bytes;
+# bytes without a type (V16) it does not sort.
 NAME = np.dtype(f'S{HASH}')
 
 
 def name(text: str) -> bytes:
-  """What a text's vector is found by."""
-  whole = text.encode('utf-8', 'surrogatepass')
-  return hashlib.blake2b(whole, digest_size=HASH).digest()
+  """Returns the key of a text's vector: HASH bytes of its content."""
+  # Texts from JSON may hold half of a surrogate pair.
+  content = text.encode('utf-8', 'surrogatepass')
+  return hashlib.blake2b(content, digest_size=HASH).digest()
 
 
 class Vectors:
-  """Those of one encoder."""
+  """The vectors of one encoder."""
 
   def __init__(self, folder: epath.PathLike):
     self._folder = epath.Path(folder)
@@ -39,28 +40,28 @@ class Vectors:
     self._index([_read(path) for path in paths])
 
   def has(self, keys: Sequence[bytes]) -> np.ndarray:
-    """[N] bool: whose vectors are there."""
-    return self._found(_names(keys))[1]
+    """Returns for each key whether its vector is there, [N] bool."""
+    return self._search(_names(keys))[1]
 
   def get(self, keys: Sequence[bytes]) -> np.ndarray:
-    """Their vectors, [N, D]; all of them must be there."""
-    at, there = self._found(_names(keys))
+    """Returns the vectors of these keys, [N, D]; KeyError if one is missing."""
+    at, there = self._search(_names(keys))
     if not there.all():
       raise KeyError(keys[int(there.argmin())])
     files, rows = self._file[at], self._row[at]
-    found_ND = None
+    vectors_ND = np.empty((len(keys), 0), np.float32)
     for file in np.unique(files):
-      places = np.flatnonzero(files == file)
-      places = places[np.argsort(rows[places])]  # as they lie on disk
+      of_file = np.flatnonzero(files == file)
+      of_file = of_file[np.argsort(rows[of_file])]  # in the order on disk
       path = self._folder / f'{self._files[file]}.vectors.npy'
-      some = _read(path, mapped=True)[rows[places]]
-      if found_ND is None:
-        found_ND = np.empty((len(keys), some.shape[1]), some.dtype)
-      found_ND[places] = some
-    return found_ND
+      block = _read(path, mapped=True)[rows[of_file]]
+      if not vectors_ND.shape[1]:  # the first file says their width
+        vectors_ND = np.empty((len(keys), block.shape[1]), block.dtype)
+      vectors_ND[of_file] = block
+    return vectors_ND
 
   def add(self, keys: Sequence[bytes], vectors_ND: np.ndarray) -> None:
-    """On disk when this returns."""
+    """Adds the vectors of these texts, [N, D]; on disk when this returns."""
     of_all = hashlib.blake2b(b''.join(keys), digest_size=HASH).hexdigest()
     _write(self._folder / f'{of_all}.vectors.npy', vectors_ND)
     _write(self._folder / f'{of_all}.names.npy', _names(keys))
@@ -68,7 +69,7 @@ class Vectors:
     self._files.append(of_all)
 
   def _index(self, names: Sequence[np.ndarray]) -> None:
-    """Sorted names; of each the file and the row of the first of that name."""
+    """Sorts all names; keeps the file and the row of the first of each."""
     every = np.concatenate([np.empty(0, NAME), *names])
     self._names, first = np.unique(every, return_index=True)
     sizes = list(map(len, names))
@@ -78,16 +79,16 @@ class Vectors:
     self._row = (first - begin[self._file]).astype(np.int32) if sizes else file
 
   def _merge(self, names: np.ndarray, file: int) -> None:
-    """The index with a file more; a name that it knows stays where it is."""
+    """Adds a file to the index; a name that it knows stays where it is."""
     names, rows = np.unique(names, return_index=True)
-    at, there = self._found(names)
+    at, there = self._search(names)
     at, names, rows = (x[~there] for x in (at, names, rows))
     self._names = np.insert(self._names, at, names)
     self._file = np.insert(self._file, at, file)
     self._row = np.insert(self._row, at, rows)
 
-  def _found(self, names: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each is in the index or would be, and whether it is."""
+  def _search(self, names: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns each name's position in the index, and whether it is there."""
     at = np.searchsorted(self._names, names)
     if not len(self._names):
       return at, np.zeros(len(names), bool)
@@ -99,7 +100,7 @@ def _names(keys: Sequence[bytes]) -> np.ndarray:
 
 
 def _read(path: epath.Path, *, mapped: bool = False) -> np.ndarray:
-  """mapped: rows of a local file are read when they are asked for."""
+  """Reads an array; if `mapped`, a local file's rows only when needed."""
   try:
     if mapped and not storage.remote(path):
       return np.load(os.fspath(path), mmap_mode='r')

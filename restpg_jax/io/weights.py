@@ -1,4 +1,4 @@
-"""Weights from any folder that we know, leaf by leaf.
+"""Reads weights from any folder of a known form, leaf by leaf.
 
 Known are our own model folder (model.json), a Hugging Face folder
 (config.json) and a Gemma checkpoint as DeepMind publishes it (Orbax: flat,
@@ -9,17 +9,24 @@ and nothing is ever unpickled.
 import dataclasses
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from etils import epath
+from numpy.typing import DTypeLike
 
 from restpg_jax import errors
-from restpg_jax.io import checkpoints, foreign, records, shapes, tensors
+from restpg_jax.io import (
+  adapters,
+  checkpoints,
+  foreign,
+  records,
+  shapes,
+  tensors,
+)
 from restpg_jax.models import decoder, formats, hf_config
-from restpg_jax.training import lora
 
 TOKENIZER = 'tokenizer.model'
 MODEL, CONFIG, METADATA = foreign.MODEL, foreign.CONFIG, foreign.METADATA
@@ -31,9 +38,9 @@ class Checkpoint:
   """Weights on disk that fit their size; none of them is read yet."""
 
   path: epath.Path
-  kind: str  # 'ours', 'hf' or 'gemma'
+  form: str  # 'ours', 'hf' or 'gemma'
   size: decoder.Size
-  tokenizer: epath.Path | None  # a SentencePiece file that came with it
+  tokenizer: epath.Path | None  # the SentencePiece file that came with it
   read: Callable[[str], np.ndarray]  # a tensor by its canonical name
   tensors: tuple[formats.Tensor, ...]
   # config.json and generation_config.json of the Hugging Face folder that it
@@ -41,13 +48,13 @@ class Checkpoint:
   published: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
   def origin(self) -> dict[str, Any]:
-    """For the model.json of what is made of it."""
+    """Returns what the model.json of a model trained from it has to note."""
     return {'published': self.published} if self.published else {}
 
-  def leaf(self, path: str, dtype: Any = np.float32) -> np.ndarray:
-    """One parameter, all layers, made from one tensor at a time.
+  def leaf(self, path: str, dtype: DTypeLike = np.float32) -> np.ndarray:
+    """Returns one parameter, all layers, made from one tensor at a time.
 
-    Raises InputError where the type cannot hold its numbers.
+    Raises InputError where `dtype` cannot hold its numbers.
     """
     out = np.zeros(formats.shapes(self.size)[path], dtype)
     for tensor in self.tensors:
@@ -56,9 +63,9 @@ class Checkpoint:
         if x.shape == out.shape and x.dtype == out.dtype:
           return x  # all of it: no copy
         # The embedding may have rows of padding, here or in the file.
-        where = slice(len(x)) if tensor.layers is None else tensor.layers
-        part = out[where]
-        with np.errstate(over='ignore'):
+        rows = slice(len(x)) if tensor.layers is None else tensor.layers
+        part = out[rows]
+        with np.errstate(over='ignore'):  # it is checked below, by name
           part[...] = x[: len(part)].reshape(part.shape)
         if out.dtype == np.float16 and not np.isfinite(part).all():
           raise errors.InputError(
@@ -67,46 +74,62 @@ class Checkpoint:
           )
     return out
 
-  def leaves(self, dtype: Any = np.float32) -> Iterator[tuple[str, np.ndarray]]:
-    """Path and value of all of them, one at a time."""
+  def leaves(
+    self, dtype: DTypeLike = np.float32
+  ) -> Iterator[tuple[str, np.ndarray]]:
+    """Yields path and value of each parameter, one at a time."""
     for path in formats.shapes(self.size):
       yield path, self.leaf(path, dtype)
 
   def written_as(
-    self, wanted: Iterable[formats.Tensor], dtype: Any
+    self, expected: Iterable[formats.Tensor], dtype: DTypeLike
   ) -> Iterator[tuple[str, np.ndarray]]:
-    """The same weights as the tensors of another format, one at a time."""
-    for leaves, group in itertools.groupby(wanted, lambda t: t.leaves):
-      yield from self._written_as(leaves, group, dtype)  # frees its leaves
+    """Yields the same weights as the tensors of another format, one by one."""
+    for leaves, group in itertools.groupby(expected, lambda t: t.leaves):
+      # A generator of its own: at its end its leaves are freed.
+      yield from self._written_as(leaves, group, dtype)
 
-  def _written_as(self, leaves, group, dtype):
+  def _written_as(
+    self,
+    leaves: tuple[str, ...],
+    group: Iterable[formats.Tensor],
+    dtype: DTypeLike,
+  ) -> Iterator[tuple[str, np.ndarray]]:
     values = [self.leaf(path, dtype) for path in leaves]
     for tensor in group:
       yield tensor.name, tensor.of(values)
 
-  def load(self, dtype: Any = np.float32, shardings: Any = None) -> dict:
-    """The parameters: NumPy arrays on the host or, with a tree of shardings,
-    each of them on its devices before the next is read."""
-    placed = shardings and formats.flat(shardings)
-    found = {}
+  def load(
+    self, dtype: DTypeLike = np.float32, shardings: Any = None
+  ) -> dict[str, Any]:
+    """Returns the tree of parameters, as NumPy arrays on the host.
+
+    With a tree of shardings each parameter is on its devices before the next
+    is read, so that the host never holds more than one.
+    """
+    sharding_of = shardings and formats.flat(shardings)
+    params = {}
     for path, x in self.leaves(dtype):
-      if placed:
-        x = jax.block_until_ready(jax.device_put(x, placed[path]))
-      found[path] = x
-    return formats.nested(found)
+      if sharding_of:
+        x = jax.block_until_ready(jax.device_put(x, sharding_of[path]))
+      params[path] = x
+    return formats.nested(params)
 
 
 def load_weights(
-  path: epath.PathLike, dtype: Any = np.float32, shardings: Any = None
-) -> tuple[dict, decoder.Size]:
-  """(parameters, size); see Checkpoint.load."""
+  path: epath.PathLike, dtype: DTypeLike = np.float32, shardings: Any = None
+) -> tuple[dict[str, Any], decoder.Size]:
+  """Returns (parameters, size) of a folder; see Checkpoint.load."""
   checkpoint = find_checkpoint(path)
   return checkpoint.load(dtype, shardings), checkpoint.size
 
 
 def find_checkpoint(path: epath.PathLike) -> Checkpoint:
-  """What a folder holds. Raises InputError where that is no model of ours, or
-  where it is two."""
+  """Returns the checkpoint in a folder, with its tensors checked.
+
+  Raises InputError, with a remedy, where there is none or more than one, or
+  where it is damaged.
+  """
   path = epath.Path(path)
   if not path.is_dir():
     raise errors.InputError(f'{path}: {foreign.no_folder(path)}')
@@ -126,7 +149,10 @@ def find_checkpoint(path: epath.PathLike) -> Checkpoint:
 def _forms(
   path: epath.Path, names: set[str]
 ) -> list[tuple[str, Callable[[epath.Path], Checkpoint], epath.Path]]:
-  """By which file a folder is a model, what reads it, and where it lies."""
+  """Lists the forms of weights in a folder.
+
+  For each: the file that marks it, what reads it, and the folder it is in.
+  """
   return [
     (name, read, folder)
     for name, read, folder in (
@@ -144,35 +170,38 @@ def _forms(
 
 
 def _kauldron(path: epath.Path, names: set[str]) -> epath.Path | None:
-  """Where Kauldron puts the checkpoint in its folder."""
+  """Returns where Kauldron puts the checkpoint in its folder, if it is one."""
   below = path / 'default'
-  there = 'default' in names and (below / METADATA).exists()
-  return below if there else None
+  exists = 'default' in names and (below / METADATA).exists()
+  return below if exists else None
 
 
 def weight_files(path: epath.PathLike) -> list[epath.Path]:
-  """What is read of a folder of weights or of a tokenizer.
+  """Returns the files that are read of a folder of weights or of a tokenizer.
 
-  Both together: as a rule one folder holds both. Where it is neither, all of
-  it: whoever reads it says what is wrong.
+  Those of both, for as a rule one folder holds both. Where it is neither, the
+  folder itself: whoever reads it says what is wrong.
   """
   outer = epath.Path(path)
-  found = [outer / TOKENIZER]
+  files = [outer / TOKENIZER]
   names = {inner.name for inner in outer.iterdir()}
   for _, read, folder in _forms(outer, names):
-    found.append(folder / TOKENIZER)
+    files.append(folder / TOKENIZER)
     if read is _ours:
-      found += [folder / MODEL, *checkpoints.tree_files(folder / 'params')]
+      files += [folder / MODEL, *checkpoints.tree_files(folder / 'params')]
     elif read is _gemma:
-      found += [folder / MODEL, *checkpoints.tree_files(folder)]
+      files += [folder / MODEL, *checkpoints.tree_files(folder)]
     else:
-      found += [folder / CONFIG, *tensors.tensor_files(folder)]
-  return [p for p in dict.fromkeys(found) if p.exists()] or [outer]
+      files += [folder / CONFIG, *tensors.tensor_files(folder)]
+  return [p for p in dict.fromkeys(files) if p.exists()] or [outer]
 
 
 def tokenizer_beside(path: epath.Path) -> epath.Path | None:
-  """Beside the weights or, as DeepMind's archives have it, one above: unless
-  they have one of their own, of another kind."""
+  """Returns the SentencePiece file that belongs to weights, if there is one.
+
+  It is beside them or, as in DeepMind's archives, in the folder above; there it
+  is not looked for if the weights have a tokenizer of another kind.
+  """
   beside, above = path / TOKENIZER, path.parent / TOKENIZER
   if beside.is_file():
     return beside
@@ -184,10 +213,11 @@ def _ours(path: epath.Path) -> Checkpoint:
   size = _model_json(path)
   tree = checkpoints.CheckpointTree(path / 'params')
   described = records.json_object(path / MODEL)
-  if adapters := described.get('adapters'):
-    return _adapted(path, size, tree, **adapters)
-  found = _checked(path, 'ours', size, formats.ours(size), tree)
-  return dataclasses.replace(found, published=described.get('published') or {})
+  if adapted := described.get('adapters'):
+    return _adapted(path, size, tree, **adapted)
+  checkpoint = _checked(path, 'ours', size, formats.ours(size), tree)
+  published = described.get('published') or {}
+  return dataclasses.replace(checkpoint, published=published)
 
 
 def _adapted(
@@ -198,46 +228,26 @@ def _adapted(
   base: str,
   scale: float,
 ) -> Checkpoint:
-  """Adapters (training/lora.py) and the base beside which they were learnt, at
-  `base` as seen from here: read as one, W + A B * scale."""
+  """Adapters and their base, at `base` as seen from here, read as one."""
   below = find_checkpoint(_resolved(path, base))
   if below.size != size:
     raise errors.InputError(
       f'{path}: adapters of a model of another size than {below.path}'
     )
-  whole = formats.shapes(size)
-  pairs = {name.removesuffix('/a') for name in tree.shapes}
-  pairs = {name for name in pairs if name in whole}
-  rank = {name: tree.shapes[f'{name}/a'][-1] for name in pairs}
-  expected = {
-    f'{name}/{part}': shape
-    for name in sorted(pairs)
-    for part, shape in (
-      ('a', (*whole[name][:-1], rank[name])),
-      ('b', (*whole[name][:-2], rank[name], whole[name][-1])),
-    )
-  }
-  wrong = shapes.differences(tree.shapes, expected)
-  if wrong:
-    raise errors.InputError(
-      f'{path}: {len(wrong)} adapters do not fit its {MODEL}: '
-      f'{shapes.listed(wrong)}'
-    )
-
-  def read(name: str) -> np.ndarray:
-    weight = below.leaf(name)
-    if name not in pairs:
-      return weight
-    pair = (tree.read(f'{name}/{part}') for part in 'ab')
-    return lora.merged(weight, *pair, scale=scale)
-
+  read = adapters.merged_reader(
+    path,
+    tree,
+    read_base=below.leaf,
+    base_shapes=formats.shapes(size),
+    scale=scale,
+  )
   return dataclasses.replace(
-    below, path=path, kind='ours', read=read, tensors=tuple(formats.ours(size))
+    below, path=path, form='ours', read=read, tensors=tuple(formats.ours(size))
   )
 
 
 def _resolved(path: epath.Path, relative: str) -> epath.Path:
-  """a/b, ../c -> a/c, also where the file system knows no '..'."""
+  """a/b, ../c -> a/c; buckets know no '..'."""
   for part in relative.split('/'):
     path = path.parent if part == '..' else path / part
   return path
@@ -246,10 +256,8 @@ def _resolved(path: epath.Path, relative: str) -> epath.Path:
 def _hf(path: epath.Path) -> Checkpoint:
   config = records.json_object(path / CONFIG)
   try:
-    size, rows = (
-      hf_config.parse_config(config),
-      hf_config.embedding_rows(config),
-    )
+    size = hf_config.parse_config(config)
+    rows = hf_config.embedding_rows(config)
   except errors.InputError as e:
     raise errors.InputError(f'{path / CONFIG}: {e}') from e
   except (TypeError, ValueError, KeyError, AttributeError) as e:
@@ -261,8 +269,9 @@ def _hf(path: epath.Path) -> Checkpoint:
   if size.tied and _own_head(path, reader):
     size = dataclasses.replace(size, tied=False)
   if size.tied:
-    ignored.append(re.compile(r'lm_head\.weight$'))  # the embedding once more
-  found = _checked(
+    # Some writers repeat the embedding as the head that is tied to it.
+    ignored.append(re.compile(r'lm_head\.weight$'))
+  checkpoint = _checked(
     path,
     'hf',
     size,
@@ -276,18 +285,20 @@ def _hf(path: epath.Path) -> Checkpoint:
     for note in (CONFIG, GENERATION)
     if (path / note).is_file()
   }
-  return dataclasses.replace(found, published=published)
+  return dataclasses.replace(checkpoint, published=published)
 
 
 def _own_head(path: epath.Path, reader: tensors.TensorReader) -> bool:
-  """Whether weights that config.json ties to the embedding are others after
-  all; transformers (5) keeps them apart then."""
+  """Whether a head that config.json ties to the embedding differs from it.
+
+  transformers 5 keeps them apart then, and so do we.
+  """
   names = {formats.hf_canonical(name): name for name in reader.shapes}
-  pair = [names.get(row.name) for row in formats.HF_ENDS]
-  if None in pair or reader.equal(*pair):
+  embedding, head = (names.get(row.name) for row in formats.HF_ENDS)
+  if embedding is None or head is None or reader.equal(embedding, head):
     return False
   errors.warn_once(
-    f'{path}: {CONFIG} ties the embedding and {pair[1]}, which differ: they '
+    f'{path}: {CONFIG} ties the embedding and {head}, which differ: they '
     'are kept apart'
   )
   return True
@@ -295,13 +306,13 @@ def _own_head(path: epath.Path, reader: tensors.TensorReader) -> bool:
 
 def _gemma(path: epath.Path) -> Checkpoint:
   tree = checkpoints.CheckpointTree(path)
-  found = {formats.canonical(name): s for name, s in tree.shapes.items()}
+  actual = {formats.canonical(name): s for name, s in tree.shapes.items()}
   try:
-    size = formats.gemma_size(found)
+    size = formats.gemma_size(actual)
   except (KeyError, ValueError) as e:
     raise errors.InputError(
       f'{path}: no Gemma checkpoint, {e} is missing or misshapen; it holds '
-      f'{", ".join(sorted(found)[:3])}, ..'
+      f'{", ".join(sorted(actual)[:3])}, ..'
     ) from e
   if (path / MODEL).exists():
     size = _model_json(path)
@@ -310,12 +321,14 @@ def _gemma(path: epath.Path) -> Checkpoint:
       f'{path}: its shapes are those of no published Gemma; put a model.json '
       'with {"size": {"layers": .., ..}} beside it, as a model folder has it'
     )
-  apart, types = formats.unstack_names(found)
+  apart, types = formats.unstack_names(actual)
   gate = apart.get('layer_0/mlp/gating_einsum', ())
+  # Some of DeepMind's files have the gate transposed. Its shape says so, but
+  # where width and hidden are equal.
   transposed = formats.gemma_transposed(size)
   if size.width != size.hidden:
     transposed = gate == (2, size.hidden, size.width)
-  rows = found['embedder/input_embedding'][0]
+  rows = actual['embedder/input_embedding'][0]
   return _checked(
     path,
     'gemma',
@@ -329,15 +342,15 @@ def _gemma(path: epath.Path) -> Checkpoint:
 
 def _checked(
   path: epath.Path,
-  kind: str,
+  form: str,
   size: decoder.Size,
-  expected: list[formats.Tensor],
+  expected: Sequence[formats.Tensor],
   source: checkpoints.CheckpointTree | tensors.TensorReader,
   *,
   canonical: Callable[[str], str] = str,
-  ignored: list[re.Pattern] = (),
+  ignored: Sequence[re.Pattern[str]] = (),
 ) -> Checkpoint:
-  """Raises InputError that lists what differs from the expected tensors."""
+  """Returns the checkpoint; the InputError lists unexpected differences."""
   names = {}
   for original in source.shapes:
     name = canonical(original)
@@ -348,16 +361,16 @@ def _checked(
       )
     if not any(pattern.match(name) for pattern in ignored):
       names[name] = original
-  found = {name: source.shapes[names[name]] for name in names}
-  wrong = shapes.differences(found, {t.name: t.shape for t in expected})
+  actual = {name: source.shapes[names[name]] for name in names}
+  wrong = shapes.differences(actual, {t.name: t.shape for t in expected})
   if wrong:
     raise errors.InputError(
-      f'{path}: {len(wrong)} tensors do not fit {_RULES[kind]}: '
+      f'{path}: {len(wrong)} tensors do not fit {_RULES[form]}: '
       f'{shapes.listed(wrong)}'
     )
   return Checkpoint(
     path,
-    kind,
+    form,
     size,
     tokenizer_beside(path),
     lambda name: source.read(names[name]),
@@ -373,9 +386,9 @@ _RULES = {  # what decides which tensors there must be
 
 
 def _model_json(path: epath.Path) -> decoder.Size:
-  found = records.json_object(path / MODEL)
+  described = records.json_object(path / MODEL)
   try:
-    return decoder.Size(**found['size'])
+    return decoder.Size(**described['size'])
   except (KeyError, TypeError) as e:
     raise errors.InputError(
       f'{path / MODEL}: it describes no model ({e!r}); {errors.CUT}'

@@ -1,4 +1,7 @@
-"""The three prompts as token ids, each within its limit."""
+"""The three prompts of the method as token ids, each within its limit.
+
+The paper shows them in Figures 8 (policy), 7 (reasoner) and 6 (judge).
+"""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
@@ -10,23 +13,24 @@ from restpg_jax.text import tokenizer as tokenizers
 
 @dataclasses.dataclass(frozen=True)
 class EncodedPrompt:
-  """Token ids, and which of the texts in it had to be cut."""
+  """A prompt's token ids, and which of the texts in it had to be cut."""
 
   ids: list[int]
   cut: tuple[str, ...] = ()  # 'instruction', 'document 4' ..
-  context: tuple[str, ...] = ()  # documents, as they stand in it
+  context: tuple[str, ...] = ()  # the documents as they stand in it
 
 
 @dataclasses.dataclass(frozen=True)
 class PromptStats:
-  """Of many prompts, which need not be held together."""
+  """Statistics of many prompts, which need not be in memory together."""
 
   count: int
   longest: int  # tokens
-  cut: int  # prompts of which a text had to be cut
+  cut: int  # prompts in which a text had to be cut
 
   @classmethod
   def of(cls, prompts: Iterable[EncodedPrompt]) -> 'PromptStats':
+    """Counts prompts as they come."""
     count = longest = cut = 0
     for prompt in prompts:
       count += 1
@@ -43,11 +47,14 @@ def policy(
   reasoning: bool,
   limit: int,
 ) -> EncodedPrompt:
-  """What the policy reads: last-ranked documents are cut first, the
-  instruction only when it is too long by itself."""
+  """Returns what the policy reads: at most `limit` tokens, <bos> included.
+
+  Last-ranked documents are cut first, the instruction only when it is too long
+  by itself.
+  """
   marker = templates.Output.of(template).marker if reasoning else ''
 
-  def render(texts):
+  def render(texts: dict[str, str]) -> list[int]:
     return [
       tokenizer.bos,
       *tokenizer.encode(
@@ -74,9 +81,13 @@ def reasoner(
   *,
   limit: int,
 ) -> EncodedPrompt:
-  """A chat turn that asks why the user wrote `example.output`."""
+  """Returns a chat turn that asks why the user wrote `example.output`.
 
-  def render(texts):
+  At most `limit` tokens: documents are cut first, last-ranked ones before
+  others, then the instruction, then the output.
+  """
+
+  def render(texts: dict[str, str]) -> list[int]:
     return tokenizer.user_turn(
       template.prompt(
         instruction=texts['instruction'],
@@ -102,10 +113,13 @@ def judge(
   answer: str,
   limit: int,
 ) -> EncodedPrompt:
-  """A chat turn that asks for a score: over the limit the instruction is cut
-  first, then reference and answer alike."""
+  """Returns a chat turn that asks for a score, at most `limit` tokens.
 
-  def render(texts):
+  Over the limit the instruction is cut first, then reference and answer alike:
+  cutting one of them would favour the other.
+  """
+
+  def render(texts: dict[str, str]) -> list[int]:
     return tokenizer.user_turn(template.prompt(**texts))
 
   texts = {
@@ -128,17 +142,20 @@ def fit_documents(
   limit: int,
   name: str,
 ) -> EncodedPrompt:
-  """Cuts texts at their ends, group by group, until the prompt is in limit.
+  """Cuts texts at their ends, group by group, until the prompt fits `limit`.
 
-  The texts of a group are brought down together: the longest one first. A
-  text that is cut to nothing is left in as ''.
+  The texts of a group are shortened together, the longest one first. A text
+  that is cut to nothing remains as ''. Raises InputError, with the `name` of
+  the template, where the template alone is too long.
   """
   now = dict(texts)
   ids = render(now)
   for group in order:
+    # Tokens of a text may merge with those around it, so that what is cut is
+    # not what the prompt loses: hence a loop that renders again.
     while len(ids) > limit and any(now[n] for n in group):
       lengths = {n: len(tokenizer.encode(now[n])) for n in group}
-      longest = max(lengths, key=lengths.get)
+      longest = max(lengths, key=lambda n: lengths[n])
       excess = len(ids) - limit
       drop = min(excess, _above_others(lengths, longest, excess))
       now[longest] = shorten(now[longest], drop, tokenizer)
@@ -153,15 +170,20 @@ def fit_documents(
 
 
 def shorten(text: str, drop: int, tokenizer: tokenizers.Tokenizer) -> str:
-  """The text without its last `drop` >= 1 tokens, strictly shorter."""
+  """Returns the text without its last `drop` >= 1 tokens, strictly shorter."""
   ids = tokenizer.encode(text)
   # A cut inside the bytes of a character leaves replacement characters.
   kept = tokenizer.decode(ids[: max(len(ids) - drop, 0)]).rstrip('\ufffd')
+  # Decoding may give the same text again: then one character less, so that
+  # whoever cuts in a loop comes to an end.
   return kept if len(kept) < len(text) else text[:-1]
 
 
 def _above_others(lengths: dict[str, int], longest: str, excess: int) -> int:
-  """Tokens the longest may lose before another text is clearly longer."""
+  """Returns how many tokens to cut from the longest text of a group.
+
+  So many that it is brought down to the next one and a share beyond.
+  """
   others = [n for name, n in lengths.items() if name != longest]
   if not others:
     return excess

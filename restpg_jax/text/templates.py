@@ -8,6 +8,7 @@ answer). Values are inserted as they are; nothing in them is interpreted.
 import dataclasses
 import functools
 import re
+from typing import Any
 
 import jinja2
 from jinja2 import sandbox
@@ -22,8 +23,12 @@ class Template:
   source: str
   name: str = 'template'  # for messages
 
-  def block(self, name: str, **values) -> str:
-    """The text of a block; raises InputError if the file has none such."""
+  def block(self, name: str, **values: Any) -> str:
+    """Renders a block.
+
+    Raises InputError if the file has no such block, or if it cannot be rendered
+    with these values.
+    """
     template = _compile(self.source, self.name)
     if name not in template.blocks:
       raise errors.InputError(f'{self.name}: no {{% block {name} %}}')
@@ -33,13 +38,16 @@ class Template:
       why = str(e) or type(e).__name__
       raise errors.InputError(f'{self.name}, block {name}: {why}') from e
 
-  def prompt(self, **values) -> str:
+  def prompt(self, **values: Any) -> str:
     return self.block('prompt', **values)
 
 
 @dataclasses.dataclass(frozen=True)
 class Output:
-  """The policy's output side: opening line, reasoning, marker line, answer."""
+  """The form of the policy's output.
+
+  It is an opening line, the reasoning, a marker line and the answer.
+  """
 
   opening: str
   marker: str
@@ -54,7 +62,10 @@ class Output:
     return f'{self.opening}\n{reasoning}\n{self.marker}\n{answer}'
 
   def split(self, text: str) -> tuple[str, str | None]:
-    """(reasoning, answer) at the first marker line; no marker: answer None."""
+    """Returns (reasoning, answer), split at the first marker line.
+
+    Without a marker the answer is None.
+    """
     parts = re.split(self._marker_line, text, maxsplit=1)
     reasoning = parts[0].removeprefix(self.opening).strip()
     return reasoning, parts[1].strip() if len(parts) == 2 else None
@@ -69,6 +80,7 @@ class Output:
 
 @functools.lru_cache(maxsize=64)
 def _compile(source: str, name: str) -> jinja2.Template:
+  # Sandboxed: a template of somebody else's reaches its values and no more.
   environment = sandbox.SandboxedEnvironment(
     undefined=jinja2.StrictUndefined, keep_trailing_newline=True
   )

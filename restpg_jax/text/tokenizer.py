@@ -1,8 +1,9 @@
-"""SentencePiece, in such a way that text can never become a control token."""
+"""A SentencePiece tokenizer with which text never becomes a control token."""
 
 import functools
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import sentencepiece
 from google.protobuf import message
@@ -10,7 +11,9 @@ from sentencepiece import sentencepiece_model_pb2
 
 from restpg_jax import errors
 
-PIECE = sentencepiece_model_pb2.ModelProto.SentencePiece
+# protobuf makes its classes at import, where no type checker sees them.
+ModelProto: Any = vars(sentencepiece_model_pb2)['ModelProto']
+PIECE = ModelProto.SentencePiece
 BLANK = '\u2581'  # SentencePiece's own sign for a blank
 HTML = re.compile(
   r'</?(a|b|blockquote|body|caption|code|div|em|footer|h[1-6]|html|i|iframe|img'
@@ -21,27 +24,28 @@ NEEDED = (
 )
 RANK = re.compile(rb'[A-Za-z0-9+/]+=* \d+')  # a line of tiktoken
 TURNS = ('<start_of_turn>', '<end_of_turn>')
-# What a normaliser would change, or a vocabulary without bytes could not say.
+# What a normaliser would change, or a vocabulary without bytes cannot encode.
 ODD = ' \ufb01  \uff21\t\r\n \U0010fffd \u2581 '
 
 
 class Tokenizer:
   """A SentencePiece model; special ids are read from it, never assumed.
 
-  Control are its CONTROL and UNKNOWN pieces, the turn markers, and all
+  Control tokens are its CONTROL and UNKNOWN pieces, the turn markers, and all
   USER_DEFINED pieces but those that are text: blanks, tabs and newlines in
-  any number, single characters and HTML tags. SentencePiece itself finds
-  USER_DEFINED pieces inside ordinary text, and so a user could forge a chat
+  any number, single characters and HTML tags. SentencePiece itself recognises
+  USER_DEFINED pieces inside ordinary text, so that a user could forge a chat
   turn: in Gemma's vocabularies the turns, images and <unused0> are of that
   type.
   """
 
   def __init__(self, proto: bytes):
-    """Raises ValueError where it cannot serve: no text may be changed."""
+    """Raises ValueError for another kind of file, or if it changes texts."""
     if other := another(proto):
       raise ValueError(other)
     model = sentencepiece.SentencePieceProcessor(model_proto=proto)
-    # Llama's vocabularies would put a blank before each text.
+    # Llama's vocabularies would put a blank before each text, and texts could
+    # not be put together from the ids of their parts.
     model.override_normalizer_spec(
       add_dummy_prefix=False, remove_extra_whitespaces=False
     )
@@ -49,6 +53,7 @@ class Tokenizer:
     self.bos = self._special('bos', model.bos_id())
     self.eos = self._special('eos', model.eos_id())
     self.pad = model.pad_id() if model.pad_id() >= 0 else None
+    # No text may be changed, so a literal U+2581 is encoded byte by byte.
     self._blank = [self._id(f'<0x{byte:02X}>') for byte in BLANK.encode()]
     self.control = frozenset(control(proto))  # ids that no text becomes
     if self.decode(self.encode(ODD)) != ODD:
@@ -67,7 +72,7 @@ class Tokenizer:
     return self._turn(TURNS[1])
 
   def encode(self, text: str) -> list[int]:
-    """Ids of plain text; `<eos>` and the like stay the characters they are.
+    """Returns the ids of plain text; `<eos>` and the like remain characters.
 
     decode(encode(text)) == text
     """
@@ -81,10 +86,11 @@ class Tokenizer:
     ]
 
   def decode(self, ids: Sequence[int]) -> str:
+    # The library takes Python's integers only, not NumPy's.
     return self._model.decode([int(i) for i in ids])
 
   def user_turn(self, text: str) -> list[int]:
-    """A chat prompt as Gemma's IT models read it, up to the model's turn."""
+    """Returns a chat prompt of Gemma's IT models, up to the model's turn."""
     turn = [self.start_of_turn]
     return [
       self.bos,
@@ -98,27 +104,31 @@ class Tokenizer:
 
   @functools.cached_property
   def digits(self) -> tuple[int, ...]:
-    """Ids of all pieces that begin with a digit: they would go on a number."""
+    """The ids of all pieces that begin with a digit: they continue a number."""
     pieces = [self._model.id_to_piece(i) for i in range(self.vocab_size)]
     return tuple(i for i, p in enumerate(pieces) if p[0].isdigit())
 
   def differs(self, other: 'Tokenizer') -> str:
-    """The first id that is other text there, where both have as many; ''."""
-    steer = self.control | other.control  # renamed in many a fine-tuned model
+    """Names the first id that is other text in `other`; '' if there is none.
+
+    Both must have the same vocab_size.
+    """
+    # Many fine-tuned models rename control pieces, which changes no text.
+    steer = self.control | other.control
     ids = [i for i in range(self.vocab_size) if i not in steer]
     pieces = (m._model.id_to_piece(ids) for m in (self, other))
     pairs = zip(ids, *pieces, strict=True)
     return next((f'{i} is {a!r} or {b!r}' for i, a, b in pairs if a != b), '')
 
   def _plain(self, text: str) -> list[int]:
-    """A sign that looks like SentencePiece's blank goes as its bytes."""
+    """Encodes a text; characters that are SentencePiece's blank go as bytes."""
     ids, *rest = map(self._model.encode, text.split(BLANK))
     for more in rest:
       ids += self._blank + more
     return ids
 
   def _spelt(self, number: int) -> list[int]:
-    """A control piece as characters: its first one, and then the others."""
+    """Encodes a control piece as characters: its first one, then the others."""
     text = self._model.id_to_piece(number).replace(BLANK, ' ')
     return self.encode(text[0]) + self.encode(text[1:])
 
@@ -144,7 +154,7 @@ class Tokenizer:
 
 
 def another(proto: bytes) -> str:
-  """What a file is that is no SentencePiece model; '' for one that is."""
+  """Says what a file is if it is no SentencePiece model; '' if it is one."""
   lines = proto[:4096].splitlines()
   if proto.startswith(b'version https://git-lfs'):
     return 'a pointer of Git LFS and not the file itself: run `git lfs pull`'
@@ -153,20 +163,20 @@ def another(proto: bytes) -> str:
   if lines and RANK.fullmatch(lines[0]):
     return f"a tiktoken file, as Llama 3's tokenizer.model is; {NEEDED}"
   try:
-    pieces = sentencepiece_model_pb2.ModelProto.FromString(proto).pieces
+    pieces = ModelProto.FromString(proto).pieces
   except message.DecodeError:
     pieces = ()
   return '' if pieces else f'a damaged or another kind of file; {errors.CUT}'
 
 
 def control(proto: bytes) -> list[int]:
-  """Ids of the control pieces, by the rule above."""
-  pieces = sentencepiece_model_pb2.ModelProto.FromString(proto).pieces
+  """Returns the ids of the control pieces, by the rule of Tokenizer."""
+  pieces = ModelProto.FromString(proto).pieces
   return [i for i, p in enumerate(pieces) if _steers(p.piece, p.type)]
 
 
-def _steers(piece: str, kind: int) -> bool:
-  if kind == PIECE.USER_DEFINED:
+def _steers(piece: str, piece_type: int) -> bool:
+  if piece_type == PIECE.USER_DEFINED:
     shown = piece.replace(BLANK, ' ')
     return len(shown) > 1 and not shown.isspace() and not HTML.fullmatch(shown)
-  return kind in (PIECE.CONTROL, PIECE.UNKNOWN) or piece in TURNS
+  return piece_type in (PIECE.CONTROL, PIECE.UNKNOWN) or piece in TURNS

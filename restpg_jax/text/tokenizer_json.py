@@ -1,6 +1,6 @@
-"""A SentencePiece model as the files that Hugging Face's AutoTokenizer opens.
+"""A SentencePiece model as files that Hugging Face's AutoTokenizer opens.
 
-The same pieces, ids and cuts; only control pieces inside a text are read as
+Pieces, ids and cuts are the same; only control pieces inside a text are read as
 control tokens there, as everywhere in that library.
 """
 
@@ -8,37 +8,35 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sentencepiece import sentencepiece_model_pb2
-
 from restpg_jax.text import tokenizer
 
 NAME = 'tokenizer.json'
 BLANK = tokenizer.BLANK
 Piece = tokenizer.PIECE
-UNIGRAM = sentencepiece_model_pb2.TrainerSpec.UNIGRAM
-NEVER = -1e6  # score of pieces that no text is cut into
+NEVER = -1e6  # a score so low that no text is cut into such pieces
 
 
 def files(proto: bytes) -> dict[str, dict[str, Any]]:
-  """tokenizer.json and tokenizer_config.json, by name."""
-  model = sentencepiece_model_pb2.ModelProto.FromString(proto)
-  words = tokenizer.Tokenizer(proto)
+  """Returns tokenizer.json and tokenizer_config.json, name -> content."""
+  model = tokenizer.ModelProto.FromString(proto)
+  own = tokenizer.Tokenizer(proto)
   pieces = list(model.pieces)
   names = {
-    'bos_token': pieces[words.bos].piece,
-    'eos_token': pieces[words.eos].piece,
+    'bos_token': pieces[own.bos].piece,
+    'eos_token': pieces[own.eos].piece,
     'unk_token': next(p.piece for p in pieces if p.type == Piece.UNKNOWN),
   }
-  if words.pad is not None:
-    names['pad_token'] = pieces[words.pad].piece
-  cut = _unigram if model.trainer_spec.model_type == UNIGRAM else _bpe
+  if own.pad is not None:
+    names['pad_token'] = pieces[own.pad].piece
+  trained = model.trainer_spec
+  cut = _unigram if trained.model_type == trained.UNIGRAM else _bpe
   return {
     NAME: {
       'version': '1.0',
       'added_tokens': [
-        _added(i, p.piece, i in words.control)
+        _added(i, p.piece, i in own.control)
         for i, p in enumerate(pieces)
-        if i in words.control or p.type == Piece.USER_DEFINED
+        if i in own.control or p.type == Piece.USER_DEFINED
       ],
       'normalizer': {
         'type': 'Replace',
@@ -46,7 +44,7 @@ def files(proto: bytes) -> dict[str, dict[str, Any]]:
         'content': BLANK,
       },
       'pre_tokenizer': None,
-      'post_processor': _begin(names['bos_token'], words.bos),
+      'post_processor': _begin(names['bos_token'], own.bos),
       'decoder': {
         'type': 'Sequence',
         'decoders': [
@@ -67,15 +65,15 @@ def files(proto: bytes) -> dict[str, dict[str, Any]]:
 
 
 def differs(proto: bytes, content: bytes) -> str:
-  """The first piece of text that has another id in a tokenizer.json; ''."""
+  """Names the first piece that has another id in a tokenizer.json; ''."""
   try:
     vocab = json.loads(content)['model']['vocab']
     if isinstance(vocab, list):
       vocab = {piece: i for i, (piece, _) in enumerate(vocab)}
     known = dict(vocab)
   except (ValueError, TypeError, KeyError):
-    return ''  # of another kind, which nobody reads here
-  pieces = sentencepiece_model_pb2.ModelProto.FromString(proto).pieces
+    return ''  # another form of tokenizer, which nobody reads here
+  pieces = tokenizer.ModelProto.FromString(proto).pieces
   for i, p in enumerate(pieces):
     if p.type == Piece.NORMAL and known.get(p.piece, i) != i:
       return f'{p.piece!r} is {i} or {known[p.piece]}'
@@ -95,7 +93,7 @@ def _added(number: int, piece: str, special: bool) -> dict[str, Any]:
 
 
 def _begin(bos: str, number: int) -> dict[str, Any]:
-  """Puts <bos> before each text."""
+  """Returns a post-processor that puts <bos> before each text."""
   token = {'SpecialToken': {'id': bos, 'type_id': 0}}
   return {
     'type': 'TemplateProcessing',
@@ -122,7 +120,11 @@ def _unigram(pieces: Sequence[Any]) -> dict[str, Any]:
 
 
 def _bpe(pieces: Sequence[Any]) -> dict[str, Any]:
-  """Pieces join in the order of their scores, as in SentencePiece."""
+  """Returns a BPE model: pieces join in the order of their scores, as before.
+
+  The library wants a list of merges, which SentencePiece does not store: each
+  cut of a piece into two pieces is one.
+  """
   normal = {p.piece: p.score for p in pieces if p.type == Piece.NORMAL}
   order = sorted(normal, key=lambda piece: -normal[piece])
   merges = [

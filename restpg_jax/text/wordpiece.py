@@ -1,4 +1,4 @@
-"""Texts as the word pieces of a BERT: the one door to `tokenizers`."""
+"""Texts as the word pieces of a BERT: the door to `tokenizers`."""
 
 from collections.abc import Sequence
 
@@ -10,10 +10,13 @@ from restpg_jax import errors
 
 
 class WordPiece:
-  """A tokenizer as it lies beside a BERT's weights."""
+  """The tokenizer that lies beside a BERT's weights."""
 
   def __init__(self, path: epath.Path, *, lowercase: bool = True):
-    """Of tokenizer.json, or of vocab.txt, which does not say `lowercase`."""
+    """Reads tokenizer.json, or vocab.txt, which does not state `lowercase`.
+
+    Raises InputError where the file holds no tokenizer.
+    """
     try:
       text = path.read_text()
       if path.suffix == '.txt':
@@ -26,10 +29,10 @@ class WordPiece:
       raise errors.InputError(
         f'{path}: no tokenizer of word pieces: {e}'
       ) from e
-    self._tokenizer.no_padding()
+    self._tokenizer.no_padding()  # texts are batched by their own lengths
 
   def differs(self, text: str) -> str:
-    """The first piece that has another id in such a vocab.txt; ''."""
+    """Names the first piece that has another id in a vocab.txt's text; ''."""
     for piece, i in vocabulary(text).items():
       known = self._tokenizer.token_to_id(piece)
       if known not in (None, i):
@@ -38,7 +41,7 @@ class WordPiece:
 
   @property
   def lowercase(self) -> bool | None:
-    """Whether it lowers all letters; None where it does not say so."""
+    """Whether all letters become lower case; None where that is not stated."""
     return getattr(self._tokenizer.normalizer, 'lowercase', None)
 
   @property
@@ -46,12 +49,14 @@ class WordPiece:
     return self._tokenizer.get_vocab_size()
 
   def encode(self, texts: Sequence[str], limit: int) -> list[list[int]]:
-    """[CLS] text [SEP] each, cut to `limit` ids."""
+    """Returns the ids of [CLS] text [SEP] for each, at most `limit`."""
     self._tokenizer.enable_truncation(limit)
-    return [one.ids for one in self._tokenizer.encode_batch(list(texts))]
+    return [
+      encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))
+    ]
 
 
 def vocabulary(text: str) -> dict[str, int]:
-  """Of a vocab.txt, a piece a line."""
+  """Returns piece -> id of a vocab.txt, which has a piece a line."""
   lines = text.removesuffix('\n').split('\n')
   return {piece.rstrip(): i for i, piece in enumerate(lines)}

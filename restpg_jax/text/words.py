@@ -1,8 +1,8 @@
 """The words of a text in any script: the only door to regex.
 
 BM25, ROUGE and the search for copies count these, so that a user's language
-decides nothing. Of an ASCII text they are its runs of letters, digits and
-underscores in lower case, as ever.
+decides nothing. The words of an ASCII text are its runs of letters, digits and
+underscores in lower case, as in the libraries that know English only.
 """
 
 import itertools
@@ -26,7 +26,7 @@ CHARACTER = rf'(?={UNSPACED})\X{SIGNS}'  # \X leaves out some signs of Myanmar
 SPACED = rf'(?:{LETTER}{SIGNS})+'
 
 
-def _compiled(pattern: str) -> regex.Pattern:
+def _compiled(pattern: str) -> regex.Pattern[str]:
   return regex.compile(pattern, regex.VERSION1 | regex.VERBOSE)
 
 
@@ -41,42 +41,44 @@ _EMOJI = _compiled(r'(?=[\p{Extended_Pictographic}\p{Regional_Indicator}])\X')
 
 
 def words(text: str) -> list[str]:
-  """In lower case, NFKC, with their vowel signs and accents.
+  """Returns the words in lower case, NFKC, with vowel signs and accents.
 
   "Don't!"  ->  don, t;  'Café'  ->  café;  '茶壶 Nr. 5'  ->  茶, 壶, nr, 5
 
-  Of a text without letters and digits its emoji are the words.
+  The words of a text without letters and digits are its emoji.
   """
   if text.isascii():
     return ASCII.findall(text.lower())
-  found = _WORD.findall(text.lower())
-  folded = [word if word.isascii() else _folded(word) for word in found]
+  matches = _WORD.findall(text.lower())
+  folded = [word if word.isascii() else _folded(word) for word in matches]
   return folded or _EMOJI.findall(text)
 
 
 def terms(text: str) -> list[str]:
-  """The words, and the pairs of neighbours where characters are words.
+  """Returns the words, and pairs of neighbours where characters are words.
 
   '茶壶 Nr. 5'  ->  茶, 壶, 茶壶, nr, 5
 
-  One letter of Thai or kana tells nothing of a subject. Pairs of syllables in
-  Korean as well, which writes its particles to the noun: as Lucene's analyzer
-  of these languages has it.
+  One letter of Thai or kana says nothing about a subject. In Korean, which
+  joins particles to the noun, pairs of syllables are terms as well, as in
+  Lucene's analyzer for these languages.
   """
   if text.isascii():
     return words(text)
-  found = []
+  terms_of_text = []
   for run in _RUN.findall(text):
-    of_run = words(run)
-    parts = of_run[0] if _HANGUL.fullmatch(of_run[0]) else of_run
+    words_of_run = words(run)
+    first = words_of_run[0]
+    parts = first if _HANGUL.fullmatch(first) else words_of_run
     pairs = map(''.join, itertools.pairwise(parts))
-    found += of_run
-    found += (pair for pair in pairs if pair != of_run[0])
-  return found or words(text)
+    terms_of_text += words_of_run
+    # A Korean word of two syllables is its own pair.
+    terms_of_text += (pair for pair in pairs if pair != first)
+  return terms_of_text or words(text)
 
 
 def spaced(text: str) -> str:
-  """With spaces around each character that is a word by itself.
+  """Returns the text with spaces around each character that is a word.
 
   '茶壶很好, OK'  ->  ' 茶  壶  很  好 , OK'
   """
@@ -84,8 +86,11 @@ def spaced(text: str) -> str:
 
 
 def eighths(word: str) -> int:
-  """How much of a word in a spaced script it is, about: 8, or less of a
-  character, as a word is written in 1.3 ideographs or 2.7 letters of Thai."""
+  """Returns how many eighths of a word in a spaced script it stands for.
+
+  8, but less for a character that is a word: an English word takes about 1.3
+  ideographs (6 eighths each) or 2.7 letters of Thai (3 eighths).
+  """
   if word.isascii() or not _CHARACTER.match(word):
     return 8
   return 3 if _ALPHABETIC.match(word) else 6

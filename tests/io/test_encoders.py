@@ -64,7 +64,7 @@ def test_means_of_hidden_states_are_those_of_transformers(folder):
   torch = pytest.importorskip('torch')
   transformers = pytest.importorskip('transformers')
   encoder = encoders.load_encoder(folder)
-  ids = encoder.words.encode(['a b c', 'good.', 'ad ' * 50], encoder.limit)
+  ids = encoder.tokenizer.encode(['a b c', 'good.', 'ad ' * 50], encoder.limit)
   assert [len(one) for one in ids] == [5, 4, 16]
   model = transformers.BertModel.from_pretrained(folder)
   for one, ours in zip(ids, embedded(encoder, ids, 16), strict=True):
@@ -75,7 +75,7 @@ def test_means_of_hidden_states_are_those_of_transformers(folder):
 
 def test_padding_changes_nothing(folder):
   encoder = encoders.load_encoder(folder)
-  ids = encoder.words.encode(['a b'], encoder.limit)
+  ids = encoder.tokenizer.encode(['a b'], encoder.limit)
   # In float64: lengths are other programs, which round float32 differently.
   with jax.enable_x64(True):
     wide = dataclasses.replace(
@@ -103,9 +103,9 @@ def test_either_form_of_the_word_pieces_is_read(folder, copy):
   )
   text = ['A bd. good E']
   ids = [[2, 5, 6, 8, 10, 11, 9, 3]]
-  assert encoders.load_encoder(folder).words.encode(text, 16) == ids
-  assert encoders.load_encoder(copy).words.encode(text, 16) == ids
-  assert encoders.load_encoder(copy).words.encode(text, 4) == [[2, 5, 6, 3]]
+  assert encoders.load_encoder(folder).tokenizer.encode(text, 16) == ids
+  assert encoders.load_encoder(copy).tokenizer.encode(text, 16) == ids
+  assert encoders.load_encoder(copy).tokenizer.encode(text, 4) == [[2, 5, 6, 3]]
 
 
 def test_notes_of_sentence_transformers_count(copy):
@@ -319,6 +319,6 @@ def test_an_encoder_is_read_from_a_bucket(form, folder, copy, bucket):
     encoders.load_encoder(folder),
   )
   text = ['A bd. good E']
-  assert there.words.encode(text, 16) == here.words.encode(text, 16)
+  assert there.tokenizer.encode(text, 16) == here.tokenizer.encode(text, 16)
   assert there.size == here.size
   jax.tree.map(np.testing.assert_array_equal, there.params, here.params)
