@@ -51,22 +51,23 @@ class Vectors:
     files, rows = self._file[at], self._row[at]
     vectors_ND = np.empty((len(keys), 0), np.float32)
     for file in np.unique(files):
-      of_file = np.flatnonzero(files == file)
-      of_file = of_file[np.argsort(rows[of_file])]  # in the order on disk
+      indices = np.flatnonzero(files == file)
+      indices = indices[np.argsort(rows[indices])]  # in the order on disk
       path = self._folder / f'{self._files[file]}.vectors.npy'
-      block = _read(path, mapped=True)[rows[of_file]]
+      block = _read(path, mapped=True)[rows[indices]]
       if not vectors_ND.shape[1]:  # the first file says their width
         vectors_ND = np.empty((len(keys), block.shape[1]), block.dtype)
-      vectors_ND[of_file] = block
+      vectors_ND[indices] = block
     return vectors_ND
 
   def add(self, keys: Sequence[bytes], vectors_ND: np.ndarray) -> None:
     """Adds the vectors of these texts, [N, D]; on disk when this returns."""
-    of_all = hashlib.blake2b(b''.join(keys), digest_size=HASH).hexdigest()
-    _write(self._folder / f'{of_all}.vectors.npy', vectors_ND)
-    _write(self._folder / f'{of_all}.names.npy', _names(keys))
+    # The same texts give the same name: written twice, they are one file.
+    stem = hashlib.blake2b(b''.join(keys), digest_size=HASH).hexdigest()
+    _write(self._folder / f'{stem}.vectors.npy', vectors_ND)
+    _write(self._folder / f'{stem}.names.npy', _names(keys))
     self._merge(_names(keys), len(self._files))
-    self._files.append(of_all)
+    self._files.append(stem)
 
   def _index(self, names: Sequence[np.ndarray]) -> None:
     """Sorts all names; keeps the file and the row of the first of each."""

@@ -25,10 +25,11 @@ from restpg_jax.io import (
   records,
   shapes,
   tensors,
+  weight_folders,
 )
 from restpg_jax.models import decoder, formats, hf_config
 
-TOKENIZER = 'tokenizer.model'
+TOKENIZER = weight_folders.TOKENIZER
 MODEL, CONFIG, METADATA = foreign.MODEL, foreign.CONFIG, foreign.METADATA
 GENERATION = 'generation_config.json'
 
@@ -134,79 +135,15 @@ def find_checkpoint(path: epath.PathLike) -> Checkpoint:
   if not path.is_dir():
     raise errors.InputError(f'{path}: {foreign.no_folder(path)}')
   names = {inner.name for inner in path.iterdir()}
-  forms = _forms(path, names)
-  if not forms:
+  held = weight_folders.weights_in(path, names)
+  if not held:
     raise errors.InputError(f'{path}: {foreign.why_not(path, names)}')
-  if len(forms) > 1:
+  if len(held) > 1:
     raise errors.InputError(
       f'{path}: it holds more than one model, by '
-      f'{" and ".join(name for name, *_ in forms)}; leave one of them there'
+      f'{" and ".join(w.mark for w in held)}; leave one of them there'
     )
-  _, read, folder = forms[0]
-  return read(folder)
-
-
-def _forms(
-  path: epath.Path, names: set[str]
-) -> list[tuple[str, Callable[[epath.Path], Checkpoint], epath.Path]]:
-  """Lists the forms of weights in a folder.
-
-  For each: the file that marks it, what reads it, and the folder it is in.
-  """
-  return [
-    (name, read, folder)
-    for name, read, folder in (
-      (MODEL, _ours, path if {MODEL, 'params'} <= names else None),
-      (METADATA, _gemma, path if METADATA in names else None),
-      (f'default/{METADATA}', _gemma, _kauldron(path, names)),
-      (
-        CONFIG,
-        _hf,
-        path if CONFIG in names and foreign.tensors(names) else None,
-      ),
-    )
-    if folder
-  ]
-
-
-def _kauldron(path: epath.Path, names: set[str]) -> epath.Path | None:
-  """Returns where Kauldron puts the checkpoint in its folder, if it is one."""
-  below = path / 'default'
-  exists = 'default' in names and (below / METADATA).exists()
-  return below if exists else None
-
-
-def weight_files(path: epath.PathLike) -> list[epath.Path]:
-  """Returns the files that are read of a folder of weights or of a tokenizer.
-
-  Those of both, for as a rule one folder holds both. Where it is neither, the
-  folder itself: whoever reads it says what is wrong.
-  """
-  outer = epath.Path(path)
-  files = [outer / TOKENIZER]
-  names = {inner.name for inner in outer.iterdir()}
-  for _, read, folder in _forms(outer, names):
-    files.append(folder / TOKENIZER)
-    if read is _ours:
-      files += [folder / MODEL, *checkpoints.tree_files(folder / 'params')]
-    elif read is _gemma:
-      files += [folder / MODEL, *checkpoints.tree_files(folder)]
-    else:
-      files += [folder / CONFIG, *tensors.tensor_files(folder)]
-  return [p for p in dict.fromkeys(files) if p.exists()] or [outer]
-
-
-def tokenizer_beside(path: epath.Path) -> epath.Path | None:
-  """Returns the SentencePiece file that belongs to weights, if there is one.
-
-  It is beside them or, as in DeepMind's archives, in the folder above; there it
-  is not looked for if the weights have a tokenizer of another kind.
-  """
-  beside, above = path / TOKENIZER, path.parent / TOKENIZER
-  if beside.is_file():
-    return beside
-  own = (path / 'tokenizer.json').is_file()
-  return above if not own and above.is_file() else None
+  return _READERS[held[0].form](held[0].folder)
 
 
 def _ours(path: epath.Path) -> Checkpoint:
@@ -340,6 +277,9 @@ def _gemma(path: epath.Path) -> Checkpoint:
   )
 
 
+_READERS = {'ours': _ours, 'hf': _hf, 'gemma': _gemma}
+
+
 def _checked(
   path: epath.Path,
   form: str,
@@ -372,7 +312,7 @@ def _checked(
     path,
     form,
     size,
-    tokenizer_beside(path),
+    weight_folders.tokenizer_beside(path),
     lambda name: source.read(names[name]),
     tuple(expected),
   )

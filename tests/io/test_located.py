@@ -52,6 +52,7 @@ def test_a_path_of_an_older_run_is_opened_as_it_was(here):
 
 
 def test_a_stage_notes_its_paths_so_and_its_fingerprint_is_the_same(here):
+  @artifacts.stage('tests.test_located.stage')
   def stage(*, out, cfg, layout):
     return {'expected': 0, 'made': 0}
 

@@ -1,0 +1,68 @@
+"""Which form of weights a folder holds, and which of its files are read."""
+
+from typing import NamedTuple
+
+from etils import epath
+
+from restpg_jax.io import checkpoints, foreign, tensors
+
+MODEL, CONFIG, METADATA = foreign.MODEL, foreign.CONFIG, foreign.METADATA
+TOKENIZER = 'tokenizer.model'
+
+
+class WeightFolder(NamedTuple):
+  """Weights in a folder or in one below it."""
+
+  mark: str  # the file by which they are recognised
+  form: str  # 'ours', 'hf' or 'gemma'
+  folder: epath.Path  # the one they are in
+
+
+def weights_in(path: epath.Path, names: set[str]) -> list[WeightFolder]:
+  """Lists the weights in a folder that holds these names: one, as a rule."""
+  below = path / 'default'  # where Kauldron puts a checkpoint in its folder
+  held = []
+  if {MODEL, 'params'} <= names:
+    held.append(WeightFolder(MODEL, 'ours', path))
+  if METADATA in names:
+    held.append(WeightFolder(METADATA, 'gemma', path))
+  if 'default' in names and (below / METADATA).exists():
+    held.append(WeightFolder(f'default/{METADATA}', 'gemma', below))
+  if CONFIG in names and foreign.tensors(names):
+    held.append(WeightFolder(CONFIG, 'hf', path))
+  return held
+
+
+def weight_files(path: epath.PathLike) -> list[epath.Path]:
+  """Returns the files that are read of a folder of weights or of a tokenizer.
+
+  Those of both, for as a rule one folder holds both. Where it is neither, the
+  folder itself: whoever reads it says what is wrong.
+  """
+  outer = epath.Path(path)
+  files = [outer / TOKENIZER]
+  names = {inner.name for inner in outer.iterdir()}
+  for _, form, folder in weights_in(outer, names):
+    files.append(folder / TOKENIZER)
+    if form == 'ours':
+      files += [folder / MODEL, *checkpoints.tree_files(folder / 'params')]
+    elif form == 'gemma':
+      # model.json states the size, where the shapes leave it open.
+      files += [folder / MODEL, *checkpoints.tree_files(folder)]
+    else:
+      files += [folder / CONFIG, *tensors.tensor_files(folder)]
+  # A file may be named twice: the tokenizer of `outer` is that of `folder`.
+  return [p for p in dict.fromkeys(files) if p.exists()] or [outer]
+
+
+def tokenizer_beside(path: epath.Path) -> epath.Path | None:
+  """Returns the SentencePiece file that belongs to weights, if there is one.
+
+  It is beside them or, as in DeepMind's archives, in the folder above; there it
+  is not looked for if the weights have a tokenizer of another kind.
+  """
+  beside, above = path / TOKENIZER, path.parent / TOKENIZER
+  if beside.is_file():
+    return beside
+  own = (path / 'tokenizer.json').is_file()
+  return above if not own and above.is_file() else None
