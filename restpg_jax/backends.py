@@ -1,4 +1,4 @@
-"""What JAX reads in the environment, put right before it is imported."""
+"""Corrects what JAX reads in the environment, before JAX is imported."""
 
 import glob
 import importlib.util
@@ -32,25 +32,27 @@ def pass_over_tpus(devices: tuple[str, ...] = TPUS) -> None:
 
 
 def keep_32_bits() -> str:
-  """A line to print where the environment asks for numbers of 64 bits: indices
-  of the programs would not fit each other; '' where it does not."""
+  """Switches 64-bit numbers off; returns a line to print, '' if they were off.
+
+  With them the indices of our programs would not fit each other.
+  """
   if os.environ.get(X64, '').lower() not in ON:
     return ''
   return f'{X64}={os.environ.pop(X64)} is passed over: all runs in 32 bits'
 
 
 def backend_fault() -> str:
-  """Why JAX has no device; '' where it has some."""
-  import jax
+  """Returns why JAX has no device; '' where it has some."""
+  import jax  # not above: the environment is put right before this import
 
   try:
     jax.devices()
   except Exception as error:  # of JAX or a plugin, an AssertionError too
-    said = ' '.join(str(error).split()) or type(error).__name__
+    message = ' '.join(str(error).split()) or type(error).__name__
     if platforms := os.environ.get('JAX_PLATFORMS'):
       return (
-        f'JAX_PLATFORMS={platforms}: JAX has no such device here ({said}); '
+        f'JAX_PLATFORMS={platforms}: JAX has no such device here ({message}); '
         'unset it, or install what drives the device'
       )
-    return f'JAX has no device here ({said})'
+    return f'JAX has no device here ({message})'
   return ''

@@ -1,4 +1,4 @@
-"""What a run may do, but a person should know before it begins."""
+"""Warns of what a run may do but a person should know before it begins."""
 
 import dataclasses
 import warnings
@@ -14,25 +14,28 @@ DIGITS = max(len(str(label)) for label in judge.LABELS)  # tokens of a label
 
 @dataclasses.dataclass(frozen=True)
 class Caution:
-  """One of them."""
+  """A setting that is allowed, why it is doubtful, and what to do instead."""
 
   about: str
-  said: str
+  message: str
   remedy: str
 
 
 def warn_of_cautions(cfg: config.Config, *, reasoning: bool, em: bool) -> None:
-  """A DataWarning for each."""
+  """Gives a DataWarning for each caution."""
   for caution in cautions_of(cfg, reasoning=reasoning, em=em):
     warnings.warn(
-      f'{caution.said}; {caution.remedy}', errors.DataWarning, stacklevel=2
+      f'{caution.message}; {caution.remedy}', errors.DataWarning, stacklevel=2
     )
 
 
 def cautions_of(
   cfg: config.Config, *, reasoning: bool, em: bool
 ) -> Iterator[Caution]:
-  """reasoning, em: whether one of the run's methods reasons, has E-steps."""
+  """Yields all cautions of a run.
+
+  reasoning, em: whether one of its methods reasons, has E-steps
+  """
   yield from contexts(cfg, reasoning=reasoning)
   if em:
     yield from thresholds(cfg)
@@ -40,7 +43,7 @@ def cautions_of(
 
 
 def contexts(cfg: config.Config, *, reasoning: bool) -> Iterator[Caution]:
-  """Models that are to read and write beyond what they were trained on.
+  """Finds models that are to read and write beyond what they were trained on.
 
   No fault: rotary positions go on, and so did all runs so far; but nobody
   knows how well.
@@ -64,29 +67,30 @@ def contexts(cfg: config.Config, *, reasoning: bool) -> Iterator[Caution]:
   for (role, checkpoint), parts in reaches.items():
     total, context = sum(parts.values()), context_of(checkpoint)
     if context and total > context:
-      setting, most = next(iter(parts)), context - total + [*parts.values()][0]
+      setting, tokens = next(iter(parts.items()))  # the limit of the input
+      longest = tokens - (total - context)
       yield Caution(
         f'{role}, context',
         f'{role}: {" + ".join(f"{k} {n:,}" for k, n in parts.items())} = '
         f'{total:,} tokens, but {checkpoint} was made for {context:,}',
-        f'lower {setting} to {most} or less'
-        if most > 0
+        f'lower {setting} to {longest} or less'
+        if longest > 0
         else f'lower {" and ".join(k for k in parts if "." in k)}',
       )
 
 
 def context_of(checkpoint: str) -> int | None:
-  """Tokens that a model was made for; None where nobody says."""
+  """Returns the tokens that a model was made for; None where it is unknown."""
   try:
     return model_size.context_length(assets.path(checkpoint))
-  except errors.InputError:  # not there, or broken: others tell
+  except errors.InputError:  # missing or broken: other checks report that
     return catalog.CONTEXTS.get(checkpoint)
 
 
 def thresholds(cfg: config.Config) -> Iterator[Caution]:
-  """Bars of the E-step that hardly any output can reach."""
-  bar = cfg.select.threshold
-  if cfg.select.rule != 'threshold' or bar < selection.HIGHEST:
+  """Finds a threshold of the E-step that hardly any output can reach."""
+  threshold = cfg.select.threshold
+  if cfg.select.rule != 'threshold' or threshold < selection.HIGHEST:
     return
   if cfg.reward.name == 'judge' and cfg.reward.rule == 'expected':
     why = (
@@ -98,13 +102,13 @@ def thresholds(cfg: config.Config) -> Iterator[Caution]:
     return
   yield Caution(
     'select.threshold',
-    f'hardly any output can reach select.threshold={bar:g}: {why}',
+    f'hardly any output can reach select.threshold={threshold:g}: {why}',
     "lower it, or take select.rule='best'",
   )
 
 
 def tasks(data: config.Data) -> Iterator[Caution]:
-  """Synthetic users, too few for every task."""
+  """Finds splits with too few synthetic users for every task."""
   for split in ('train', 'val', 'test'):
     count = getattr(data.world, split)
     if not data.path and 0 < count < len(types.TASKS):

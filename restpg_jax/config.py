@@ -6,12 +6,15 @@ Sources are sections of arXiv 2501.04167 or, where the paper is silent, our
 reading (docs/reading_the_paper.md). A field's metadata says how it enters the
 fingerprint of a stage: FILE fields by the content of what they name, CODE
 fields by value and, where that is a 'module:function', by the module's code
-(io/code.py), LOCAL fields (they cannot change results) and EXTENT fields (how
-far an extensible store reaches, see io/artifacts.py) not at all, LATER fields
-where they have another value than their default, all others by value.
+(io/code.py), LOCAL fields (they cannot change results) and EXTENDABLE fields
+(how far an extensible store reaches, see io/artifacts.py) not at all,
+OMIT_AT_DEFAULT fields where they have another value than their default, all
+others by value.
 """
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 FILE = {'fingerprint': 'content'}
 CODE = {'fingerprint': 'code'}
@@ -20,43 +23,46 @@ EXTENDABLE = {'fingerprint': 'extent'}
 OMIT_AT_DEFAULT = {'fingerprint': 'unless default'}
 
 
-def section(cls):
-  """A field whose default is a fresh `cls()`."""
+def section(cls: Callable[[], Any]) -> Any:
+  """Returns a field whose default is a fresh `cls()`."""
   return dataclasses.field(default_factory=cls)
 
 
-def path_field(default: str = '', reads: str = ''):
-  """A path, or the name of a bundled asset (restpg_jax/assets/NAME).
+def path_field(default: str = '', reads: str = '') -> Any:
+  """Returns a field for a path, or for a bundled asset (assets/NAME).
 
-  Of a folder only what is read counts: `reads` is its kind, a key of
-  engines/input_files.py; '' is for settings that name single files.
+  In a folder only the files that are read count: `reads`, a key of
+  engines/input_files.py, says which; '' is for settings that name one file.
   """
   return dataclasses.field(default=default, metadata=FILE | {'reads': reads})
 
 
-def is_path(field: dataclasses.Field) -> bool:
-  """Whether a setting names a file or a folder."""
+def is_path(field: dataclasses.Field[Any]) -> bool:
+  """Returns whether a setting names a file or a folder."""
   return field.metadata.get('fingerprint') == 'content'
 
 
-def code(default: str):
-  """The name of something built in, or 'package.module:function'."""
+def code(default: str) -> Any:
+  """Returns a field for a built-in name, or 'package.module:function'."""
   return dataclasses.field(default=default, metadata=CODE)
 
 
-def local_field(default):
-  """A setting that cannot change results."""
+def local_field(default: Any) -> Any:
+  """Returns a field for a setting that cannot change results."""
   return dataclasses.field(default=default, metadata=LOCAL)
 
 
-def omitted_at_default(default):
-  """A setting younger than runs that are to be found again: at its default
-  it changes nothing, fingerprints included."""
+def omitted_at_default(default: Any) -> Any:
+  """Returns a field for a setting that older workdirs do not have.
+
+  At its default it changes nothing, fingerprints included, so that they are
+  found again.
+  """
   return dataclasses.field(default=default, metadata=OMIT_AT_DEFAULT)
 
 
-def extendable():
-  """Up to which sample index a stage makes its samples (without default)."""
+def extendable() -> Any:
+  """Returns a field, without default, for the number of samples in a store."""
   return dataclasses.field(metadata=EXTENDABLE)
 
 
@@ -74,23 +80,19 @@ class World:
 class Data:
   """Which examples."""
 
-  path: str = path_field(
-    reads='data'
-  )  # in LongLaMP's schema; empty: data.world
+  # A folder in LongLaMP's schema; empty: data.world.
+  path: str = path_field(reads='data')
   setting: str = 'user'  # or 'temporal'; appendix B uses 'user'
   limit: int = 0  # at most so many rows of each task and split; 0 = all
-  max_text: int = omitted_at_default(
-    100_000
-  )  # characters kept of a text; some have 2**28
+  # Characters kept of a text; some have 2**28.
+  max_text: int = omitted_at_default(100_000)
   # At a row that cannot be used; 'skip': list it, go on.
   on_error: str = omitted_at_default('stop')
   # What is left out of profiles, in training and evaluation (data/copies.py).
-  dedupe: bool = omitted_at_default(
-    False
-  )  # documents that repeat an earlier one
-  drop_leaks: bool = omitted_at_default(
-    False
-  )  # near-copies of the output asked for
+  # dedupe: documents that repeat an earlier one; drop_leaks: near-copies of the
+  # gold output.
+  dedupe: bool = omitted_at_default(False)
+  drop_leaks: bool = omitted_at_default(False)
   world: World = section(World)
 
 
@@ -111,9 +113,8 @@ class Model:
   """A checkpoint with its tokenizer."""
 
   checkpoint: str = path_field('tiny_pt', reads='weights')
-  tokenizer: str = path_field(
-    'tiny.spm.model', reads='weights'
-  )  # or its folder
+  # A file, or the folder that holds it.
+  tokenizer: str = path_field('tiny.spm.model', reads='weights')
 
 
 @dataclasses.dataclass
@@ -189,13 +190,11 @@ class Evaluate:
     *('bleu', 'corpus_bleu'),
   )
   encoder: str = path_field(reads='encoder')  # of cosine; empty: retrieval's
-  # The judge of the test set, "full precision" in appendix B.
-  dtype: str = omitted_at_default(
-    ''
-  )  # or 'float32', 'bfloat16'; empty: reward.dtype
-  shards: int = local_field(
-    0
-  )  # devices that share it, at most; 0: compute.shards
+  # The judge of the test set, "full precision" in appendix B: 'float32' or
+  # 'bfloat16', empty for reward.dtype; and the devices that share it, at most,
+  # 0 for compute.shards.
+  dtype: str = omitted_at_default('')
+  shards: int = local_field(0)
 
 
 @dataclasses.dataclass
@@ -259,15 +258,12 @@ class Compute:
   cpu_devices: int = local_field(0)  # that share a CPU's cores; 0: one for all
   judged: int = local_field(64)  # answers a device scores at once, at most
   # The mesh of training (parallel/mesh.py); data is what these leave of it.
-  fsdp: int = local_field(
-    0
-  )  # devices that share each weight; 0: all, at most 16
-  sequence: int = local_field(
-    0
-  )  # that share each row, too; 0: 1, more on large TPUs
-  model: int = local_field(
-    1
-  )  # devices that share a layer's heads and hidden units
+  # Devices that share each weight; 0: all, at most 16.
+  fsdp: int = local_field(0)
+  # Those that share each row, too; 0: 1, more on large TPUs.
+  sequence: int = local_field(0)
+  # Devices that share a layer's heads and hidden units.
+  model: int = local_field(1)
   # Training: examples share rows, rows a micro-batch (training/packing.py).
   rows: int = local_field(0)  # of a device in a micro-batch; 0: what packs best
   row_length: int = local_field(0)  # tokens; 0: a few lengths, what packs best
@@ -301,11 +297,10 @@ class Config:
 
 @dataclasses.dataclass(frozen=True)
 class ConvertArgs:
-  """What `convert` is asked for; each is a flag (source: --from)."""
+  """The flags of the verb `convert` (source: --from)."""
 
-  source: str = (
-    path_field()
-  )  # a folder of weights, a stage's folder or a workdir
+  # A folder of weights, a stage's folder or a workdir.
+  source: str = path_field()
   to: str = path_field()
   format: str = 'hf'
   dtype: str = 'float32'
@@ -315,7 +310,7 @@ class ConvertArgs:
 
 @dataclasses.dataclass(frozen=True)
 class PreflightArgs:
-  """What `preflight` is asked for; each is a flag."""
+  """The flags of the verb `preflight`."""
 
   topology: str = ''  # TPUs to compile for; '': the devices of this machine
   price: str = ''  # of an hour of a chip
@@ -324,11 +319,10 @@ class PreflightArgs:
 
 @dataclasses.dataclass(frozen=True)
 class GenerateArgs:
-  """What `generate` is asked for; each is a flag."""
+  """The flags of the verb `generate`."""
 
-  input: str = (
-    path_field()
-  )  # JSON lines in LongLaMP's schema without `output`, or plain
+  # JSON lines in LongLaMP's schema without `output`, or plain.
+  input: str = path_field()
   output: str = path_field()
   method: str = ''  # '': the one that was finished last
   task: str = ''  # of rows that do not tell it
@@ -336,14 +330,12 @@ class GenerateArgs:
 
 @dataclasses.dataclass(frozen=True)
 class PrepareArgs:
-  """What `prepare` is asked for; each is a flag (source: --from)."""
+  """The flags of the verb `prepare` (source: --from)."""
 
   source: str = path_field()  # a folder in LongLaMP's schema, or 'hub'
   to: str = path_field()
-  avocado: str = (
-    path_field()
-  )  # the licensed corpus' folder data/text, of zip files
-  ids: str = (
-    path_field()
-  )  # beside it: the benchmark's {train,dev,test}_questions.json
+  # The licensed corpus' folder data/text, of zip files.
+  avocado: str = path_field()
+  # With it: the benchmark's {train,dev,test}_questions.json.
+  ids: str = path_field()
   jobs: str = ''  # tasks prepared at once; '': as many as there are cores

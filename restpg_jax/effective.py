@@ -1,48 +1,64 @@
-"""Settings without what decides nothing beside the others.
+"""Puts settings that decide nothing beside the others back to defaults.
 
-That is put back to its default: a judge whom nobody asks, for one, is in no
-fingerprint and makes no two experiments out of one.
+A judge whom nobody asks, for one, is then in no fingerprint and makes no two
+experiments out of one.
 """
 
 import dataclasses
+from typing import TypeVar
 
 from restpg_jax import config
 
+Sampling = TypeVar('Sampling', config.Sample, config.Reason)
+Section = TypeVar(
+  'Section',
+  config.Data,
+  config.Retrieval,
+  config.Reward,
+  config.Select,
+  config.Sample,
+  config.Reason,
+  config.Lora,
+)
+
 
 def data(cfg: config.Data) -> config.Data:
-  """Of a folder no synthetic users; the rows of these are short and right."""
+  """With a folder, no synthetic users; else nothing about broken rows, for
+  those of the synthetic users are short and right."""
   return _without(cfg, idle(cfg))
 
 
 def retrieval(cfg: config.Retrieval, split: str = '') -> config.Retrieval:
-  """Only test users are ever given the documents of another one, and an encoder
-  is not for every retriever; '' is for requests of no split."""
+  """Leaves `shuffle` to the test users and the encoder to retrievers with one.
+
+  `split` is '' for requests that belong to no split.
+  """
   return _without(cfg, (*idle(cfg), *['shuffle'] * (split != 'test')))
 
 
 def reward(cfg: config.Reward) -> config.Reward:
-  """Somebody else's may ask the judge, ROUGE does not."""
+  """ROUGE asks no judge; the reward of somebody else may ask ours."""
   return _without(cfg, idle(cfg))
 
 
 def select(cfg: config.Select) -> config.Select:
-  """Each rule has its own bar."""
+  """Each rule has its own bar: a threshold or a floor."""
   return _without(cfg, idle(cfg))
 
 
-def sampling(cfg: config.Sample | config.Reason):
+def sampling(cfg: Sampling) -> Sampling:
   """At temperature 0 the likeliest token is taken, whatever the nucleus."""
   return _without(cfg, idle(cfg))
 
 
 def train(cfg: config.Train) -> config.Train:
-  """Of rank 0 there are no adapters."""
+  """At rank 0 there are no adapters."""
   lora = _without(cfg.lora, idle(cfg.lora))
   return dataclasses.replace(cfg, lora=lora)
 
 
-def idle(cfg) -> tuple[str, ...]:
-  """The fields of such a section that decide nothing in any split."""
+def idle(cfg: object) -> tuple[str, ...]:
+  """Returns the fields of a section that decide nothing in any split."""
   match cfg:
     case config.Data(path=''):
       return 'setting', 'max_text', 'on_error'
@@ -69,8 +85,8 @@ def idle(cfg) -> tuple[str, ...]:
   return ()
 
 
-def _without(cfg, names: tuple[str, ...]):
-  """The section with these fields at their defaults."""
+def _without(cfg: Section, names: tuple[str, ...]) -> Section:
+  """Returns the section with these fields at their defaults."""
   default = type(cfg)()
   return dataclasses.replace(
     cfg, **{name: getattr(default, name) for name in names}

@@ -17,10 +17,11 @@ class DataWarning(UserWarning):
 
 @functools.cache
 def warn_once(message: str) -> None:
-  """A DataWarning, however often what it is about is looked at."""
+  """Gives a DataWarning at the first call with this message only."""
   warnings.warn(message, DataWarning, stacklevel=3)
 
 
 def detail(error: Exception) -> str:
-  """What an exception says, on one line."""
+  """Returns the message of an exception on one line."""
+  # JSONDecodeError and SyntaxError: `msg` is the message without the position.
   return ' '.join(str(getattr(error, 'msg', error)).split())

@@ -1,4 +1,4 @@
-"""Finished methods: WORKDIR/methods, a file an experiment, and their names.
+"""Keeps records of finished methods: WORKDIR/methods, a file an experiment.
 
 An experiment is a method with all that decides its results. The names of the
 folders of its answers and scores say which one it is, for they end in
@@ -10,19 +10,71 @@ Its file is methods/NAME-DIGEST.json; before there were several experiments of
 one name it was NAME.json, without a `number`.
 """
 
+import dataclasses
 import datetime
 import hashlib
 import json
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from etils import epath
 
-from restpg_jax import errors, paper, variants
-from restpg_jax.io import records
+from restpg_jax import config, errors, paper, variants
+from restpg_jax.engines import generator, input_files
+from restpg_jax.io import artifacts, fingerprints, located, records
+from restpg_jax.text import templates
 
 KEYS = {'method', 'config', 'output', 'iterations'}  # of every record
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+  """The test answers of the policy after iteration t, and their numbers."""
+
+  t: int
+  test: artifacts.Artifact
+  answers: artifacts.Artifact
+  scores: artifacts.Artifact
+  measures: artifacts.Artifact | None  # None: no metric is computed
+  reward: config.Reward  # what gave the scores
+
+
+def note_method(
+  workdir: epath.Path,
+  name: str,
+  cfg: config.Config,
+  evaluations: Sequence[Evaluation],
+  *,
+  reasoning: bool,
+  seconds: float,
+) -> None:
+  """Writes the record of a finished method, from which reports are built."""
+  template = generator.load_template(cfg.prompt.template)
+  output = templates.Output.of(template)
+
+  def folder(artifact: artifacts.Artifact) -> str:
+    return str(artifact.path.relative_to(workdir))
+
+  record = {
+    'method': name,
+    'config': located.noted(cfg, workdir),
+    'seconds': seconds,
+    'output': dataclasses.asdict(output) if reasoning else None,
+    'reward': fingerprints.meaning(evaluations[-1].reward, input_files.READS),
+    'iterations': [
+      {
+        't': e.t,
+        'examples': folder(e.test),
+        'answers': folder(e.answers),
+        'scores': folder(e.scores),
+        'measures': e.measures and folder(e.measures),
+      }
+      for e in evaluations
+    ],
+  }
+  record['contents'] = variants.contents(cfg, record)
+  note(workdir, record)
 
 
 def note(workdir: epath.Path, record: dict[str, Any]) -> None:
@@ -46,8 +98,8 @@ def note(workdir: epath.Path, record: dict[str, Any]) -> None:
 
 
 def read_experiments(workdir: epath.PathLike) -> list[dict[str, Any]]:
-  """Every record with its `key` and `label`: in Table 1's order, those of one
-  name by the settings in which they differ.
+  """Returns every record with its `key` and `label`, in Table 1's order and
+  those of one name by the settings in which they differ.
 
   The label is the method's name where there is one experiment of it, else it
   says what is its own: 'rest_pg (seed 1, m 16)'. Files that are no whole record
@@ -65,64 +117,69 @@ def read_experiments(workdir: epath.PathLike) -> list[dict[str, Any]]:
 
 
 def by_age(workdir: epath.PathLike) -> list[dict[str, Any]]:
-  """As `read`, the last finished last; those without a number come first."""
+  """As `read_experiments`, but the last finished last; those without a number
+  come first."""
   return sorted(
     read_experiments(workdir), key=lambda r: (_number(r), r['label'])
   )
 
 
 def pick(workdir: epath.PathLike, method: str = '') -> dict[str, Any]:
-  """The record that is called `method`, by name, label or key; without it the
-  one that was finished last.
+  """Returns the record called `method`, by name, label or key; without a name
+  the one that was finished last.
 
   Raises InputError where that is not certain: for a name of several
   experiments, and for records without a number.
   """
-  found = by_age(workdir)
-  known = ', '.join(r['label'] for r in found) or 'none'
+  finished = by_age(workdir)
+  known = ', '.join(r['label'] for r in finished) or 'none'
   if method:
-    fits = [r for r in found if method in (r['method'], r['label'], r['key'])]
-    if not fits:
+    matches = [
+      r for r in finished if method in (r['method'], r['label'], r['key'])
+    ]
+    if not matches:
       raise errors.InputError(
         f'--method={method}: finished in {workdir} are {known}'
       )
-    if len(fits) > 1:
-      choices = ', '.join(f'--method={r["key"]} for {r["label"]}' for r in fits)
+    if len(matches) > 1:
+      choices = ', '.join(
+        f'--method={r["key"]} for {r["label"]}' for r in matches
+      )
       raise errors.InputError(
-        f'--method={method}: {workdir} has {len(fits)} of that name; give '
+        f'--method={method}: {workdir} has {len(matches)} of that name; give '
         f'{choices}'
       )
-    return fits[0]
+    return matches[0]
   _, torn = _files(epath.Path(workdir))
   if torn:
     raise errors.InputError(
       f'{torn[0]}: no whole record of a method, which may be the one finished '
       f'last; give --method=NAME (whole are {known}) or remove that file'
     )
-  if not found:
+  if not finished:
     raise errors.InputError(f'{workdir}: no method is finished there yet')
-  if len(found) > 1 and _number(found[-1]) == _number(found[-2]):
+  if len(finished) > 1 and _number(finished[-1]) == _number(finished[-2]):
     raise errors.InputError(
       f'{workdir}: its files do not say which of {known} was finished last; '
       'give --method=NAME'
     )
-  return found[-1]
+  return finished[-1]
 
 
 def key_of(record: dict[str, Any]) -> str:
-  """'rest_pg-0123456789ab': the same for the same experiment only."""
-  made = [
+  """Returns 'rest_pg-0123456789ab', the same for the same experiment only."""
+  identity = [
     record['config']['answer']['m'],  # in no fingerprint: a store's extent
     *([i['t'], i['answers'], i.get('scores')] for i in record['iterations']),
   ]
-  digest = hashlib.sha256(json.dumps(made).encode()).hexdigest()
+  digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
   return f'{record["method"]}-{digest[:12]}'
 
 
 def _files(
   workdir: epath.Path,
 ) -> tuple[dict[epath.Path, dict[str, Any]], list[epath.Path]]:
-  """The records by their files, and files that hold none."""
+  """Returns the records by their files, and the files that hold none."""
   folder = workdir / 'methods'
   whole, torn = {}, []
   for path in sorted(folder.iterdir()) if folder.exists() else ():
@@ -143,29 +200,29 @@ def _number(record: dict[str, Any]) -> int:
   return record.get('number', 0)
 
 
-def _labelled(found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-  """Each experiment once: a kill may leave its earlier record beside it."""
-  unique = {key_of(r): r for r in sorted(found, key=_number)}
-  of_name = {}
+def _labelled(finished: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+  """Returns each experiment once: a kill may leave its earlier record, too."""
+  unique = {key_of(r): r for r in sorted(finished, key=_number)}
+  by_name = {}
   for key, record in unique.items():
-    of_name.setdefault(record['method'], []).append(record | {'key': key})
-  order = [*paper.TITLES, *sorted(of_name.keys() - paper.TITLES.keys())]
+    by_name.setdefault(record['method'], []).append(record | {'key': key})
+  order = [*paper.TITLES, *sorted(by_name.keys() - paper.TITLES.keys())]
   return [
-    record for name in order for record in _variants(of_name.get(name, []))
+    record for name in order for record in _variants(by_name.get(name, []))
   ]
 
 
-def _variants(of_name: list[dict[str, Any]]) -> list[dict[str, Any]]:
-  """Records of one name with their labels, by what they differ in."""
-  if len(of_name) < 2:
-    return [record | {'label': record['method']} for record in of_name]
-  texts = variants.setting_texts(of_name)
+def _variants(same_name: list[dict[str, Any]]) -> list[dict[str, Any]]:
+  """Returns records of one name with labels of what they differ in."""
+  if len(same_name) < 2:
+    return [record | {'label': record['method']} for record in same_name]
+  texts = variants.setting_texts(same_name)
   if len({*texts}) < len(texts):
-    texts = variants.setting_texts(of_name, variants.stated)
-  found = []
-  for record, text in zip(of_name, texts, strict=True):
+    texts = variants.setting_texts(same_name, variants.stated)
+  labelled = []
+  for record, text in zip(same_name, texts, strict=True):
     if not text or texts.count(text) > 1:  # other code or content made it
       digest = record['key'].removeprefix(f'{record["method"]}-')
       text = f'{text}, {digest}'.removeprefix(', ')
-    found.append(record | {'label': f'{record["method"]} ({text})'})
-  return sorted(found, key=lambda r: variants.order(r['label']))
+    labelled.append(record | {'label': f'{record["method"]} ({text})'})
+  return sorted(labelled, key=lambda r: variants.order(r['label']))

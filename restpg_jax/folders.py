@@ -1,4 +1,4 @@
-"""What a folder holds, whatever the folder is called."""
+"""Lists files in a folder, whatever characters its own name has."""
 
 import fnmatch
 
@@ -6,7 +6,7 @@ from etils import epath
 
 
 def matching(folder: epath.PathLike, pattern: str) -> list[epath.Path]:
-  """The paths below a folder that match, in order; [] where there is none.
+  """Returns the paths below a folder that match, in order, perhaps none.
 
   The pattern may have several parts, 'step_*/model.json'; hidden files match
   only what begins with a dot. epath's own `glob` reads the folder's name as a
@@ -15,12 +15,12 @@ def matching(folder: epath.PathLike, pattern: str) -> list[epath.Path]:
   folder = epath.Path(folder)
   first, _, rest = pattern.partition('/')
   names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else ()
-  found = [
+  paths = [
     folder / name
     for name in names
     if fnmatch.fnmatchcase(name, first)
     and name.startswith('.') == first.startswith('.')
   ]
   if not rest:
-    return found
-  return [path for inner in found for path in matching(inner, rest)]
+    return paths
+  return [path for inner in paths for path in matching(inner, rest)]

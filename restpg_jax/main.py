@@ -2,20 +2,24 @@
 
 import contextlib
 import errno
+import io
 import os
 import select
 import signal
 import sys
 import threading
 import traceback
+import types
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from etils import epath
 
 from restpg_jax import backends, cli, config, errors, malloc
 
-DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 75  # exit codes
+# Exit codes; 75 is EX_TEMPFAIL of sysexits.h: try again later.
+DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 75
 UNREAD = 128 + signal.SIGPIPE  # as of a program that `head` has ended
 OUTPUTS = 1, 2  # file descriptors
 # What a system may say of files, and what to do then.
@@ -25,12 +29,8 @@ DISK = {
   **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), DENIED),
   **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), FULL),
 }
-NO_WORKDIR = (
-  'convert',
-  'preflight',
-  'prepare',
-  'doctor',
-)  # verbs that need none
+# Verbs that need no --workdir.
+NO_WORKDIR = 'convert', 'preflight', 'prepare', 'doctor'
 USAGE = """\
 REST-PG: teaches a language model to reason over a user's own documents.
 
@@ -130,25 +130,25 @@ def report(command: cli.Command) -> None:
 
 def convert(command: cli.Command) -> None:
   """Writes a trained policy as a folder that other tools open."""
-  from restpg_jax.commands import convert as convert_stage
+  from restpg_jax.commands import convert as convert_command
 
-  export = command.export
-  origin, to = convert_stage.convert_policy(export)
-  print(f'{to}: {export.format}, {export.dtype}, of {origin.weights}')
+  args = command.convert
+  origin, to = convert_command.convert_policy(args)
+  print(f'{to}: {args.format}, {args.dtype}, of {origin.weights}')
 
 
 def generate(command: cli.Command) -> None:
   """Writes for users with a trained policy: --input to --output."""
-  from restpg_jax.commands import generate as generate_stage
+  from restpg_jax.commands import generate as generate_command
 
   _check_exists(command.workdir)
   compute = command.cfg.compute if command.cfg else config.Compute()
-  done = generate_stage.generate_texts(
-    command.workdir, command.writing, compute
+  done = generate_command.generate_texts(
+    command.workdir, command.generate, compute
   )
   by = f'{done.origin.method["label"]}, iteration {done.origin.t}'
   print(
-    f'{command.writing.output}: {done.texts:,} texts by {by}; {done.made:,} '
+    f'{command.generate.output}: {done.texts:,} texts by {by}; {done.made:,} '
     f'made now, of them {done.no_answer:,} without an answer, {done.cut:,} cut '
     'at the output limit'
   )
@@ -158,26 +158,26 @@ def preflight(command: cli.Command) -> None:
   """Compiles all programs of a run and says what it needs and takes."""
   if command.cfg is None:
     raise errors.InputError('missing --config=FILE; see --help')
-  from restpg_jax.preflight import run as preflights
+  from restpg_jax.preflight import run as preflight_run
 
-  preflights.run_preflight(command.cfg, command.flight, command.workdir)
+  preflight_run.run_preflight(command.cfg, command.preflight, command.workdir)
 
 
 def doctor(command: cli.Command) -> None:
   """Says what a run needs, how to get it, and what its data is like."""
   if command.cfg is None:
     raise errors.InputError('missing --config=FILE; see --help')
-  from restpg_jax.doctor import run as doctors
+  from restpg_jax.doctor import run as doctor_run
 
-  doctors.run_doctor(command.cfg, command.workdir)
+  doctor_run.run_doctor(command.cfg, command.workdir)
 
 
 def prepare(command: cli.Command) -> None:
   """Makes a TFDS data set of the benchmark's files, or of your own."""
-  from restpg_jax.commands import prepare as prepare_stage
+  from restpg_jax.commands import prepare as prepare_command
 
   data = command.cfg.data if command.cfg else config.Data()
-  prepare_stage.prepare_data(command.preparing, data)
+  prepare_command.prepare_data(command.prepare, data)
 
 
 VERBS = {
@@ -201,8 +201,8 @@ def main(argv: Sequence[str]) -> int:
     command = cli.parse_command(argv, tuple(VERBS))
     workdir = command.workdir
     _check_flags(command)
-    if said := backends.keep_32_bits():
-      print(f'warning: {said}', file=sys.stderr, flush=True)
+    if warning := backends.keep_32_bits():
+      print(f'warning: {warning}', file=sys.stderr, flush=True)
     with _terminable(), _plain_warnings():
       VERBS[command.verb](command)
   except errors.InputError as error:
@@ -217,13 +217,14 @@ def main(argv: Sequence[str]) -> int:
 
 
 def console() -> None:
-  """The console script `restpg`."""
-  malloc.keep()
+  """Runs the console script `restpg`."""
+  malloc.keep()  # before NumPy and JAX start threads
   backends.pass_over_tpus()
   sys.unraisablehook = _unraisable
   # What a locale lacks is printed as an escape; a stream may be closed.
-  for stream in filter(None, (sys.stdout, sys.stderr)):
-    stream.reconfigure(errors='backslashreplace')
+  for stream in (sys.stdout, sys.stderr):
+    if isinstance(stream, io.TextIOWrapper):
+      stream.reconfigure(errors='backslashreplace')
   try:
     code = main(sys.argv[1:])
     print(end='', flush=True)
@@ -235,43 +236,48 @@ def console() -> None:
   sys.exit(code)
 
 
-def _unraisable(said) -> None:
-  """Without what TensorStore's threads raise once a full disk has ended the
-  save that they belong to."""
-  if str(said.exc_value) != 'Event loop is closed':
-    sys.__unraisablehook__(said)
+def _unraisable(unraisable: 'sys.UnraisableHookArgs') -> None:
+  """Reports what a thread raised, but for TensorStore's complaint once a full
+  disk has ended the save that its threads belong to."""
+  if str(unraisable.exc_value) != 'Event loop is closed':
+    sys.__unraisablehook__(unraisable)
 
 
 def _failed(error: Exception, workdir: str) -> int:
-  """The exit code; one line says what a person can mend."""
+  """Prints one line that says what a person can mend; returns the exit code."""
   if isinstance(error, BrokenPipeError) and _unread():
     return UNREAD
-  what = ' '.join(str(error).split())
+  message = ' '.join(str(error).split())
   if remedy := _remedy(error):
     code = BAD_INPUT if remedy == DENIED else FAILED
-    return _fail(code, f'error: {what}; {remedy}')
+    return _fail(code, f'error: {message}; {remedy}')
   if 'jax' in sys.modules and (fault := backends.backend_fault()):
     return _fail(BAD_INPUT, f'error: {fault}')
-  place = _keep_traceback(workdir)
-  return _fail(FAILED, f'error: {type(error).__name__}: {what}{place}')
+  pointer = _keep_traceback(workdir)
+  return _fail(FAILED, f'error: {type(error).__name__}: {message}{pointer}')
 
 
 def _unread() -> bool:
-  """Whether who read the output has gone; other pipes may break, too."""
+  """Returns whether who read the output has gone: other pipes break, too."""
   poll = select.poll()
   for number in OUTPUTS:
-    poll.register(number, 0)  # errors are told without being asked for
+    poll.register(number, 0)  # POLLERR is reported without being requested
   return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _remedy(error: BaseException | None) -> str:
-  """Where the disk is the cause; libraries raise errors of their own then."""
+  """Returns what to do if the disk is the cause, else ''.
+
+  Libraries raise errors of their own then, so causes and texts are looked at.
+  """
   if error is None:
     return ''
   if number := getattr(error, 'errno', None):
     return DISK.get(number, '')
-  said = [remedy for n, remedy in DISK.items() if os.strerror(n) in str(error)]
-  return said[0] if said else _remedy(error.__cause__ or error.__context__)
+  for number, remedy in DISK.items():
+    if os.strerror(number) in str(error):
+      return remedy
+  return _remedy(error.__cause__ or error.__context__)
 
 
 def _check_flags(command: cli.Command) -> None:
@@ -293,14 +299,14 @@ def _check_exists(workdir: str) -> None:
 
 
 @contextlib.contextmanager
-def _terminable():
-  """SIGTERM is a KeyboardInterrupt inside."""
+def _terminable() -> Iterator[None]:
+  """Makes SIGTERM a KeyboardInterrupt inside."""
 
-  def interrupt(number, frame):
+  def interrupt(number: int, frame: types.FrameType | None) -> None:
     raise KeyboardInterrupt
 
   if threading.current_thread() is not threading.main_thread():
-    yield  # only the main thread may say what a signal does
+    yield  # Python lets only the main thread set a handler
     return
   before = signal.signal(signal.SIGTERM, interrupt)
   try:
@@ -310,11 +316,13 @@ def _terminable():
 
 
 @contextlib.contextmanager
-def _plain_warnings():
-  """Our own warnings as one line each; those of libraries as they are."""
+def _plain_warnings() -> Iterator[None]:
+  """Prints our own warnings as one line each, other ones as they are."""
   show = warnings.showwarning
 
-  def ours(message, category, *args, **kwargs):
+  def show_ours(
+    message: Warning | str, category: type[Warning], *args: Any, **kwargs: Any
+  ) -> None:
     if issubclass(category, errors.DataWarning):
       print(f'warning: {message}', file=sys.stderr, flush=True)
     else:
@@ -322,17 +330,20 @@ def _plain_warnings():
 
   with warnings.catch_warnings():
     warnings.simplefilter('always', errors.DataWarning)
-    warnings.showwarning = ours
+    warnings.showwarning = show_ours
     yield
 
 
 def _keep_traceback(workdir: str) -> str:
-  """Into WORKDIR/error.log, or to stderr where that fails."""
+  """Writes the traceback to WORKDIR/error.log, or stderr where that fails.
+
+  Returns the end of a message that says where it is.
+  """
   path = epath.Path(workdir) / 'error.log'
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(traceback.format_exc())
-  except Exception:
+  except Exception:  # the disk may be what failed
     traceback.print_exc()
     return ''
   return f' (traceback in {path})'

@@ -1,4 +1,4 @@
-"""Memory that was freed stays with this process until its stage ends.
+"""Keeps memory that was freed with this process until its stage ends.
 
 Each call of a program on a CPU has one piece of memory for all its
 intermediate arrays. glibc gives a piece of that size back to the system when it
@@ -9,7 +9,7 @@ docs/performance.md has it.
 
 import ctypes
 
-# Parameters of mallopt(3).
+# Parameters of mallopt(3); the numbers are those of malloc.h.
 TRIM_THRESHOLD, MMAP_MAX, ARENA_MAX = -1, -4, -8
 KEEP = (
   (ARENA_MAX, 1),  # one heap for all threads: the others cannot grow so far
@@ -19,7 +19,7 @@ KEEP = (
 
 
 def trim() -> None:
-  """Gives back all that is free; elsewhere than on glibc nothing happens.
+  """Gives free memory back to the system; does nothing without glibc.
 
   The next stage has programs of other sizes, which would not fit into it.
   """
@@ -30,7 +30,7 @@ def trim() -> None:
 
 
 def keep() -> bool:
-  """Whether it could be arranged: elsewhere than on glibc nothing happens.
+  """Makes glibc keep freed memory; returns whether it could be arranged.
 
   To be called before a second thread exists, so before NumPy and JAX are
   imported: threads that have a heap of their own keep it.

@@ -7,9 +7,9 @@ from restpg_jax import types
 
 
 def _by_task(*values: float) -> dict[str, float]:
-  found = dict(zip((*types.TASKS, 'macro'), values, strict=True))
-  public = statistics.fmean(found[task] for task in types.PUBLIC_TASKS)
-  return found | {'macro_public': round(public, 4)}
+  rewards = dict(zip((*types.TASKS, 'macro'), values, strict=True))
+  public = statistics.fmean(rewards[task] for task in types.PUBLIC_TASKS)
+  return rewards | {'macro_public': round(public, 4)}
 
 
 RESULTS = {
@@ -44,9 +44,9 @@ TASK_TITLES: dict[str, str] = dict(
 
 @dataclasses.dataclass(frozen=True)
 class DatasetStats:
-  """Of Table 2 of the paper; means with their standard deviations."""
+  """A task in Table 2 of the paper: means with their standard deviations."""
 
-  examples: tuple[int, int, int]  # of SPLITS
+  examples: tuple[int, int, int]  # in each of SPLITS
   input: tuple[float, float]  # words
   output: tuple[float, float]  # words
   profile: tuple[float, float]  # documents of a user

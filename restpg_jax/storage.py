@@ -1,30 +1,36 @@
-"""Files on this machine and in buckets (gs://..): what epath leaves open."""
+"""Reads and writes files on this machine and in buckets (gs://..) alike.
+
+Only what epath leaves open is here.
+"""
 
 import contextlib
 import io
 import os
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from etils import epath
 
-BUFFER = 1 << 20  # bytes that are read at once, at least, of a remote file
+BUFFER = 1 << 20  # bytes a request, at least: each one is a round trip
 
 
 def remote(path: epath.PathLike) -> bool:
-  """Whether it is an object of a bucket rather than a file of this machine."""
+  """Returns whether a path is an object of a bucket, not a local file."""
   return '://' in os.fspath(path)
 
 
 def absolute(path: epath.PathLike) -> epath.Path:
-  """Remote paths are; epath would make ./gs:/bucket of them."""
+  """Returns an absolute path; remote ones are, as epath does not know.
+
+  It would make ./gs:/bucket of gs://bucket.
+  """
   path = epath.Path(path)
   return path if remote(path) else path.absolute()
 
 
 @contextlib.contextmanager
-def opened(path: epath.PathLike) -> Iterator[BinaryIO]:
-  """A file to be read, with all that Python's binary files have.
+def opened(path: epath.PathLike) -> Iterator[IO[bytes] | io.BufferedReader]:
+  """Opens a file to be read, with all that Python's binary files have.
 
   TensorFlow's, which epath gives for gs://, know no readline(size), readinto
   or `closed`.
@@ -38,7 +44,7 @@ def opened(path: epath.PathLike) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def replacing(path: epath.PathLike) -> Iterator[Any]:
-  """A binary file beside `path` that takes its place when all went well."""
+  """Opens a binary file beside `path` that replaces it when all went well."""
   path = epath.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   new = path.parent / f'{path.name}.tmp'
@@ -48,24 +54,24 @@ def replacing(path: epath.PathLike) -> Iterator[Any]:
       yield file
       flush(file, new)
     new.replace(path)
-  except BaseException:
+  except BaseException:  # a KeyboardInterrupt leaves nothing behind, either
     new.unlink(missing_ok=True)
     raise
 
 
 def flush(file: Any, path: epath.Path) -> None:
-  """On the disk when this returns; an object is whole when it is closed."""
+  """Puts a file on the disk; an object in a bucket is whole once closed."""
   if not remote(path):
     file.flush()
     os.fsync(file.fileno())
 
 
 class _Remote(io.RawIOBase):
-  """Stands on read(n) and seek(position) alone; reads only what is asked."""
+  """A raw file that needs read(n) and seek(position) of the one below."""
 
   def __init__(self, file: Any, path: epath.Path):
     self._file, self._path = file, path
-    self._at = 0
+    self._position = 0
 
   def readable(self) -> bool:
     return True
@@ -74,18 +80,18 @@ class _Remote(io.RawIOBase):
     return True
 
   def tell(self) -> int:
-    return self._at
+    return self._position
 
   def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
     begin = {os.SEEK_SET: lambda: 0, os.SEEK_CUR: self.tell}
-    at = offset + begin.get(whence, lambda: self._path.stat().length)()
-    if at != self._at:
-      self._file.seek(at)
-      self._at = at
-    return at
+    position = offset + begin.get(whence, lambda: self._path.stat().length)()
+    if position != self._position:  # a seek throws away what was read ahead
+      self._file.seek(position)
+      self._position = position
+    return position
 
   def readinto(self, buffer: Any) -> int:
     data = self._file.read(len(buffer))
     buffer[: len(data)] = data
-    self._at += len(data)
+    self._position += len(data)
     return len(data)

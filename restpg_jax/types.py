@@ -1,4 +1,4 @@
-"""The nouns that stages hand to each other; one frozen dataclass each."""
+"""The records that stages hand to each other, a frozen dataclass each."""
 
 import dataclasses
 
@@ -8,7 +8,7 @@ TASKS = (  # in the order of the paper's tables
   'product_review',
   'topic_writing',
 )
-EMAIL, *PUBLIC_TASKS = TASKS  # the mails are under a licence
+EMAIL, *PUBLIC_TASKS = TASKS  # the e-mails need a licence (LDC2015T03)
 CUSTOM = 'custom'  # rows of one's own users
 EVERY_TASK = (*TASKS, CUSTOM)
 
@@ -54,3 +54,10 @@ class Trajectory:
   reward: float | None = None  # R(x, y, y_hat) in [0, 1]; None = not scored
   # log P(tokens) under the model that drew them, at temperature 1
   logp: float | None = None
+
+  @property
+  def scored_reward(self) -> float:
+    """The reward; raises ValueError for a trajectory that has none yet."""
+    if self.reward is None:
+      raise ValueError(f'{self.example_id}, sample {self.j}: it has no reward')
+    return self.reward

@@ -1,4 +1,4 @@
-"""Settings that no run can have, told before anything runs."""
+"""Refuses settings that no run can have, before anything runs."""
 
 import itertools
 import math
@@ -8,6 +8,7 @@ from restpg_jax import config, errors
 from restpg_jax.data import longlamp
 from restpg_jax.engines import generator, model_size, trainer
 from restpg_jax.models import decoder, formats, packed, splash
+from restpg_jax.parallel import layout as layouts
 from restpg_jax.parallel import rules
 from restpg_jax.rewards import judge, selection
 from restpg_jax.stages import measure, reason, retrieve
@@ -21,8 +22,8 @@ def check_settings(cfg: config.Config) -> None:
 
 
 def check_numbers(cfg: config.Config) -> None:
-  """Counts and sizes that are too small."""
-  least = {
+  """Refuses counts and sizes that are too small."""
+  at_least_1 = {
     'retrieval.k': cfg.retrieval.k,
     'draw.m': cfg.draw.m,
     'answer.m': cfg.answer.m,
@@ -40,7 +41,7 @@ def check_numbers(cfg: config.Config) -> None:
     'compute.model': cfg.compute.model,
     'compute.log_every': cfg.compute.log_every,
   }
-  for name, value in least.items():
+  for name, value in at_least_1.items():
     if value < 1:
       raise errors.InputError(f'{name} is {value}; it must be at least 1')
   for name in (
@@ -65,7 +66,7 @@ def check_numbers(cfg: config.Config) -> None:
 
 
 def check_drawing(cfg: config.Config) -> None:
-  """Of every section that draws or reads what is drawn."""
+  """Checks the sections that draw, or read what is drawn."""
   for name in ('draw', 'answer', 'reason'):
     check_sampling(name, getattr(cfg, name))
   for name in ('draw', 'answer', 'reason', 'reward'):
@@ -83,10 +84,10 @@ def check_drawing(cfg: config.Config) -> None:
   check_rounds(cfg.draw)
 
 
-def check_policy(cfg: config.Config, layout) -> None:
+def check_policy(cfg: config.Config, layout: layouts.Layout) -> None:
   """Raises InputError where the policy cannot be trained so on these devices.
 
-  Once they are there: reading what a checkpoint holds begins with JAX.
+  To be called once there are devices: reading a checkpoint starts JAX.
   """
   size = model_size.model_size(cfg.policy.checkpoint)
   lora.check_targets(cfg.train.lora, formats.shapes(size))
@@ -96,7 +97,7 @@ def check_policy(cfg: config.Config, layout) -> None:
 
 
 def check_data(cfg: config.Config) -> None:
-  """Raises InputError where data is named that is not there."""
+  """Raises InputError where data.path has no data."""
   if cfg.data.path:
     longlamp.tasks_found(cfg.data.path, setting=cfg.data.setting)
 
@@ -104,7 +105,8 @@ def check_data(cfg: config.Config) -> None:
 def check_split_sizes(data: config.Data, splits: Sequence[str]) -> None:
   """Raises InputError for a split that is needed and has no example.
 
-  Those of data.path are known when they are read, also before any training.
+  The splits of data.path are checked when they are read, which is also before
+  any training.
   """
   for split in splits:
     count = getattr(data.world, split)
@@ -114,13 +116,13 @@ def check_split_sizes(data: config.Data, splits: Sequence[str]) -> None:
       )
 
 
-def check_sampling(name: str, how: config.Sample | config.Reason) -> None:
-  """Temperature, nucleus and top-k of a section that draws."""
-  top_k = getattr(how, 'top_k', 0)
-  if not 0 <= how.temperature < math.inf:
-    fault = f'temperature is {how.temperature:g}; it must be 0 or more'
-  elif not 0 < how.top_p <= 1:
-    fault = f'top_p is {how.top_p:g}; it must be above 0 and at most 1'
+def check_sampling(name: str, sampling: config.Sample | config.Reason) -> None:
+  """Checks temperature, nucleus and top-k of a section that draws."""
+  top_k = getattr(sampling, 'top_k', 0)
+  if not 0 <= sampling.temperature < math.inf:
+    fault = f'temperature is {sampling.temperature:g}; it must be 0 or more'
+  elif not 0 < sampling.top_p <= 1:
+    fault = f'top_p is {sampling.top_p:g}; it must be above 0 and at most 1'
   elif top_k < 0:
     fault = f'top_k is {top_k}; it must be 0 (all tokens) or more'
   else:
@@ -129,7 +131,7 @@ def check_sampling(name: str, how: config.Sample | config.Reason) -> None:
 
 
 def check_training(cfg: config.Config) -> None:
-  """Names of ways to compute, and that every example fits its row."""
+  """Checks the names of ways to compute, and that every example fits a row."""
   trainer.check_train(cfg.train)
   for name, known in (('attention', packed.NAMES), ('remat', decoder.REMAT)):
     value = getattr(cfg.compute, name)
@@ -137,17 +139,18 @@ def check_training(cfg: config.Config) -> None:
       raise errors.InputError(
         f'compute.{name} is {value!r}; known are {", ".join(known)}'
       )
-  most = cfg.prompt.max_input + cfg.prompt.max_output
-  if 0 < cfg.compute.row_length < most:
+  longest = cfg.prompt.max_input + cfg.prompt.max_output
+  if 0 < cfg.compute.row_length < longest:
     raise errors.InputError(
       f'compute.row_length={cfg.compute.row_length} is too short: an example '
-      f'may have prompt.max_input + prompt.max_output = {most} tokens'
+      f'may have prompt.max_input + prompt.max_output = {longest} tokens'
     )
   check_row(cfg.compute.attention, cfg.compute.row_length)
 
 
 def check_row(attention: str, length: int, context_parallel: int = 1) -> None:
-  """A kernel reads rows of whole lanes, devices share them in equal parts."""
+  """Checks that a row splits into whole lanes of a kernel and equal parts of
+  devices."""
   multiple = (
     splash.multiple(context_parallel)
     if attention == 'splash'
@@ -162,6 +165,7 @@ def check_row(attention: str, length: int, context_parallel: int = 1) -> None:
 
 
 def check_rounds(draw: config.Draw) -> None:
+  """Checks that the sizes of the rounds rise and end with m."""
   if not draw.rounds:
     return
   rising = all(a < b for a, b in itertools.pairwise((0, *draw.rounds)))
@@ -172,7 +176,7 @@ def check_rounds(draw: config.Draw) -> None:
     )
 
 
-PARTS = (  # each tells the first fault of its own
+PARTS = (  # each raises for the first fault that it finds
   check_numbers,
   check_drawing,
   check_training,

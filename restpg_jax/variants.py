@@ -1,4 +1,4 @@
-"""Which settings of a finished method decided something, and how two differ.
+"""Compares the settings of finished methods, those that decided something.
 
 Settings are dotted here: {'seed': 0, 'data.world.train': 1000, ..}.
 """
@@ -21,13 +21,13 @@ SHORT = {'draw.m': 'm'}  # as the paper calls it
 
 
 def stated(record: Record) -> dict[str, Any]:
-  """All settings of a method but those that cannot change results."""
+  """Returns all settings of a method but those that cannot change results."""
   local = {'methods', *_local(config.Config())}
   return {n: v for n, v in _flat(record['config']) if n not in local}
 
 
 def settings(record: Record) -> dict[str, Any]:
-  """Those that decided something: with data.path no data.world, ..."""
+  """Returns those that decided something: with data.path no data.world, ..."""
   unused = tuple(f'{name}.' for name in _unused(record))
   return {
     name: value
@@ -37,8 +37,10 @@ def settings(record: Record) -> dict[str, Any]:
 
 
 def same_reward(a: Record, b: Record) -> bool:
-  """Whether two methods were scored alike: by what files held, as far as both
-  records say it, else by their names."""
+  """Returns whether two methods were scored alike.
+
+  Files are compared by what they held where both records have it, else by name.
+  """
   if 'reward' in a and 'reward' in b:
     return a['reward'] == b['reward']
   one, other = (
@@ -49,7 +51,7 @@ def same_reward(a: Record, b: Record) -> bool:
 
 
 def contents(cfg: config.Config, record: Record) -> dict[str, str]:
-  """Digests of what the settings that name files stood for.
+  """Returns digests of what the settings that name files stood for.
 
   {'policy.checkpoint': '0123..', 'prompt.template': '89ab..', ..}
   """
@@ -58,10 +60,11 @@ def contents(cfg: config.Config, record: Record) -> dict[str, str]:
 
 
 def setting_names(
-  of_all: Sequence[Record], view: Callable[[Record], dict] = settings
+  all_records: Sequence[Record],
+  view: Callable[[Record], dict[str, Any]] = settings,
 ) -> list[str]:
-  """The settings that are not the same in all records that have them."""
-  views = [(record, view(record)) for record in of_all]
+  """Returns the settings that differ among the records that have them."""
+  views = [(record, view(record)) for record in all_records]
   every = dict.fromkeys(name for _, flat in views for name in flat)
   return [
     name
@@ -71,22 +74,28 @@ def setting_names(
 
 
 def setting_texts(
-  of_all: Sequence[Record], view: Callable[[Record], dict] = settings
+  all_records: Sequence[Record],
+  view: Callable[[Record], dict[str, Any]] = settings,
 ) -> list[str]:
-  """What each record has of the settings that differ: 'seed 1, m 16'."""
-  differing = {name: short_label(name) for name in setting_names(of_all, view)}
+  """Returns for each record its values of the settings that differ.
+
+  ['seed 0, m 16', 'seed 1, m 16']
+  """
+  differing = {
+    name: short_label(name) for name in setting_names(all_records, view)
+  }
   return [
     ', '.join(
       f'{title} {_text(record, name, flat[name])}'
       for name, title in differing.items()
       if name in flat
     )
-    for record, flat in ((record, view(record)) for record in of_all)
+    for record, flat in ((record, view(record)) for record in all_records)
   ]
 
 
 def short_label(name: str) -> str:
-  """The last part of a setting's name, where no other setting ends in it."""
+  """Returns the last part of a setting's name, unless others end in it."""
   last = name.rpartition('.')[2]
   every = dataclasses.asdict(config.Config())
   ends = [other.rpartition('.')[2] for other, _ in _flat(every)]
@@ -94,13 +103,13 @@ def short_label(name: str) -> str:
 
 
 def order(text: str) -> list[str | float]:
-  """To sort by: 'm 8' comes before 'm 16'."""
+  """Returns a key for sorting labels: 'm 8' comes before 'm 16'."""
   pieces = re.split(r'(\d+(?:\.\d+)?(?:e[-+]?\d+)?)', text)
   return [float(p) if n % 2 else p for n, p in enumerate(pieces)]
 
 
 def _unused(record: Record) -> Iterator[str]:
-  """Settings and sections that decided nothing of this method."""
+  """Yields settings and sections that decided nothing of this method."""
   cfg = _built(config.Config(), record['config'])
   if record['method'] in SFT:
     yield 'iterations'
@@ -117,7 +126,7 @@ def _unused(record: Record) -> Iterator[str]:
 
 
 def _unmeasured(cfg: config.Config, idle: set[str]) -> set[str]:
-  """What of the idle settings no metric uses either."""
+  """Returns the idle settings that no metric uses either."""
   idle = idle | {'evaluate.encoder'}
   if 'judge' in cfg.evaluate.metrics:
     idle = {name for name in idle if not name.startswith('reward.')}
@@ -130,7 +139,8 @@ def _unmeasured(cfg: config.Config, idle: set[str]) -> set[str]:
 
 
 def _built(default: Any, stated: dict[str, Any]) -> Any:
-  """The settings as a dataclass: of another version, what both have."""
+  """Returns the settings as a dataclass; fields of another version that are
+  unknown here are left out."""
   return dataclasses.replace(
     default,
     **{
@@ -143,7 +153,10 @@ def _built(default: Any, stated: dict[str, Any]) -> Any:
   )
 
 
-def _flat(section: dict[str, Any], prefix: str = '') -> Iterator[tuple]:
+def _flat(
+  section: dict[str, Any], prefix: str = ''
+) -> Iterator[tuple[str, Any]]:
+  """Yields ('data.world.train', 1000) for {'data': {'world': ..}}."""
   for name, value in section.items():
     if isinstance(value, dict):
       yield from _flat(value, f'{prefix}{name}.')
@@ -152,6 +165,7 @@ def _flat(section: dict[str, Any], prefix: str = '') -> Iterator[tuple]:
 
 
 def _local(section: Any, prefix: str = '') -> Iterator[str]:
+  """Yields the dotted names of the fields that cannot change results."""
   for field in dataclasses.fields(section):
     value, name = getattr(section, field.name), f'{prefix}{field.name}'
     if dataclasses.is_dataclass(value):
@@ -161,8 +175,8 @@ def _local(section: Any, prefix: str = '') -> Iterator[str]:
 
 
 def _only(section: Any, names: set[str], prefix: str = '') -> Any:
-  """The section without texts that are not in `names`: the files that they
-  stand for were perhaps never there."""
+  """Empties the texts that are not in `names`: the files that they stand for
+  were perhaps never there."""
   changed = {}
   for field in dataclasses.fields(section):
     value, name = getattr(section, field.name), f'{prefix}{field.name}'
@@ -173,9 +187,11 @@ def _only(section: Any, names: set[str], prefix: str = '') -> Any:
   return dataclasses.replace(section, **changed)
 
 
-def _contents(section: Any, means: dict, prefix: str = '') -> Iterator[tuple]:
-  """Of texts which mean something else than what they say."""
-  for key, value in means.items():
+def _contents(
+  section: Any, meaning: dict[str, Any], prefix: str = ''
+) -> Iterator[tuple[str, str]]:
+  """Yields (name, digest) for each text that stands for a file or for code."""
+  for key, value in meaning.items():
     name = f'{prefix}{key}'
     inner = getattr(section, key, None)
     if dataclasses.is_dataclass(inner):
@@ -186,17 +202,17 @@ def _contents(section: Any, means: dict, prefix: str = '') -> Iterator[tuple]:
 
 
 def _alike(pairs: Sequence[tuple[Record, Any]], name: str) -> bool:
-  """Whether (record, value) are of one value, or name files of one content."""
-  held = [record.get('contents', {}).get(name) for record, _ in pairs]
-  values = [value for _, value in pairs] if None in held else held
+  """Returns whether all values are equal, or name files of one content."""
+  digests = [record.get('contents', {}).get(name) for record, _ in pairs]
+  values = [value for _, value in pairs] if None in digests else digests
   return all(value == values[0] for value in values)
 
 
 def _text(record: Record, name: str, value: Any) -> str:
-  """A value in a few characters; no path of this machine but its last part."""
-  held = record.get('contents', {}).get(name)
-  if held:
-    return f'{os.path.basename(value.rstrip("/"))} {held[:6]}'
+  """Returns a value in a few characters, of a path only the last part."""
+  digest = record.get('contents', {}).get(name)
+  if digest:
+    return f'{os.path.basename(value.rstrip("/"))} {digest[:6]}'
   if isinstance(value, list | tuple):
     return '/'.join(map(str, value)) or 'none'
   if isinstance(value, str):

@@ -108,12 +108,11 @@ def test_a_tilde_is_the_home_of_who_calls(file, monkeypatch, tmp_path):
       **{'avocado': '--avocado', 'ids': '--ids'},
     },
   }
-  sections = dict(convert='export', generate='writing', prepare='preparing')
   for verb, names in flags.items():
     given = [f'{flag}=~/{name}' for name, flag in names.items()]
     found = cli.parse_command([verb, '--workdir=~/w', *given], [*flags])
     assert found.workdir == f'{tmp_path}/w'
-    section = getattr(found, sections[verb])
+    section = getattr(found, verb)
     for name in names:
       assert getattr(section, name) == f'{tmp_path}/{name}'
   assert parse('~/x.py').cfg == config.Config(iterations=5)

@@ -13,6 +13,7 @@ LAYERS = (  # imports go down this list, never up or sideways
   ('main', 'api', 'assets.make'),
   ('preflight', 'doctor', 'report', 'commands'),
   ('restpg',),
+  ('phases',),
   ('validate', 'cautions', 'experiments'),
   ('stages', 'variants'),
   ('engines',),

@@ -10,13 +10,16 @@ HERE = pathlib.Path(__file__).parent
 
 
 def path(name: epath.PathLike) -> epath.Path:
-  """An existing path as given, else the bundled asset of that name."""
+  """Returns an existing path as given, else the bundled asset of that name.
+
+  Raises InputError where there is neither.
+  """
   if not str(name):
     raise errors.InputError('an empty name where a file or folder belongs')
   for candidate in (name, HERE / name):
-    found = epath.Path(candidate).expanduser()
-    if found.exists():
-      return found
+    existing = epath.Path(candidate).expanduser()
+    if existing.exists():
+      return existing
   raise errors.InputError(
     f'{name}: no such file or folder, and no bundled asset of that name; '
     f'bundled are {", ".join(names())}'
@@ -24,7 +27,7 @@ def path(name: epath.PathLike) -> epath.Path:
 
 
 def names() -> list[str]:
-  """What `path` finds here: models by their folder, all else by its path."""
+  """Returns the bundled assets: models by their folder, all else by path."""
   models = [p.parent for p in HERE.glob('*/model.json')]
   files = [
     p

@@ -11,8 +11,8 @@ import json
 import pathlib
 import sys
 import time
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,11 @@ from restpg_jax.text import templates
 from restpg_jax.text import tokenizer as tokenizers
 from restpg_jax.training import batches, optimizer, packing
 from restpg_jax.training import step as steps
+
+Tokenizer = tokenizers.Tokenizer
+Params = Any  # a tree of arrays
+# Rows of data/corpus.py come in, rows of training go out.
+Rows = Iterator[batches.TrainingRow]
 
 SEED = 20250104
 VOCABULARY = 1024
@@ -53,8 +58,7 @@ class Leg(NamedTuple):
   schedule: int = 0  # steps that the rate's schedule is made for; 0: `steps`
 
 
-# The recipe as it was found, kept as it is because these legs make the bundled
-# weights. The drills made rules and copying appear. The judge learned to count
+# The recipe stays as it is because these legs make the bundled weights. The drills made rules and copying appear. The judge learned to count
 # only after it could say why, with the ground truth once more behind the answer
 # and with 10, which begins like 1, left out for a while; the muddles taught it
 # what a policy may write that is no proper answer at all.
@@ -79,6 +83,7 @@ SHAPES = {  # rows, tokens a row, targets a row
 
 
 def main(out: pathlib.Path) -> None:
+  """Makes what is missing in a folder."""
   out.mkdir(parents=True, exist_ok=True)
   file = out / 'tiny.spm.model'
   if not file.exists():
@@ -93,18 +98,24 @@ def main(out: pathlib.Path) -> None:
     make(out / 'tiny_it', model, start, tokenizer, IT_LEGS)
 
 
-def make(path: pathlib.Path, model, params, tokenizer, legs) -> None:
-  """One model, through all its legs, into a folder without local paths."""
+def make(
+  path: pathlib.Path,
+  model: decoder.Decoder,
+  params: Params,
+  tokenizer: Tokenizer,
+  legs: Sequence[Leg],
+) -> None:
+  """Trains one model through all its legs; its folder holds no local paths."""
   log = []
   for leg in legs:
-    params, lines = train(model, params, feed(tokenizer, leg), leg)
+    params, lines = train(model, params, leg_batches(tokenizer, leg), leg)
     log.append(leg._asdict() | {'loss': lines})
-  checkpoints.save_model(path, params, SIZE, **made(log))
+  checkpoints.save_model(path, params, SIZE, **provenance(log))
   (path / 'params' / 'commit_success.txt').write_text('committed\n')
 
 
-def feed(tokenizer, leg: Leg) -> Iterator[batches.Batch]:
-  """Batches from the streams of a leg in turn, each with its own shape."""
+def leg_batches(tokenizer: Tokenizer, leg: Leg) -> Iterator[batches.Batch]:
+  """Yields batches from the streams of a leg in turn, each of its own shape."""
   streams = {
     name: STREAMS[name](tokenizer, SEED + leg.seed) for name in leg.streams
   }
@@ -116,7 +127,10 @@ def feed(tokenizer, leg: Leg) -> Iterator[batches.Batch]:
 
 
 def train_tokenizer() -> bytes:
-  """pad, eos, bos, unk are 0 to 3; bytes, digits and turns as in Gemma."""
+  """Returns a SentencePiece model with bytes, digits and turns as in Gemma.
+
+  pad, eos, bos and unk are 0 to 3.
+  """
   printable = ''.join(map(chr, range(33, 127)))
   out = io.BytesIO()
   sentencepiece.SentencePieceTrainer.train(
@@ -145,8 +159,8 @@ def train_tokenizer() -> bytes:
   return out.getvalue()
 
 
-def texts(count: int):
-  """What the tokenizer learns from: every kind of text the models see."""
+def texts(count: int) -> Iterator[str]:
+  """Yields what the tokenizer learns from: every kind of text the models see."""
   reasoner, policy = map(template, ('reasoner', 'policy'))
   output = templates.Output.of(policy)
   for segments in itertools.islice(corpus.pretraining(SEED), count):
@@ -165,7 +179,7 @@ def texts(count: int):
   yield 'user\nmodel\n'
 
 
-def text_rows(tokenizer, rows):
+def text_rows(tokenizer: Tokenizer, rows: Iterable[Any]) -> Rows:
   length = SHAPES['texts'][1]
   for segments in rows:
     parts = [(tokenizer.encode(text), weight) for text, weight in segments]
@@ -175,35 +189,39 @@ def text_rows(tokenizer, rows):
     yield batches.TrainingRow(tuple(tokens[:length]), tuple(weights[:length]))
 
 
-def judge_rows(tokenizer, rows, labels=corpus.LABELS):
+def judge_rows(
+  tokenizer: Tokenizer,
+  rows: Iterable[Any],
+  labels: Sequence[int] = corpus.LABELS,
+) -> Rows:
   file = template('judge')
   for row in rows:
     if row[3] in labels:
       yield from judge_row(tokenizer, judge_prompt(file, row), row, 'judge')
 
 
-def judge_once_rows(tokenizer, rows):
+def judge_once_rows(tokenizer: Tokenizer, rows: Iterable[Any]) -> Rows:
   for row in rows:
     yield from judge_row(tokenizer, ONCE.format(*row), row, 'judge_once')
 
 
-def judge_row(tokenizer, prompt: str, row, shape: str):
-  """A chat turn, then the label and why; nothing where that is too long."""
-  asked = tokenizer.user_turn(prompt)
-  said = tokenizer.encode(f'{row[3]}\n{row[4]}') + [tokenizer.end_of_turn]
-  if len(asked) + len(said) <= SHAPES[shape][1]:
-    yield batches.TrainingRow.of(asked, said, 1.0)
+def judge_row(tokenizer: Tokenizer, prompt: str, row: Any, shape: str) -> Rows:
+  """Yields a chat turn, then the label and why, unless that is too long."""
+  prompt_ids = tokenizer.user_turn(prompt)
+  target = tokenizer.encode(f'{row[3]}\n{row[4]}') + [tokenizer.end_of_turn]
+  if len(prompt_ids) + len(target) <= SHAPES[shape][1]:
+    yield batches.TrainingRow.of(prompt_ids, target, 1.0)
 
 
-def judge_late_10_rows(tokenizer, seed):
-  """200 batches without the label 10, then all labels, from the start."""
+def judge_late_10_rows(tokenizer: Tokenizer, seed: int) -> Rows:
+  """Yields 200 batches without the label 10, then all labels, from the start."""
   size = SHAPES['judge_late_10'][0]
   below = judge_rows(tokenizer, corpus.judgements(seed), (1, 3, 5, 7))
   yield from itertools.islice(below, 200 * size)
   yield from judge_rows(tokenizer, corpus.judgements(seed))
 
 
-def reasoner_rows(tokenizer, rows):
+def reasoner_rows(tokenizer: Tokenizer, rows: Iterable[Any]) -> Rows:
   file = template('reasoner')
   for row in rows:
     prompt = tokenizer.user_turn(reasoner_prompt(file, row))
@@ -224,14 +242,14 @@ STREAMS = {  # (tokenizer, seed) -> endless rows
 }
 
 
-def judge_prompt(file: templates.Template, row) -> str:
+def judge_prompt(file: templates.Template, row: Any) -> str:
   instruction, reference, answer, *_ = row
   return file.prompt(
     instruction=instruction, reference=reference, answer=answer
   )
 
 
-def reasoner_prompt(file: templates.Template, row) -> str:
+def reasoner_prompt(file: templates.Template, row: Any) -> str:
   documents, instruction, expected, _ = row
   return file.prompt(
     context=documents, instruction=instruction, output=expected
@@ -242,17 +260,24 @@ def template(name: str) -> templates.Template:
   return templates.Template((PROMPTS / f'{name}.txt').read_text('utf-8'), name)
 
 
-def train(model, params, rows: Iterator[batches.Batch], leg: Leg):
-  """A leg of AdamW; returns the parameters and a log of the loss."""
+def train(
+  model: decoder.Decoder,
+  params: Params,
+  rows: Iterator[batches.Batch],
+  leg: Leg,
+) -> tuple[Params, list[dict[str, Any]]]:
+  """Trains a leg by AdamW; returns the parameters and a log of the loss."""
   schedule = optimizer.schedule(
     leg.rate, steps=leg.schedule or leg.steps, warmup=50, final_rate=0.1
   )
   tx = optimizer.build_optimizer('adamw', schedule, weight_decay=0.01, clip=1.0)
 
-  def hidden(params, *arrays):
+  def hidden(params: Params, *arrays: jax.Array) -> jax.Array:
     return model.apply({'params': params}, *arrays, method='hidden')
 
-  def logits(params, head_vD, hidden_BTD):
+  def logits(
+    params: Params, head_vD: jax.Array, hidden_BTD: jax.Array
+  ) -> jax.Array:
     return model.apply({'params': params}, hidden_BTD, head_vD, method='logits')
 
   trained = steps.ModelFunctions(
@@ -275,8 +300,8 @@ def train(model, params, rows: Iterator[batches.Batch], leg: Leg):
   return jax.device_get(state.params), log
 
 
-def made(log) -> dict:
-  """How a model came about, for its model.json."""
+def provenance(log: list[dict[str, Any]]) -> dict[str, Any]:
+  """Returns how a model was made, for its model.json."""
   return {
     'made by': 'python -m restpg_jax.assets.make DIR',
     'seed': SEED,

@@ -75,7 +75,7 @@ def inspect_run(
   yield from inspection.inspect_models(roles)
   for caution in cautions.cautions_of(cfg, **restpg.kinds(cfg)):
     yield findings.Finding(
-      caution.about, findings.NOTE, caution.said, caution.remedy
+      caution.about, findings.NOTE, caution.message, caution.remedy
     )
   yield from map(inspection.inspect_template, roles)
   yield from inspection.inspect_vectors(cfg)

@@ -1,24 +1,31 @@
-"""The base checkpoint, theta_0: what SFT and every M-step start from."""
+"""The base checkpoint, theta_0, from which SFT and every M-step start."""
+
+from typing import Any
+
+from etils import epath
 
 from restpg_jax import assets, config
 from restpg_jax.engines import tokenizer_files
 from restpg_jax.io import artifacts, checkpoints, located
+from restpg_jax.parallel import layout as layouts
 
 
 @artifacts.stage('restpg_jax.stages.base.load_base')
-def load_base(*, out, cfg: config.Model, layout) -> dict:
+def load_base(
+  *, out: epath.Path, cfg: config.Model, layout: layouts.Layout
+) -> dict[str, Any]:
   """Checks that weights and tokenizer fit; keeps the weights in the workdir."""
   del layout
-  found, _ = tokenizer_files.find_model(
+  checkpoint, _ = tokenizer_files.find_model(
     assets.path(cfg.checkpoint), cfg.tokenizer
   )
-  params = found.load()
+  params = checkpoint.load()
   checkpoints.save_model(
     out / 'model',
     params,
-    found.size,
+    checkpoint.size,
     taken_from=located.portable(cfg.checkpoint, out.parent),
-    **found.origin(),
+    **checkpoint.origin(),
   )
   return {
     'expected': 1,

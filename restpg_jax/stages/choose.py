@@ -1,12 +1,14 @@
-"""The checkpoint of a training run that is best on validation examples."""
+"""Chooses the checkpoint of a training run that is best on validation."""
 
 import collections
 import dataclasses
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 import jax
 import numpy as np
+from etils import epath
 
 from restpg_jax import config, errors, types
 from restpg_jax.engines import generator, rewards, trainer
@@ -18,6 +20,7 @@ from restpg_jax.io import (
   records,
   weights,
 )
+from restpg_jax.parallel import layout as layouts
 from restpg_jax.text import prompts
 
 VERSION = 2  # 1 kept whole questions in judged/
@@ -26,7 +29,7 @@ REMOVED = 'removed.json'  # in the folder of the training
 
 @dataclasses.dataclass(frozen=True)
 class ChooseSettings:
-  """What decides the choice."""
+  """The settings that decide the choice."""
 
   choose: config.Choose
   answer: config.Sample
@@ -39,7 +42,7 @@ class ChooseSettings:
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointAnswer:
-  """What the checkpoint of a step wrote."""
+  """A line of answers/: what the checkpoint of a step wrote."""
 
   step: int
   sample: types.Trajectory
@@ -54,73 +57,92 @@ class CheckpointReward:
 
 
 @artifacts.stage('restpg_jax.stages.choose.choose', version=VERSION)
-def choose(trained, examples, *, out, cfg: ChooseSettings, layout) -> dict:
-  """model/: the checkpoint with the best macro-mean reward, ties to the
-  earlier; validation.jsonl: that of each.
+def choose(
+  trained: epath.Path,
+  examples: epath.Path,
+  *,
+  out: epath.Path,
+  cfg: ChooseSettings,
+  layout: layouts.Layout,
+) -> dict[str, Any]:
+  """Writes model/, the checkpoint with the best macro-mean reward, ties to the
+  earlier, and validation.jsonl, the reward of each.
 
   First all of them answer, then the judge reads: the two are never on a
   device together. What is finished stands in answers/ and judged/.
   """
-  examples = subset(
+  validation = subset(
     list(records.read(examples / 'examples.jsonl', types.Example)),
     limit=cfg.choose.examples,
     seed=cfg.seed,
   )
-  check_all_there(trained)
+  check_nothing_removed(trained)
   candidates = trainer.finished_steps(trained)
   folders = {n: trained / 'checkpoints' / f'step_{n}' for n in candidates}
   log = append_log.AppendLog(
     out / 'answers', CheckpointAnswer, host=jax.process_index()
   )
   done = {(a.step, a.sample.example_id, a.sample.j): a for a in log}
-  expected = len(candidates) * len(examples) * cfg.answer.m
+  num_answers = len(validation) * cfg.answer.m  # of each checkpoint
   with (
     log,
     progress.bar(
-      expected, 'answers', 'choose', len(done), log=out / 'metrics.jsonl'
+      len(candidates) * num_answers,
+      'answers',
+      'choose',
+      len(done),
+      log=out / 'metrics.jsonl',
     ) as shown,
   ):
     for n in candidates:
       old = {(e, j) for step, e, j in done if step == n}
-      if len(old) < len(examples) * cfg.answer.m:
+      if len(old) < num_answers:  # else its weights need not be loaded
         model = folders[n] / 'model'
-        for harvest in answers(model, examples, old, cfg, layout):
-          new = [CheckpointAnswer(n, t) for t in harvest.trajectories()]
+        for finished in answer_missing(model, validation, old, cfg, layout):
+          new = [CheckpointAnswer(n, t) for t in finished.trajectories()]
           log.append(new)
           done |= {(n, a.sample.example_id, a.sample.j): a for a in new}
-          shown.update(len(new), **harvest.counts)
-  judged = judge_answers(list(done.values()), examples, out, cfg, layout)
+          shown.update(len(new), **finished.counts)
+  judged = judge_answers(list(done.values()), validation, out, cfg, layout)
   records.write(out / 'validation.jsonl', judged)
   best = max(judged, key=lambda j: (j.reward, -j.step))
   count = collections.Counter(step for step, _, _ in done)
-  found = weights.find_checkpoint(folders[best.step] / 'model')
+  checkpoint = weights.find_checkpoint(folders[best.step] / 'model')
   checkpoints.save_model(
     out / 'model',
-    found.load(),
-    found.size,
+    checkpoint.load(),
+    checkpoint.size,
     step=best.step,
-    **found.origin(),
+    **checkpoint.origin(),
   )
   return {
     'expected': len(candidates),
-    'made': sum(n == expected // len(candidates) for n in count.values()),
-    'validation_examples': len(examples),
+    'made': sum(n == num_answers for n in count.values()),
+    'validation_examples': len(validation),
     'answers': len(done),
     'best_step': best.step,
     'reward': best.reward,
   } | shown.totals()
 
 
-def clear(trained, examples, *, out, cfg: ChooseSettings) -> str:
+def clear(
+  trained: epath.Path,
+  examples: epath.Path,
+  *,
+  out: epath.Path,
+  cfg: ChooseSettings,
+) -> str:
   """Removes the checkpoints that were not chosen and what only training needs,
-  the states of the optimizer; says how much that was.
+  the states of the optimizer; returns a line that says how much that was.
 
-  For when `out` is whole. The chosen one's weights stay, here as there.
+  To be called when `out` is whole. The weights that were chosen stay both in
+  `trained` and in `out`.
   """
   del examples
   note, folder = trained / REMOVED, trained / 'checkpoints'
-  mine = not note.exists() or records.read_json(note)['by'] == out.name
-  if cfg.choose.keep_all or not mine:
+  # Another choice from the same training may have removed its own leavings.
+  own = not note.exists() or records.read_json(note)['by'] == out.name
+  if cfg.choose.keep_all or not own:
     return ''
   best = records.read_json(out / 'model' / 'model.json')['step']
   kept = folder / f'step_{best}' / 'model'
@@ -129,15 +151,15 @@ def clear(trained, examples, *, out, cfg: ChooseSettings) -> str:
   if not others:
     return ''
   freed = sum(map(bytes_of, others))
-  if not note.exists():
+  if not note.exists():  # before anything goes: a kill must not hide it
     records.write_json(note, {'by': out.name, 'kept': best, 'bytes': freed})
   for path in others:
     path.rmtree() if path.is_dir() else path.unlink()
   return f'    freed   ({freed:,} bytes: all but the weights of step {best})'
 
 
-def check_all_there(trained) -> None:
-  """Raises InputError where an earlier choice has left only its own."""
+def check_nothing_removed(trained: epath.Path) -> None:
+  """Raises InputError where an earlier choice has kept only its own model."""
   if not (trained / REMOVED).exists():
     return
   note = records.read_json(trained / REMOVED)
@@ -148,8 +170,8 @@ def check_all_there(trained) -> None:
   )
 
 
-def bytes_of(path) -> int:
-  """Bytes of a file or of all that is in a folder."""
+def bytes_of(path: epath.Path) -> int:
+  """Returns the bytes of a file, or of all files in a folder."""
   if path.is_dir():
     return sum(map(bytes_of, path.iterdir()))
   return path.stat().length
@@ -158,23 +180,27 @@ def bytes_of(path) -> int:
 def subset(
   examples: Sequence[types.Example], *, limit: int, seed: int
 ) -> list[types.Example]:
-  """At most `limit` random examples of each task, in their order."""
-  of_task = collections.defaultdict(list)
+  """Returns at most `limit` random examples of each task, in their order."""
+  by_task = collections.defaultdict(list)
   for n, example in enumerate(examples):
-    of_task[example.task].append(n)
+    by_task[example.task].append(n)
   rng = np.random.default_rng([seed, len(examples)])
   chosen = [
     n
-    for numbers in of_task.values()
-    for n in rng.permutation(numbers)[:limit].tolist()
+    for indices in by_task.values()
+    for n in rng.permutation(indices)[:limit].tolist()
   ]
   return [examples[n] for n in sorted(chosen)]
 
 
-def answers(
-  model, examples, done, cfg: ChooseSettings, layout
+def answer_missing(
+  folder: epath.Path,
+  examples: Sequence[types.Example],
+  done: Collection[tuple[str, int]],
+  cfg: ChooseSettings,
+  layout: layouts.Layout,
 ) -> Iterator[generator.FinishedSamples]:
-  """What a checkpoint writes for each example; (example, j) in `done` not."""
+  """Yields what a model's folder writes for (example, j) not in `done`."""
   settings = generator.SamplingSettings.of(
     cfg.answer,
     prompt=cfg.prompt,
@@ -184,39 +210,43 @@ def answers(
     purpose='validate',
     iteration=0,
   )
-  words = cfg.tokenizer.tokenizer
-  writer = generator.load(model, words, layout, dtype=cfg.answer.dtype)
-  asked = generator.policy_prompts(examples, writer.tokenizer, settings)
-  extent = prompts.PromptStats.of(asked)
+  model = generator.load(
+    folder, cfg.tokenizer.tokenizer, layout, dtype=cfg.answer.dtype
+  )
+  encoded = generator.policy_prompts(examples, model.tokenizer, settings)
+  stats = prompts.PromptStats.of(encoded)
   yield from generator.generate_missing(
-    writer, examples, settings, extent=extent, done=done
+    model, examples, settings, extent=stats, done=done
   )
 
 
 def judge_answers(
   answered: Sequence[CheckpointAnswer],
-  examples,
-  out,
+  examples: Sequence[types.Example],
+  out: epath.Path,
   cfg: ChooseSettings,
-  layout,
+  layout: layouts.Layout,
 ) -> list[CheckpointReward]:
-  """Each checkpoint's macro-mean reward, by step; equal answers asked once."""
+  """Returns each checkpoint's macro-mean reward, by step.
+
+  Equal answers to an input are judged once.
+  """
   by_id = {e.id: e for e in examples}
   answer_of = rewards.answer_reader(cfg.prompt, reasoning=cfg.reasoning)
-  questions = [
+  queries = [
     rewards.reward_query(by_id[a.sample.example_id], answer_of(a.sample.text))
     for a in answered
   ]
-  found = rewards.rewards_of(
-    lambda: questions, out=out / 'judged', cfg=cfg.reward, layout=layout
+  query_rewards = rewards.rewards_of(
+    lambda: queries, out=out / 'judged', cfg=cfg.reward, layout=layout
   )
   by_step = collections.defaultdict(lambda: collections.defaultdict(list))
-  for a, question in zip(answered, questions, strict=True):
+  for a, query in zip(answered, queries, strict=True):
     task = by_id[a.sample.example_id].task
-    by_step[a.step][task].append(found.of(question))
+    by_step[a.step][task].append(query_rewards.of(query))
   return [
     CheckpointReward(
-      step, statistics.fmean(map(statistics.fmean, of_task.values()))
+      step, statistics.fmean(map(statistics.fmean, by_task.values()))
     )
-    for step, of_task in sorted(by_step.items())
+    for step, by_task in sorted(by_step.items())
   ]

@@ -1,98 +1,135 @@
-"""Samples of the policy: the E-step's m outputs, and evaluation's answers."""
+"""Samples the policy: m outputs in the E-step, the answers of evaluation."""
 
 import dataclasses
 import functools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import jax
+from etils import epath
 
 from restpg_jax import config, types
 from restpg_jax.engines import generator
 from restpg_jax.io import append_log, artifacts, progress, records, samples
+from restpg_jax.parallel import layout as layouts
 from restpg_jax.rewards import selection
 from restpg_jax.text import prompts
 
-VERSION = 2  # 1 drew by Gumbel noise, a number for every word
-PIECE = 4096  # samples that are put in order together
+VERSION = 2  # 1 sampled by Gumbel noise, a number for each vocabulary entry
+PIECE = 4096  # samples that are read from drawn/ at once, to bound the memory
 
 
 @dataclasses.dataclass(frozen=True)
 class DrawSettings(generator.SamplingSettings):
-  """What decides the samples of a stage."""
+  """The settings that decide the samples of a stage."""
 
   select: config.Select | None = None  # what will be kept; for rounds only
 
 
 @artifacts.stage('restpg_jax.stages.draw.draw', version=VERSION)
-def draw(policy, examples, *scored, out, cfg: DrawSettings, layout) -> dict:
-  """trajectories.jsonl: the outputs of each example, by example and j.
+def draw(
+  policy: epath.Path,
+  examples: epath.Path,
+  *scored: epath.Path,
+  out: epath.Path,
+  cfg: DrawSettings,
+  layout: layouts.Layout,
+) -> dict[str, Any]:
+  """Writes trajectories.jsonl, the outputs of each example, by example and j.
 
   Finished samples stand in drawn/; a run that was killed, or made fewer, goes
   on behind them. With `scored`, the rounds before this one, only inputs whose
   kept outputs can still change are drawn, and the samples saved are counted.
   """
-  words = cfg.tokenizer.tokenizer
-  writer = generator.load(policy / 'model', words, layout, dtype=cfg.dtype)
+  model = generator.load(
+    policy / 'model', cfg.tokenizer.tokenizer, layout, dtype=cfg.dtype
+  )
+  # Examples are read several times rather than held in memory.
   read = functools.partial(
     records.read, examples / 'examples.jsonl', types.Example
   )
-  extent = prompts.PromptStats.of(
-    generator.policy_prompts(read(), writer.tokenizer, cfg)
+  stats = prompts.PromptStats.of(
+    generator.policy_prompts(read(), model.tokenizer, cfg)
   )
-  drawn = append_log.IndexedLog(
+  finished = append_log.IndexedLog(
     out / 'drawn', types.Trajectory, host=jax.process_index(), key=samples.key
   )
-  full = settled(scored, cfg)
-  ids = [e.id for e in read() if e.id not in full]
+  settled = settled_examples(scored, cfg)
+  ids = [e.id for e in read() if e.id not in settled]
   keys = [(id, j) for id in ids for j in generator.indices(cfg)]
   with (
-    drawn,
+    finished,
     progress.bar(
       len(keys),
       'samples',
       f'{cfg.purpose}{cfg.iteration}',
-      sum(key in drawn for key in keys),
+      sum(key in finished for key in keys),
       log=out / 'metrics.jsonl',
     ) as shown,
   ):
-    for harvest in generator.generate_missing(
-      writer, read(), cfg, extent=extent, done=drawn, full=full
+    for batch in generator.generate_missing(
+      model, read(), cfg, extent=stats, done=finished, full=settled
     ):
-      new = harvest.trajectories()
-      drawn.append(new)
-      shown.update(len(new), **harvest.counts)
-  tokens = cut = 0
-
-  def in_order():
-    nonlocal tokens, cut
-    for start in range(0, len(keys), PIECE):
-      for sample in drawn.get(keys[start : start + PIECE]):
-        tokens += sample.tokens
-        cut += not sample.ended
-        yield sample
-
-  made = records.write(out / 'trajectories.jsonl', in_order())
+      new = batch.trajectories()
+      finished.append(new)
+      shown.update(len(new), **batch.counts)
+  tally = DrawTally()
+  num_samples = records.write(
+    out / 'trajectories.jsonl', tally.counted(in_order(finished, keys))
+  )
   return (
     {
       'expected': len(keys),
-      'made': made,
-      'tokens': tokens,
-      'cut_prompts': extent.cut,
-      'cut_outputs': cut,
+      'made': num_samples,
+      'tokens': tally.tokens,
+      'cut_prompts': stats.cut,
+      'cut_outputs': tally.cut,
     }
-    | saved(cfg, len(full))
+    | saved(cfg, len(settled))
     | shown.totals()
   )
 
 
-def settled(scored, cfg: DrawSettings) -> frozenset[str]:
-  """Examples of which the rounds before this one hold all that is kept."""
+@dataclasses.dataclass
+class DrawTally:
+  """Counts over samples that pass by once."""
+
+  tokens: int = 0
+  cut: int = 0  # outputs that never ended
+
+  def counted(
+    self, trajectories: Iterable[types.Trajectory]
+  ) -> Iterator[types.Trajectory]:
+    """Yields what it is given, and counts it."""
+    for sample in trajectories:
+      self.tokens += sample.tokens
+      self.cut += not sample.ended
+      yield sample
+
+
+def in_order(
+  finished: append_log.IndexedLog, keys: Sequence[tuple[str, int]]
+) -> Iterator[types.Trajectory]:
+  """Yields the samples of these keys, a piece of them in memory at a time."""
+  for start in range(0, len(keys), PIECE):
+    yield from finished.get(keys[start : start + PIECE])
+
+
+def settled_examples(
+  scored: Sequence[epath.Path], cfg: DrawSettings
+) -> frozenset[str]:
+  """Returns examples of which earlier rounds hold all that will be kept."""
+  if cfg.select is None:  # the first round
+    return frozenset()
   return frozenset(
     id
-    for found in samples.by_example(scored, cfg.before)
-    for id in selection.settled_examples(found, cfg.select)
+    for group in samples.by_example(scored, cfg.before)
+    for id in selection.settled_examples(group, cfg.select)
   )
 
 
-def saved(cfg: DrawSettings, full: int) -> dict[str, int]:
-  """Samples that a later round left out."""
-  return {'saved': full * len(generator.indices(cfg))} if cfg.before else {}
+def saved(cfg: DrawSettings, num_settled: int) -> dict[str, int]:
+  """Counts the samples that a later round leaves out, for its summary."""
+  return (
+    {'saved': num_settled * len(generator.indices(cfg))} if cfg.before else {}
+  )

@@ -1,10 +1,12 @@
-"""The numbers of each test answer beside its reward; they decide nothing."""
+"""Measures each test answer beside its reward; the numbers decide nothing."""
 
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import jax
+from etils import epath
 
 from restpg_jax import assets, config, errors, types
 from restpg_jax.engines import embedder, rewards
@@ -16,18 +18,20 @@ from restpg_jax.io import (
   records,
   samples,
 )
+from restpg_jax.parallel import layout as layouts
 from restpg_jax.rewards import bleu, embedding, meteor, rouge
 
-PIECE = 256  # answers that are put on disk together
+PIECE = 256  # answers that are put on disk together: a kill loses no more
 VECTORS, JUDGED = 'vectors', 'judged'  # folders, until the stage is done
-# Questions, whose answer is '' where there is none -> what is measured of each,
-# in order: a number, or what a number of all answers to a task is made from.
-Metric = Callable[[Sequence[rewards.RewardQuery]], Iterable[float | list[int]]]
+# Queries (the answer is '' where there is none) -> the value of each: a number,
+# or the counts from which one number for a whole task is computed.
+Value = float | list[int]
+Metric = Callable[[Sequence[rewards.RewardQuery]], Iterable[Value]]
 
 
 @dataclasses.dataclass(frozen=True)
 class MeasureSettings:
-  """What decides the numbers."""
+  """The settings that decide the numbers."""
 
   metrics: tuple[str, ...]
   prompt: config.Prompt  # says where the answer begins
@@ -35,38 +39,46 @@ class MeasureSettings:
   m: int = config.extendable()  # answers to an example: j < m
   encoder: str = config.path_field(reads='encoder')  # of cosine
   judge: config.Reward | None = None
-  shards: int = config.local_field(0)  # devices that share it; 0: as all do
+  # Devices that share the judge; 0: as in all stages.
+  shards: int = config.local_field(0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-  """An answer's numbers, by the names of METRICS."""
+  """A line of measured.jsonl: an answer's numbers, by the names of METRICS."""
 
   example_id: str
   j: int
-  values: dict[str, float | list[int]]
+  values: dict[str, Value]
 
 
 @artifacts.stage('restpg_jax.stages.measure.measure')
-def measure(examples, answers, *, out, cfg: MeasureSettings, layout) -> dict:
-  """measured.jsonl: the numbers of each answer, by example and j.
+def measure(
+  examples: epath.Path,
+  answers: epath.Path,
+  *,
+  out: epath.Path,
+  cfg: MeasureSettings,
+  layout: layouts.Layout,
+) -> dict[str, Any]:
+  """Writes measured.jsonl, the numbers of each answer, by example and j.
 
   Those that are finished stand in measured/.
   """
-  examples = records.read(examples / 'examples.jsonl', types.Example)
-  by_id = {e.id: e for e in examples}
-  drawn = list(samples.read_samples(answers / 'trajectories.jsonl', cfg.m))
+  read = records.read(examples / 'examples.jsonl', types.Example)
+  by_id = {e.id: e for e in read}
+  answered = list(samples.read_samples(answers / 'trajectories.jsonl', cfg.m))
   known = append_log.IndexedLog(
-    out / 'measured', Measured, host=jax.process_index(), key=samples.key
+    out / 'measured', Measured, host=jax.process_index(), key=measured_key
   )
-  new = [s for s in drawn if samples.key(s) not in known]
+  new = [s for s in answered if samples.key(s) not in known]
   with (
     known,
     progress.bar(
-      len(drawn),
+      len(answered),
       'answers',
       'measure',
-      len(drawn) - len(new),
+      len(answered) - len(new),
       log=out / 'metrics.jsonl',
       compiles=False,
     ) as shown,
@@ -75,34 +87,43 @@ def measure(examples, answers, *, out, cfg: MeasureSettings, layout) -> dict:
     while piece := list(itertools.islice(measured, PIECE)):
       known.append(piece)
       shown.update(len(piece))
-  made = records.write(
-    out / 'measured.jsonl', known.get([samples.key(s) for s in drawn])
+  num_measured = records.write(
+    out / 'measured.jsonl', known.get([samples.key(s) for s in answered])
   )
   for name in (VECTORS, JUDGED):
     (out / name).rmtree(missing_ok=True)
-  return {'expected': len(drawn), 'made': made} | about(cfg) | shown.totals()
+  return (
+    {'expected': len(answered), 'made': num_measured}
+    | sources(cfg)
+    | shown.totals()
+  )
+
+
+def measured_key(line: Measured) -> tuple[str, int]:
+  """What a line of measured/ is found by, like its sample (samples.key)."""
+  return line.example_id, line.j
 
 
 def measure_settings(cfg: config.Config, *, reasoning: bool) -> MeasureSettings:
-  """Without what decides nothing: order, doubles, an encoder that is idle, and
-  a judge that is the reward already."""
-  asked = {*cfg.evaluate.metrics}
+  """Returns the settings without what decides nothing: order, doubles, an idle
+  encoder, and a judge that is the reward already."""
+  metrics = {*cfg.evaluate.metrics}
   if cfg.reward.name == 'judge':
-    asked -= {'judge'}
+    metrics -= {'judge'}
   encoder = cfg.evaluate.encoder or cfg.retrieval.encoder
   return MeasureSettings(
-    metrics=tuple(name for name in METRICS if name in asked),
+    metrics=tuple(name for name in METRICS if name in metrics),
     prompt=cfg.prompt,
     reasoning=reasoning,
     m=cfg.answer.m,
-    encoder=encoder if 'cosine' in asked else '',
-    judge=judge_of(cfg) if 'judge' in asked else None,
-    shards=cfg.evaluate.shards if 'judge' in asked else 0,
+    encoder=encoder if 'cosine' in metrics else '',
+    judge=judge_of(cfg) if 'judge' in metrics else None,
+    shards=cfg.evaluate.shards if 'judge' in metrics else 0,
   )
 
 
 def reward_of(cfg: config.Config) -> config.Reward:
-  """Of test answers: `reward`, in the precision of evaluation.
+  """Returns the reward of test answers, in the precision of evaluation.
 
   Checkpoints are chosen by `reward` itself: appendix B has full precision for
   the test set, and says of validation only that it reads fewer examples.
@@ -112,7 +133,7 @@ def reward_of(cfg: config.Config) -> config.Reward:
 
 
 def judge_of(cfg: config.Config) -> config.Reward:
-  """The judge of test answers, whatever their reward is."""
+  """Returns the judge of test answers, whatever their reward is."""
   return dataclasses.replace(reward_of(cfg), name='judge')
 
 
@@ -143,93 +164,105 @@ def check_files(evaluate: config.Evaluate, retrieval: config.Retrieval) -> None:
 
 
 def measure_samples(
-  drawn: Sequence[types.Trajectory],
+  trajectories: Sequence[types.Trajectory],
   examples: dict[str, types.Example],
   cfg: MeasureSettings,
   metrics: dict[str, Metric],
 ) -> Iterator[Measured]:
-  """Of each sample, in order."""
-  if not drawn:  # no model is loaded for nothing
+  """Yields the numbers of each sample, in order."""
+  if not trajectories:  # no model is loaded for nothing
     return
   answer_of = rewards.answer_reader(cfg.prompt, reasoning=cfg.reasoning)
-  asked = []
-  for s in drawn:
+  queries = []
+  for s in trajectories:
     example, answer = examples[s.example_id], answer_of(s.text)
-    asked.append(
+    queries.append(
       rewards.RewardQuery(example.input, example.output, answer or '')
     )
-  columns = [metric(asked) for metric in metrics.values()]
-  for s, *values in zip(drawn, *columns, strict=True):
+  columns = [metric(queries) for metric in metrics.values()]
+  for s, *values in zip(trajectories, *columns, strict=True):
     yield Measured(s.example_id, s.j, dict(zip(metrics, values, strict=True)))
 
 
-def build_metrics(cfg: MeasureSettings, layout, out) -> dict[str, Metric]:
-  """By name from METRICS; `out` is the folder of the stage that asks."""
+def build_metrics(
+  cfg: MeasureSettings, layout: layouts.Layout, out: epath.Path
+) -> dict[str, Metric]:
+  """Builds the metrics by name; `out` is the folder of the calling stage."""
   return {name: METRICS[name](cfg, layout, out) for name in cfg.metrics}
 
 
-def about(cfg: MeasureSettings) -> dict[str, str]:
-  """Which data the numbers rest on, for a summary."""
+def sources(cfg: MeasureSettings) -> dict[str, str]:
+  """Returns what data the numbers rest on, for a summary."""
   if 'meteor' not in cfg.metrics:
     return {}
   return {'wordnet': meteor.dictionary()}
 
 
-def cosine_metric(cfg: MeasureSettings, layout, out) -> Metric:
+def cosine_metric(
+  cfg: MeasureSettings, layout: layouts.Layout, out: epath.Path
+) -> Metric:
   """Cosine of answer and gold text by an encoder; no answer is 0.
 
   Vectors stay in the stage's folder, and only until it is done.
   """
 
-  def cosines(asked: Sequence[rewards.RewardQuery]) -> list[float]:
-    found = [0.0] * len(asked)
-    places = [n for n, question in enumerate(asked) if question.answer]
-    if not places:
-      return found
+  def cosines(queries: Sequence[rewards.RewardQuery]) -> list[float]:
+    values = [0.0] * len(queries)
+    indices = [n for n, query in enumerate(queries) if query.answer]
+    if not indices:
+      return values
     encode = embedder.Embedder(assets.path(cfg.encoder), layout, out / VECTORS)
-    written_ND = encode([asked[n].answer for n in places])
-    gold_ND = encode([asked[n].reference for n in places])
-    for n, value in zip(
-      places, embedding.cosines(written_ND, gold_ND), strict=True
+    answers_ND = encode([queries[n].answer for n in indices])
+    gold_ND = encode([queries[n].reference for n in indices])
+    for n, cosine in zip(
+      indices, embedding.cosines(answers_ND, gold_ND), strict=True
     ):
-      found[n] = value
-    return found
+      values[n] = cosine
+    return values
 
   return cosines
 
 
-def judge_metric(cfg: MeasureSettings, layout, out) -> Metric:
-  """What the judge says where it is not the reward; no answer is 0."""
+def judge_metric(
+  cfg: MeasureSettings, layout: layouts.Layout, out: epath.Path
+) -> Metric:
+  """The judge's reward where it is not the reward itself; no answer is 0."""
+  if cfg.judge is None:
+    raise ValueError('metrics has judge, but its settings are missing')
+  judge = cfg.judge
 
-  def judged(asked: Sequence[rewards.RewardQuery]) -> list[float]:
-    answers = [question if question.answer else None for question in asked]
-    found = rewards.rewards_of(
-      lambda: answers,
+  def judged(queries: Sequence[rewards.RewardQuery]) -> list[float]:
+    answered = [query if query.answer else None for query in queries]
+    query_rewards = rewards.rewards_of(
+      lambda: answered,
       out=out / JUDGED,
-      cfg=cfg.judge,
+      cfg=judge,
       layout=layout.context_parallel_copies(cfg.shards or layout.shards),
     )
-    return list(map(found.of, answers))
+    return list(map(query_rewards.of, answered))
 
   return judged
 
 
-def alone(value: Callable[[str, str], float | list[int]]):
-  """A metric that looks at one answer and its gold text after another."""
+MetricBuilder = Callable[[MeasureSettings, layouts.Layout, epath.Path], Metric]
+
+
+def per_answer(value: Callable[[str, str], Value]) -> MetricBuilder:
+  """Builds a metric from a function of one answer and its gold text."""
   return lambda cfg, layout, out: (
-    lambda asked: (value(q.answer, q.reference) for q in asked)
+    lambda queries: (value(q.answer, q.reference) for q in queries)
   )
 
 
-def rouge_metric(name: str):
-  return alone(lambda answer, gold: rouge.rouge(name, answer, gold))
+def rouge_metric(name: str) -> MetricBuilder:
+  return per_answer(lambda answer, gold: rouge.rouge(name, answer, gold))
 
 
-METRICS = {
+METRICS: dict[str, MetricBuilder] = {
   **{name: rouge_metric(name) for name in rouge.NAMES},
-  'bleu': alone(bleu.sentence),
-  'corpus_bleu': alone(bleu.counts),
-  'meteor': alone(meteor.meteor),
+  'bleu': per_answer(bleu.sentence),
+  'corpus_bleu': per_answer(bleu.counts),
+  'meteor': per_answer(meteor.meteor),
   'cosine': cosine_metric,
   'judge': judge_metric,
 }

@@ -1,24 +1,31 @@
-"""Line 3 of Algorithm 1: a larger model explains why the user wrote y."""
+"""Line 3 of Algorithm 1: a larger model explains why the user wrote y.
+
+Section 3.1 of the paper.
+"""
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import jax
+from etils import epath
 
 from restpg_jax import config, errors, types
 from restpg_jax.engines import generator, tokenizer_files
 from restpg_jax.io import append_log, artifacts, fingerprints, progress, records
+from restpg_jax.parallel import layout as layouts
 from restpg_jax.text import prompts, templates
 from restpg_jax.text import tokenizer as tokenizers
 
-VERSION = 2  # 1 drew by Gumbel noise, a number for every word
+VERSION = 2  # 1 sampled by Gumbel noise, a number for each vocabulary entry
 CUT_OFF = 'drop', 'keep'  # reasoning that reached its limit
+Prompter = Callable[[types.Example], prompts.EncodedPrompt]
 
 
 @dataclasses.dataclass(frozen=True)
 class ReasonSettings:
-  """What decides the reasoning data."""
+  """The settings that decide the reasoning data."""
 
   reason: config.Reason
   prompt: config.Prompt
@@ -28,115 +35,152 @@ class ReasonSettings:
 
   @classmethod
   def of(
-    cls, reason: config.Reason, *, tokenizer: config.Model, **rest
+    cls,
+    reason: config.Reason,
+    *,
+    tokenizer: config.Model,
+    prompt: config.Prompt,
+    seed: int,
   ) -> 'ReasonSettings':
     """`tokenizer` is the policy's, left out where the reasoner has the same."""
     same = _same_file(tokenizer.tokenizer, reason.model.tokenizer)
-    return cls(reason, tokenizer=None if same else tokenizer, **rest)
+    return cls(reason, prompt, seed, None if same else tokenizer)
 
 
 @artifacts.stage('restpg_jax.stages.reason.reason', version=VERSION)
-def reason(examples, *, out, cfg: ReasonSettings, layout) -> dict:
-  """trajectories.jsonl: reasoning and gold answer, each with reward 1.
+def reason(
+  examples: epath.Path,
+  *,
+  out: epath.Path,
+  cfg: ReasonSettings,
+  layout: layouts.Layout,
+) -> dict[str, Any]:
+  """Writes trajectories.jsonl, reasoning and gold answer, each with reward 1.
 
   Reasoning that is empty, holds the answer marker or was cut off at its limit
   is drawn again; after `tries` draws the example is dropped and counted.
   """
   settings = cfg.reason
   output = templates.Output.of(generator.load_template(cfg.prompt.template))
-  writer = generator.load_named(settings.model, layout, dtype=settings.dtype)
-  examples = list(records.read(examples / 'examples.jsonl', types.Example))
-  prompt = prompter(cfg, writer.tokenizer)
-  extent = prompts.PromptStats.of(map(prompt, examples))
+  reasoner = generator.load_named(settings.model, layout, dtype=settings.dtype)
+  tokenizer = reasoner.tokenizer
+  train_set = list(records.read(examples / 'examples.jsonl', types.Example))
+  prompt = reasoner_prompter(cfg, tokenizer)
+  stats = prompts.PromptStats.of(map(prompt, train_set))
   log = append_log.AppendLog(
     out / 'drawn', types.Trajectory, host=jax.process_index()
   )
-  good, tried, cut = {}, set(), set()
-
-  def note(drawn):
-    tried.update((t.example_id, t.j) for t in drawn)
-    cut.update((t.example_id, t.j) for t in drawn if not t.ended)
-    for t in drawn:
-      if usable(t, output, settings.cut_off):
-        good.setdefault(t.example_id, t)
-
-  note(log)
+  tally = ReasonTally(output, settings.cut_off)
+  tally.add(log)
   with (
     log,
     progress.bar(
-      len(examples), 'examples', 'reason', len(good), log=out / 'metrics.jsonl'
+      len(train_set),
+      'examples',
+      'reason',
+      len(tally.usable),
+      log=out / 'metrics.jsonl',
     ) as shown,
   ):
     for j in range(settings.tries):
-      left = [
-        e for e in examples if e.id not in good and (e.id, j) not in tried
-      ]
-      for harvest in generator.generate_samples(
-        writer,
-        (generator.SampleRequest(e.id, prompt(e).ids, (j,)) for e in left),
-        inputs=len(examples),
-        prompt_length=extent.longest,
+      missing = [e for e in train_set if tally.lacks(e.id, j)]
+      for finished in generator.generate_samples(
+        reasoner,
+        (generator.SampleRequest(e.id, prompt(e).ids, (j,)) for e in missing),
+        inputs=len(train_set),
+        prompt_length=stats.longest,
         m=1,
         max_output=settings.max_output,
-        stop=(writer.tokenizer.end_of_turn, writer.tokenizer.eos),
+        stop=(tokenizer.end_of_turn, tokenizer.eos),
         temperature=settings.temperature,
         top_p=settings.top_p,
         seed=cfg.seed,
         purpose='reason',
       ):
-        drawn = harvest.trajectories()
-        log.append(drawn)
-        before = len(good)
-        note(drawn)
-        shown.update(len(good) - before, **harvest.counts)
-  kept = [e for e in examples if e.id in good]
-  dropped = sum(  # not whoever was never drawn
-    e.id not in good and all((e.id, j) in tried for j in range(settings.tries))
-    for e in examples
-  )
+        trajectories = finished.trajectories()
+        log.append(trajectories)
+        shown.update(tally.add(trajectories), **finished.counts)
+  kept = [e for e in train_set if e.id in tally.usable]
+  # Not those that were never drawn: they make the stage incomplete.
+  dropped = sum(tally.failed(e.id, settings.tries) for e in train_set)
   if not kept:
     raise errors.InputError(
-      f'reason: none of {len(examples)} reasonings was usable after '
+      f'reason: none of {len(train_set)} reasonings was usable after '
       f'{settings.tries} tries (empty, holding the line {output.marker!r}, or '
-      f'cut off: {len(cut)}); raise reason.max_output, it is '
+      f'cut off: {len(tally.cut)}); raise reason.max_output, it is '
       f'{settings.max_output}, or try another reason.model'
     )
-  made = records.write(
+  num_kept = records.write(
     out / 'trajectories.jsonl',
-    (demonstration(e, good[e.id], output) for e in kept),
+    (demonstration(e, tally.usable[e.id], output) for e in kept),
   )
   return {
-    'expected': len(examples),
-    'made': made + dropped,
+    'expected': len(train_set),
+    'made': num_kept + dropped,
     'dropped': dropped,
-    'cut_off': len(cut),
-    'cut_prompts': extent.cut,
-    'tokens': sum(t.tokens for t in good.values()),
+    'cut_off': len(tally.cut),
+    'cut_prompts': stats.cut,
+    'tokens': sum(t.tokens for t in tally.usable.values()),
   } | shown.totals()
 
 
+@dataclasses.dataclass
+class ReasonTally:
+  """What has been drawn so far, by (example, try)."""
+
+  output: templates.Output
+  cut_off: str  # one of CUT_OFF
+  # Example -> the first reasoning of it that can be used.
+  usable: dict[str, types.Trajectory] = dataclasses.field(default_factory=dict)
+  tried: set[tuple[str, int]] = dataclasses.field(default_factory=set)
+  cut: set[tuple[str, int]] = dataclasses.field(default_factory=set)
+
+  def add(self, trajectories: Iterable[types.Trajectory]) -> int:
+    """Notes samples; returns the number of examples that they were good for."""
+    before = len(self.usable)
+    for t in trajectories:
+      self.tried.add((t.example_id, t.j))
+      if not t.ended:
+        self.cut.add((t.example_id, t.j))
+      if is_usable(t, self.output, self.cut_off):
+        self.usable.setdefault(t.example_id, t)
+    return len(self.usable) - before
+
+  def lacks(self, example_id: str, j: int) -> bool:
+    """Returns whether try j of an example is still to be drawn."""
+    return example_id not in self.usable and (example_id, j) not in self.tried
+
+  def failed(self, example_id: str, tries: int) -> bool:
+    """Returns whether all tries were in vain."""
+    return example_id not in self.usable and all(
+      (example_id, j) in self.tried for j in range(tries)
+    )
+
+
 @artifacts.stage('restpg_jax.stages.reason.copy_targets', version=VERSION)
-def copy_targets(examples, *, out, cfg: None, layout) -> dict:
-  """Training targets without reasoning: the gold texts, with reward 1."""
+def copy_targets(
+  examples: epath.Path, *, out: epath.Path, cfg: None, layout: layouts.Layout
+) -> dict[str, Any]:
+  """Writes targets without reasoning: the gold texts, with reward 1."""
   del cfg, layout
-  examples = list(records.read(examples / 'examples.jsonl', types.Example))
-  made = records.write(
+  train_set = list(records.read(examples / 'examples.jsonl', types.Example))
+  num_targets = records.write(
     out / 'trajectories.jsonl',
-    (types.Trajectory(e.id, 0, e.output, reward=1.0) for e in examples),
+    (types.Trajectory(e.id, 0, e.output, reward=1.0) for e in train_set),
   )
-  return {'expected': len(examples), 'made': made}
+  return {'expected': len(train_set), 'made': num_targets}
 
 
-def prompter(
+def reasoner_prompter(
   cfg: ReasonSettings, tokenizer: tokenizers.Tokenizer
-) -> Callable[[types.Example], prompts.EncodedPrompt]:
-  """prompt(example): asks about the documents that the policy will read, cut
-  as its own limit cuts them; `tokenizer` is the reasoner's."""
+) -> Prompter:
+  """Returns prompt(example), which shows the documents that the policy will
+  read, cut as its own limit cuts them; `tokenizer` is the reasoner's."""
   template = generator.load_template(cfg.reason.template)
-  as_policy = policy_prompter(cfg)
+  policy_prompt = policy_prompter(cfg)
 
-  def prompt(example):
-    context = as_policy(example).context
+  def prompt(example: types.Example) -> prompts.EncodedPrompt:
+    context = policy_prompt(example).context
     return prompts.reasoner(
       template,
       tokenizer,
@@ -147,15 +191,13 @@ def prompter(
   return prompt
 
 
-def policy_prompter(
-  cfg: ReasonSettings,
-) -> Callable[[types.Example], prompts.EncodedPrompt]:
-  """prompt(example): what the policy will read."""
+def policy_prompter(cfg: ReasonSettings) -> Prompter:
+  """Returns prompt(example), what the policy will read."""
   template = generator.load_template(cfg.prompt.template)
   model = cfg.tokenizer or cfg.reason.model
   tokenizer = tokenizer_files.read_tokenizer(model.tokenizer)
 
-  def prompt(example):
+  def prompt(example: types.Example) -> prompts.EncodedPrompt:
     limit = cfg.prompt.max_input
     return prompts.policy(
       template, tokenizer, example, reasoning=True, limit=limit
@@ -164,27 +206,30 @@ def policy_prompter(
   return prompt
 
 
-def usable(
-  drawn: types.Trajectory, output: templates.Output, cut_off: str
+def is_usable(
+  reasoning: types.Trajectory, output: templates.Output, cut_off: str
 ) -> bool:
-  whole = drawn.ended or cut_off == 'keep'
-  return (
-    whole and bool(drawn.text.strip()) and not output.has_marker(drawn.text)
-  )
+  """Returns whether reasoning can stand before the answer in a target."""
+  whole = reasoning.ended or cut_off == 'keep'
+  text = reasoning.text
+  return whole and bool(text.strip()) and not output.has_marker(text)
 
 
-def warn_if_older(examples, *, out, cfg: ReasonSettings) -> str:
-  """Warns of targets made before reasoning that was cut off was dropped, and
-  documents that the policy does not read were left out.
+def warn_if_older(
+  examples: epath.Path, *, out: epath.Path, cfg: ReasonSettings
+) -> str:
+  """Warns of targets that an older version made.
 
-  Their fingerprint is today's, so nothing else tells them from today's.
+  It kept reasoning that was cut off, and showed the reasoner documents that the
+  policy does not read. Their fingerprint is today's, so nothing else tells them
+  from today's.
   """
   if 'cut_off' in records.read_json(out / artifacts.DONE)['summary']:
     return ''
   output = templates.Output.of(generator.load_template(cfg.prompt.template))
   used = {}
   for t in append_log.AppendLog(out / 'drawn', types.Trajectory, host=0):
-    if usable(t, output, 'keep'):
+    if is_usable(t, output, 'keep'):
       used.setdefault(t.example_id, t)
   faults = {
     f'cut off at reason.max_output={cfg.reason.max_output}': sum(
@@ -194,19 +239,21 @@ def warn_if_older(examples, *, out, cfg: ReasonSettings) -> str:
       e.id in used for e in over_limit(examples, cfg)
     ),
   }
-  found = [f'{count:,} {how}' for how, count in faults.items() if count]
-  if found:
+  messages = [f'{count:,} {fault}' for fault, count in faults.items() if count]
+  if messages:
     warnings.warn(
       f'{out}: of {len(used):,} reasonings that are trained on '
-      f'{" and ".join(found)}; remove this folder, and they are drawn again',
+      f'{" and ".join(messages)}; remove this folder, and they are drawn again',
       errors.DataWarning,
       stacklevel=2,
     )
   return ''
 
 
-def over_limit(examples, cfg: ReasonSettings) -> Iterator[types.Example]:
-  """Examples of which the policy's limit cuts a document."""
+def over_limit(
+  examples: epath.Path, cfg: ReasonSettings
+) -> Iterator[types.Example]:
+  """Yields examples of which the policy's limit cuts a document."""
   prompt = policy_prompter(cfg)
   for example in records.read(examples / 'examples.jsonl', types.Example):
     if any(name.startswith('document') for name in prompt(example).cut):
@@ -214,7 +261,7 @@ def over_limit(examples, cfg: ReasonSettings) -> Iterator[types.Example]:
 
 
 def check_reason(cfg: config.Reason) -> None:
-  """Raises InputError for a word that is none of CUT_OFF."""
+  """Raises InputError where reason.cut_off is none of CUT_OFF."""
   if cfg.cut_off not in CUT_OFF:
     raise errors.InputError(
       f'reason.cut_off is {cfg.cut_off!r}; it must be '
@@ -222,20 +269,20 @@ def check_reason(cfg: config.Reason) -> None:
     )
 
 
-def _same_file(*tokenizers: str) -> bool:
-  """Whether two settings name the same tokenizer, wherever it lies."""
-  if len({*tokenizers}) == 1:
+def _same_file(*names: str) -> bool:
+  """Returns whether settings name the same tokenizer, wherever it lies."""
+  if len({*names}) == 1:
     return True
   try:
-    files = [tokenizer_files.tokenizer_file(name) for name in tokenizers]
+    files = [tokenizer_files.tokenizer_file(name) for name in names]
   except errors.InputError:  # preflight needs none of them
     return False
   return len({fingerprints.content(file) for file in files}) == 1
 
 
 def demonstration(
-  example: types.Example, drawn: types.Trajectory, output: templates.Output
+  example: types.Example, reasoning: types.Trajectory, output: templates.Output
 ) -> types.Trajectory:
-  """Reasoning and gold answer as the policy should have written them."""
-  text = output.join(drawn.text.strip(), example.output)
+  """Returns reasoning and gold answer as the policy should write them."""
+  text = output.join(reasoning.text.strip(), example.output)
   return types.Trajectory(example.id, 0, text, reward=1.0)

@@ -1,9 +1,10 @@
-"""Each input with the k documents of its user that fit it best."""
+"""Gives each input the k documents of its user that fit it best."""
 
 import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from etils import epath
 
@@ -11,17 +12,18 @@ from restpg_jax import assets, config, effective, errors, types
 from restpg_jax.data import copies, longlamp, rows, shuffling, world
 from restpg_jax.engines import embedder
 from restpg_jax.io import artifacts, encoders, fingerprints, records
+from restpg_jax.parallel import layout as layouts
 from restpg_jax.retrieval import bm25, chance, dense, question, recency
 
 VERSION = 4  # 3: texts of retrievers by name; 4: equal vectors are a tie
-PIECE = 1024  # examples whose documents are ranked together
-# Questions -> for each the indices of its documents, best first.
+PIECE = 1024  # examples that are ranked together: an encoder wants many texts
+# Queries -> for each the indices of its documents, best first.
 Retriever = Callable[[Sequence[question.RetrievalQuery]], Iterable[list[int]]]
 
 
 @dataclasses.dataclass(frozen=True)
 class RetrieveSettings:
-  """What decides the examples of a split."""
+  """The settings that decide the examples of a split."""
 
   data: config.Data
   retrieval: config.Retrieval
@@ -30,9 +32,11 @@ class RetrieveSettings:
 
 
 @artifacts.stage('restpg_jax.stages.retrieve.retrieve', version=VERSION)
-def retrieve(*, out, cfg: RetrieveSettings, layout) -> dict:
-  """examples.jsonl: profiles are replaced by their best k texts; skipped.jsonl:
-  rows that were passed over, if there are any."""
+def retrieve(
+  *, out: epath.Path, cfg: RetrieveSettings, layout: layouts.Layout
+) -> dict[str, Any]:
+  """Writes examples.jsonl, with the best k texts of a profile in its place, and
+  skipped.jsonl, rows that were passed over, if there are any."""
   retriever = build_retriever(
     cfg.retrieval, seed=cfg.seed, layout=layout, out=out
   )
@@ -43,14 +47,14 @@ def retrieve(*, out, cfg: RetrieveSettings, layout) -> dict:
     examples, counts['shuffled'] = shuffling.shuffled(
       examples, share=cfg.retrieval.shuffle, seed=cfg.seed
     )
-  made = records.write(
+  num_examples = records.write(
     out / 'examples.jsonl',
     with_contexts(examples, retriever, k=cfg.retrieval.k),
   )
   if skipped:
     records.write(out / 'skipped.jsonl', skipped)
     counts['skipped_rows'] = counts.get('skipped_rows', 0) + len(skipped)
-  return {'expected': counts['rows'], 'made': made} | {
+  return {'expected': counts['rows'], 'made': num_examples} | {
     name: n for name, n in counts.items() if n and name != 'rows'
   }
 
@@ -58,7 +62,7 @@ def retrieve(*, out, cfg: RetrieveSettings, layout) -> dict:
 def retrieve_settings(
   data: config.Data, retrieval: config.Retrieval, split: str, seed: int
 ) -> RetrieveSettings:
-  """Those that decide something; a seed is not for every retriever."""
+  """Returns the settings that decide something: few retrievers use a seed."""
   retrieval = effective.retrieval(retrieval, split)
   by_chance = retrieval.name == 'random' or retrieval.shuffle
   return RetrieveSettings(
@@ -71,11 +75,11 @@ def load_examples(
   split: str,
   skipped: list[rows.Skipped] | None = None,
   tasks: Sequence[str] = (),
-) -> tuple[Iterator[types.Example], dict]:
-  """From data.path if that is set, else from the synthetic world.
+) -> tuple[Iterator[types.Example], dict[str, int]]:
+  """Returns examples of data.path or, where that is empty, synthetic ones.
 
   The counts, and `skipped` where rows may be, fill up as examples are taken.
-  With `tasks`, of these alone, however the others are.
+  With `tasks`, only the examples of these are read.
   """
   if data.path:
     return longlamp.read_examples(
@@ -87,28 +91,29 @@ def load_examples(
       unusable=rows.unusable(data.on_error, [] if skipped is None else skipped),
       tasks=tasks,
     )
-  total, number = getattr(data.world, split), len(types.TASKS)
-  of_tasks = {
+  total, num_tasks = getattr(data.world, split), len(types.TASKS)
+  rows_by_task = {
     task: world.rows(
       task,
       split,
       seed=data.world.seed,
-      count=total // number + (n < total % number),
+      count=total // num_tasks + (n < total % num_tasks),
     )
     for n, task in enumerate(types.TASKS)
     if not tasks or task in tasks
   }
-  return longlamp.parse_rows(of_tasks, split=split, limit=data.limit)
+  return longlamp.parse_rows(rows_by_task, split=split, limit=data.limit)
 
 
 def without_copies(
   examples: Iterable[types.Example], data: config.Data, counts: dict[str, int]
 ) -> Iterator[types.Example]:
-  """Those that data.dedupe and data.drop_leaks name; adds to counts."""
+  """Leaves out what data.dedupe and data.drop_leaks name; adds to `counts`."""
   if not (data.dedupe or data.drop_leaks):
     return iter(examples)
-  how = dict(dedupe=data.dedupe, drop_leaks=data.drop_leaks)
-  return copies.removed(examples, counts=counts, **how)
+  return copies.removed(
+    examples, dedupe=data.dedupe, drop_leaks=data.drop_leaks, counts=counts
+  )
 
 
 def with_contexts(
@@ -118,9 +123,9 @@ def with_contexts(
   k: int,
   piece: int = PIECE,
 ) -> Iterator[types.Example]:
-  """k documents each, or as many as there are, best first."""
-  examples = iter(examples)
-  while some := list(itertools.islice(examples, piece)):
+  """Gives each example k documents, or as many as there are, best first."""
+  remaining = iter(examples)
+  while some := list(itertools.islice(remaining, piece)):
     orders = retriever([retrieval_query(example) for example in some])
     for example, order in zip(some, orders, strict=True):
       context = tuple(example.profile[n].text for n in order[:k])
@@ -128,6 +133,7 @@ def with_contexts(
 
 
 def retrieval_query(example: types.Example) -> question.RetrievalQuery:
+  """Returns the benchmark's query for a task, and what to compare it with."""
   return question.RetrievalQuery(
     example.id,
     longlamp.query(example.task, example.input),
@@ -136,52 +142,66 @@ def retrieval_query(example: types.Example) -> question.RetrievalQuery:
 
 
 def build_retriever(
-  cfg: config.Retrieval, *, seed: int, layout, out: epath.Path | None
+  cfg: config.Retrieval,
+  *,
+  seed: int,
+  layout: layouts.Layout | None,
+  out: epath.Path | None,
 ) -> Retriever:
-  """By name from RETRIEVERS; `out` is the folder of the stage that asks."""
-  return lookup(RETRIEVERS, cfg.name, 'retrieval.name')(cfg, seed, layout, out)
+  """Builds the retriever by name; `out` is the folder of the calling stage.
+
+  Raises InputError for a name that is not in RETRIEVERS.
+  """
+  check_retriever_name(cfg.name)
+  return RETRIEVERS[cfg.name](cfg, seed, layout, out)
 
 
-def by_bm25(cfg, seed, layout, out) -> Retriever:
-  """The words that request and document share."""
+def by_bm25(
+  cfg: config.Retrieval, seed: int, layout: layouts.Layout, out: epath.Path
+) -> Retriever:
+  """Ranks by the words that query and document share."""
   del cfg, seed, layout, out
-  return lambda questions: (
-    bm25.rank_by_bm25(q.query, q.keys) for q in questions
+  return lambda queries: (bm25.rank_by_bm25(q.query, q.keys) for q in queries)
+
+
+def by_recency(
+  cfg: config.Retrieval, seed: int, layout: layouts.Layout, out: epath.Path
+) -> Retriever:
+  """Ranks the latest documents first."""
+  del cfg, seed, layout, out
+  return lambda queries: (
+    recency.rank_by_recency(q.query, q.keys) for q in queries
   )
 
 
-def by_recency(cfg, seed, layout, out) -> Retriever:
-  """The latest documents."""
-  del cfg, seed, layout, out
-  return lambda questions: (
-    recency.rank_by_recency(q.query, q.keys) for q in questions
-  )
-
-
-def by_chance(cfg, seed, layout, out) -> Retriever:
+def by_chance(
+  cfg: config.Retrieval, seed: int, layout: layouts.Layout, out: epath.Path
+) -> Retriever:
+  """Ranks at random, the same way for the same seed and example."""
   del cfg, layout, out
-  return lambda questions: (
-    chance.rank_at_random(q, seed=seed) for q in questions
-  )
+  return lambda queries: (chance.rank_at_random(q, seed=seed) for q in queries)
 
 
-def nothing(cfg, seed, layout, out) -> Retriever:
-  """No documents: what a policy writes for anybody."""
+def nothing(
+  cfg: config.Retrieval, seed: int, layout: layouts.Layout, out: epath.Path
+) -> Retriever:
+  """Gives no documents: the policy writes as for anybody."""
   del cfg, seed, layout, out
-  return lambda questions: ([] for _ in questions)
+  return lambda queries: ([] for _ in queries)
 
 
-def by_vectors(cfg: config.Retrieval, seed, layout, out) -> Retriever:
-  """Contriever, or any encoder of its kind.
+def by_vectors(
+  cfg: config.Retrieval, seed: int, layout: layouts.Layout, out: epath.Path
+) -> Retriever:
+  """Ranks by the vectors of Contriever, or of any encoder like it.
 
   Vectors stand beside the stage's folder, for all stages that use the encoder.
   """
   del seed
   checkpoint = assets.path(cfg.encoder)
-  content = fingerprints.content(
-    checkpoint, encoders.encoder_files(checkpoint)
-  )[:12]
-  folder = f'vectors-{embedder.VERSION}-{content}'
+  files = encoders.encoder_files(checkpoint)
+  content = fingerprints.content(checkpoint, files)
+  folder = f'vectors-{embedder.VERSION}-{content[:12]}'
   encode = embedder.Embedder(checkpoint, layout, out.parent / folder)
   return functools.partial(dense.ranked, embed=encode)
 
@@ -197,7 +217,7 @@ RETRIEVERS = {
 
 def check_retrieval(cfg: config.Retrieval) -> None:
   """Raises InputError for settings that no run can have."""
-  lookup(RETRIEVERS, cfg.name, 'retrieval.name')
+  check_retriever_name(cfg.name)
   if cfg.name == 'contriever' and not cfg.encoder:
     raise errors.InputError(
       'retrieval.name is contriever: give the folder of its weights as '
@@ -211,10 +231,9 @@ def check_retrieval(cfg: config.Retrieval) -> None:
     )
 
 
-def lookup(table: dict, name: str, setting: str):
-  """table[name]; raises InputError with the known names."""
-  if name not in table:
+def check_retriever_name(name: str) -> None:
+  """Raises InputError for a name that is not in RETRIEVERS."""
+  if name not in RETRIEVERS:
     raise errors.InputError(
-      f'{setting} is {name!r}; known are {", ".join(table)}'
+      f'retrieval.name is {name!r}; known are {", ".join(RETRIEVERS)}'
     )
-  return table[name]

@@ -1,21 +1,30 @@
-"""SFT and M-step: the same reward-weighted training from a given start."""
+"""SFT and M-step (lines 5, 11): reward-weighted training from a given start.
+
+SFT is an M-step in which every reward is 1.
+"""
 
 import contextlib
 import dataclasses
 import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from etils import epath
 
 from restpg_jax import config, errors, types
 from restpg_jax.engines import batch_loader, generator, tokenizer_files, trainer
 from restpg_jax.io import artifacts, checkpoints, progress, records, weights
+from restpg_jax.models import decoder
+from restpg_jax.parallel import layout as layouts
 from restpg_jax.training import batches, lora, meter
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainSettings:
-  """What decides the weights."""
+  """The settings that decide the weights."""
 
   train: config.Train
   prompt: config.Prompt
@@ -33,7 +42,7 @@ class TrainLog:
   grad_norm: float
   learning_rate: float
   # Shares of the weights with a gradient that this step moved, and would have
-  # moved in bfloat16 (training/meter.py); None: logged before they were.
+  # moved in bfloat16 (training/meter.py); None in logs of older versions.
   changed: float | None = None
   changed_in_bf16: float | None = None
   # Share of this step's token slots that held tokens; None: as above.
@@ -42,9 +51,15 @@ class TrainLog:
 
 @artifacts.stage('restpg_jax.stages.train.train')
 def train(
-  start, examples, trajectories, *, out, cfg: TrainSettings, layout
-) -> dict:
-  """checkpoints/step_N every `checkpoint_every` steps and at the end.
+  start: epath.Path,
+  examples: epath.Path,
+  trajectories: epath.Path,
+  *,
+  out: epath.Path,
+  cfg: TrainSettings,
+  layout: layouts.Layout,
+) -> dict[str, Any]:
+  """Writes checkpoints/step_N every `checkpoint_every` steps and at the end.
 
   Goes on from the last of them; the same batches follow, and so the same
   weights as in a run that was never interrupted.
@@ -54,7 +69,7 @@ def train(
   params, size = begin.load(), begin.size
   outputs, counts = read_outputs(examples, trajectories, size, cfg)
   attention = trainer.attention_of(layout, size, settings.compute_dtype)
-  reads = batch_loader.BatchLoader.of(
+  loader = batch_loader.BatchLoader.of(
     outputs,
     size,
     layout,
@@ -74,7 +89,7 @@ def train(
   state = trainer.initial_state(out, trained, tx, frozen, layout)
   del params, trained, frozen  # the host need not hold them, too
   accumulate, update = trainer.training_programs(model, tx, state, layout)
-  made = trainer.adapter_note(settings.lora, start, out) | begin.origin()
+  notes = trainer.adapter_note(settings.lora, start, out) | begin.origin()
   log = records.Appender(out / 'metrics.jsonl', TrainLog)
   logged = {line.step for line in log.done}  # by a run that was killed
   warned = False
@@ -84,17 +99,17 @@ def train(
     contextlib.closing(log),
     progress.bar(settings.steps, 'steps', 'train', first) as shown,
   ):
-    following = reads.step(first) if first < settings.steps else None
+    ahead = [loader.step(first)] if first < settings.steps else []
     for n in range(first, settings.steps):
-      now, sums, done = following, None, n + 1
+      now, sums, done = ahead.pop(), None, n + 1
       for batch in now.batches:
         sums = accumulate(state, sums, batch, now.targets)
       state, metrics = update(state, sums)
-      # While the devices compute.
-      following = reads.step(done) if done < settings.steps else None
-      found = {name: float(metrics[name]) for name in ('loss', 'grad_norm')}
-      if not np.isfinite(list(found.values())).all():
-        raise batch_loader.divergence_error(out, done, found, now, after=saved)
+      if done < settings.steps:  # packs the next step while devices compute
+        ahead.append(loader.step(done))
+      values = {name: float(metrics[name]) for name in ('loss', 'grad_norm')}
+      if not np.isfinite(list(values.values())).all():
+        raise batch_loader.divergence_error(out, done, values, now, after=saved)
       shown.update(1, tokens=now.tokens, busy=now.tokens, slots=now.slots)
       if done % layout.compute.log_every == 0 or done == settings.steps:
         line = log_line(done, metrics, rate, now.tokens / now.slots)
@@ -103,7 +118,7 @@ def train(
           log.append([line])
       if done % settings.checkpoint_every == 0 or done == settings.steps:
         log.flush()  # its steps are not made again
-        trainer.save_checkpoint(saver, out, done, state, size, made)
+        trainer.save_checkpoint(saver, out, done, state, size, notes)
         saved = done
   *_, last = records.read(out / 'metrics.jsonl', TrainLog)
   return (
@@ -122,9 +137,17 @@ def train(
 
 
 def warn_if_no_loss(
-  start, examples, trajectories, *, out, cfg: TrainSettings
+  start: epath.Path,
+  examples: epath.Path,
+  trajectories: epath.Path,
+  *,
+  out: epath.Path,
+  cfg: TrainSettings,
 ) -> str:
-  """Warns where the loss was exactly 0, when it is made and when it is kept."""
+  """Warns where the loss was exactly 0: nothing was learned.
+
+  It does so when the stage has run and again whenever it is found done.
+  """
   del start, examples, cfg
   if records.read_json(out / artifacts.DONE)['summary']['loss'] == 0:
     warnings.warn(
@@ -137,9 +160,12 @@ def warn_if_no_loss(
 
 
 def read_outputs(
-  examples, trajectories, size, cfg: TrainSettings
+  examples: epath.Path,
+  trajectories: epath.Path,
+  size: decoder.Size,
+  cfg: TrainSettings,
 ) -> tuple[list[batches.TrainingExample], dict[str, int]]:
-  """What there is to learn from, and counts of what had to be cut.
+  """Returns the outputs to learn from, and counts of what had to be cut.
 
   A target that is longer than max_output is cut, and, like a sample that
   never ended, gets no end token (docs/reading_the_paper.md).
@@ -150,9 +176,9 @@ def read_outputs(
   path = trajectories / 'trajectories.jsonl'
   samples = records.read(path, types.Trajectory)
   ids = dict.fromkeys(sample.example_id for sample in samples)
-  asked = generator.policy_prompts((by_id[i] for i in ids), tokenizer, cfg)
+  encoded = generator.policy_prompts((by_id[i] for i in ids), tokenizer, cfg)
   prompts, cut_prompts = {}, 0
-  for id, prompt in zip(ids, asked, strict=True):
+  for id, prompt in zip(ids, encoded, strict=True):
     prompts[id] = np.array(prompt.ids, np.int32)
     cut_prompts += bool(prompt.cut)
   outputs, cut_targets = [], 0
@@ -162,11 +188,18 @@ def read_outputs(
     target = np.array(target[: cfg.prompt.max_output], np.int32)
     name = f'{sample.example_id} {sample.j}'
     prompt = prompts[sample.example_id]
-    outputs.append(batches.TrainingExample(prompt, target, sample.reward, name))
+    reward = sample.scored_reward
+    outputs.append(batches.TrainingExample(prompt, target, reward, name))
   return outputs, {'cut_targets': cut_targets, 'cut_prompts': cut_prompts}
 
 
-def log_line(done: int, metrics, rate, packed: float) -> TrainLog:
+def log_line(
+  done: int,
+  metrics: Mapping[str, jax.Array],
+  rate: Callable[[int], Any],
+  packed: float,
+) -> TrainLog:
+  """Returns the line of a step; `done` counts steps from 1, `rate` from 0."""
   return TrainLog(
     done,
     float(metrics['loss']),
@@ -179,12 +212,14 @@ def log_line(done: int, metrics, rate, packed: float) -> TrainLog:
 
 
 def warn_if_lost(line: TrainLog) -> bool:
-  """Warns of an update that rounding lost, and says whether it did.
+  """Warns of an update that rounding lost, and returns whether it did.
 
   The first step of a warm-up, at a rate of 0, is to change nothing.
   """
-  wanted = line.learning_rate > 0 and line.grad_norm > 0
-  lost = wanted and line.changed < meter.LEAST
+  moves = line.learning_rate > 0 and line.grad_norm > 0
+  if line.changed is None or not moves:
+    return False
+  lost = line.changed < meter.LEAST
   if lost:
     warnings.warn(
       f'step {line.step}: only {line.changed:.1%} of the weights changed, the '
