@@ -33,7 +33,7 @@ VERB_FLAGS = {
 }
 
 
-Args = typing.TypeVar('Args')
+Args = typing.TypeVar('Args')  # one of config's *Args
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,7 +187,7 @@ def _check_verb_flags(verb: str, values: flags.FlagValues) -> None:
 
 def _verb_args(cls: type[Args], values: flags.FlagValues) -> Args:
   """Returns `cls` with those of its flags that were given."""
-  names = [field.name for field in dataclasses.fields(cls)]
+  names = typing.get_type_hints(cls)
   given = {n: values[_flag(n)] for n in names if values[_flag(n)].present}
   return _expand_paths(cls(**{n: flag.value for n, flag in given.items()}))
 

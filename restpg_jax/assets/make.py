@@ -11,7 +11,7 @@ import json
 import pathlib
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -28,9 +28,12 @@ from restpg_jax.training import batches, optimizer, packing
 from restpg_jax.training import step as steps
 
 Tokenizer = tokenizers.Tokenizer
-Params = Any  # a tree of arrays
-# Rows of data/corpus.py come in, rows of training go out.
+Params = Mapping[str, Any]  # a tree of arrays
 Rows = Iterator[batches.TrainingRow]
+# Of data/corpus.py: (instruction, ground truth, answer, label, why), and
+# (documents, instruction, expected output, reasoning).
+Judgement = tuple[str, str, str, int, str]
+Explained = tuple[tuple[str, ...], str, str, str]
 
 SEED = 20250104
 VOCABULARY = 1024
@@ -58,10 +61,11 @@ class Leg(NamedTuple):
   schedule: int = 0  # steps that the rate's schedule is made for; 0: `steps`
 
 
-# The recipe stays as it is because these legs make the bundled weights. The drills made rules and copying appear. The judge learned to count
-# only after it could say why, with the ground truth once more behind the answer
-# and with 10, which begins like 1, left out for a while; the muddles taught it
-# what a policy may write that is no proper answer at all.
+# The recipe stays as it is because these legs make the bundled weights. The
+# drills made rules and copying appear. The judge learned to count only after it
+# could say why, with the ground truth once more behind the answer and with 10,
+# which begins like 1, left out for a while; the muddles taught it what a policy
+# may write that is no proper answer at all.
 PT_LEGS = (Leg(('texts',), 1300, 3e-3), Leg(('drills',), 600, 3e-3))
 IT_LEGS = (
   Leg(('judge_once',) * 3 + ('reasoner',), 600, 3e-3, schedule=1200),
@@ -160,7 +164,7 @@ def train_tokenizer() -> bytes:
 
 
 def texts(count: int) -> Iterator[str]:
-  """Yields what the tokenizer learns from: every kind of text the models see."""
+  """Yields what the tokenizer is trained on: all forms of text models see."""
   reasoner, policy = map(template, ('reasoner', 'policy'))
   output = templates.Output.of(policy)
   for segments in itertools.islice(corpus.pretraining(SEED), count):
@@ -179,7 +183,7 @@ def texts(count: int) -> Iterator[str]:
   yield 'user\nmodel\n'
 
 
-def text_rows(tokenizer: Tokenizer, rows: Iterable[Any]) -> Rows:
+def text_rows(tokenizer: Tokenizer, rows: Iterable[corpus.Segments]) -> Rows:
   length = SHAPES['texts'][1]
   for segments in rows:
     parts = [(tokenizer.encode(text), weight) for text, weight in segments]
@@ -191,7 +195,7 @@ def text_rows(tokenizer: Tokenizer, rows: Iterable[Any]) -> Rows:
 
 def judge_rows(
   tokenizer: Tokenizer,
-  rows: Iterable[Any],
+  rows: Iterable[Judgement],
   labels: Sequence[int] = corpus.LABELS,
 ) -> Rows:
   file = template('judge')
@@ -200,12 +204,14 @@ def judge_rows(
       yield from judge_row(tokenizer, judge_prompt(file, row), row, 'judge')
 
 
-def judge_once_rows(tokenizer: Tokenizer, rows: Iterable[Any]) -> Rows:
+def judge_once_rows(tokenizer: Tokenizer, rows: Iterable[Judgement]) -> Rows:
   for row in rows:
     yield from judge_row(tokenizer, ONCE.format(*row), row, 'judge_once')
 
 
-def judge_row(tokenizer: Tokenizer, prompt: str, row: Any, shape: str) -> Rows:
+def judge_row(
+  tokenizer: Tokenizer, prompt: str, row: Judgement, shape: str
+) -> Rows:
   """Yields a chat turn, then the label and why, unless that is too long."""
   prompt_ids = tokenizer.user_turn(prompt)
   target = tokenizer.encode(f'{row[3]}\n{row[4]}') + [tokenizer.end_of_turn]
@@ -214,14 +220,14 @@ def judge_row(tokenizer: Tokenizer, prompt: str, row: Any, shape: str) -> Rows:
 
 
 def judge_late_10_rows(tokenizer: Tokenizer, seed: int) -> Rows:
-  """Yields 200 batches without the label 10, then all labels, from the start."""
+  """Yields 200 batches without the label 10, then all labels from the start."""
   size = SHAPES['judge_late_10'][0]
   below = judge_rows(tokenizer, corpus.judgements(seed), (1, 3, 5, 7))
   yield from itertools.islice(below, 200 * size)
   yield from judge_rows(tokenizer, corpus.judgements(seed))
 
 
-def reasoner_rows(tokenizer: Tokenizer, rows: Iterable[Any]) -> Rows:
+def reasoner_rows(tokenizer: Tokenizer, rows: Iterable[Explained]) -> Rows:
   file = template('reasoner')
   for row in rows:
     prompt = tokenizer.user_turn(reasoner_prompt(file, row))
@@ -242,14 +248,14 @@ STREAMS = {  # (tokenizer, seed) -> endless rows
 }
 
 
-def judge_prompt(file: templates.Template, row: Any) -> str:
+def judge_prompt(file: templates.Template, row: Judgement) -> str:
   instruction, reference, answer, *_ = row
   return file.prompt(
     instruction=instruction, reference=reference, answer=answer
   )
 
 
-def reasoner_prompt(file: templates.Template, row: Any) -> str:
+def reasoner_prompt(file: templates.Template, row: Explained) -> str:
   documents, instruction, expected, _ = row
   return file.prompt(
     context=documents, instruction=instruction, output=expected
@@ -272,12 +278,10 @@ def train(
   )
   tx = optimizer.build_optimizer('adamw', schedule, weight_decay=0.01, clip=1.0)
 
-  def hidden(params: Params, *arrays: jax.Array) -> jax.Array:
+  def hidden(params: Params, *arrays: jax.Array) -> Any:
     return model.apply({'params': params}, *arrays, method='hidden')
 
-  def logits(
-    params: Params, head_vD: jax.Array, hidden_BTD: jax.Array
-  ) -> jax.Array:
+  def logits(params: Params, head_vD: jax.Array, hidden_BTD: jax.Array) -> Any:
     return model.apply({'params': params}, hidden_BTD, head_vD, method='logits')
 
   trained = steps.ModelFunctions(

@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -89,6 +89,14 @@ class Sample:
   logp: float  # of the tokens, under the model at temperature 1
 
 
+class SampleCounts(TypedDict):
+  """What progress.Shown.update counts of samples."""
+
+  tokens: int
+  busy: int
+  slots: int
+
+
 class FinishedSamples(NamedTuple):
   """Samples as they end; of all `slots` steps so many were `busy`."""
 
@@ -97,7 +105,7 @@ class FinishedSamples(NamedTuple):
   slots: int
 
   @property
-  def counts(self) -> dict[str, int]:
+  def counts(self) -> SampleCounts:
     """For progress.Shown.update."""
     tokens = sum(s.tokens for s in self.samples)
     return {'tokens': tokens, 'busy': self.busy, 'slots': self.slots}

@@ -108,7 +108,8 @@ class DrawTally:
 
 
 def in_order(
-  finished: append_log.IndexedLog, keys: Sequence[tuple[str, int]]
+  finished: append_log.IndexedLog[types.Trajectory],
+  keys: Sequence[tuple[str, int]],
 ) -> Iterator[types.Trajectory]:
   """Yields the samples of these keys, a piece of them in memory at a time."""
   for start in range(0, len(keys), PIECE):

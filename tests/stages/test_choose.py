@@ -102,7 +102,7 @@ def test_a_checkpoint_that_lacks_an_answer_is_missed(chosen, monkeypatch):
       choose.CheckpointReward(step, 0.5) for step in {a.step for a in answered}
     ]
 
-  monkeypatch.setattr(choose, 'answers', answers)
+  monkeypatch.setattr(choose, 'answer_missing', answers)
   monkeypatch.setattr(choose, 'judge_answers', judge)
 
   class Found:
