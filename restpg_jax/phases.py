@@ -41,7 +41,7 @@ class Run:
   step: Step
 
   def retrieve(self, split: str) -> artifacts.Artifact:
-    """The examples of a split, each with the documents that fit it best."""
+    """Returns a split's examples with the documents that fit them best."""
     cfg = self.cfg
     return self.step(
       f'retrieve/{split}',
@@ -50,7 +50,7 @@ class Run:
     )
 
   def demonstrate(self, examples: artifacts.Artifact) -> artifacts.Artifact:
-    """The targets of SFT: gold texts, with reasoning before them or not."""
+    """Returns the targets of SFT: gold texts, behind reasoning or alone."""
     if not self.method.reasoning:
       return self.step('targets', reason.copy_targets, examples)
     settings = reason.ReasonSettings.of(
@@ -111,7 +111,7 @@ class Run:
   def e_step(
     self, t: int, policy: artifacts.Artifact, examples: artifacts.Artifact
   ) -> artifacts.Artifact:
-    """Draws m outputs an input, scores them, keeps the good ones.
+    """Draws m outputs an input, scores them and keeps the good ones.
 
     In one round, or in several, of which the later ones leave out inputs whose
     kept outputs are certain.
@@ -126,7 +126,7 @@ class Run:
         m=m,
         before=rounds[:n],
         select=effective.select(cfg.select) if n else None,
-        budget=cfg.draw.m,
+        budget=cfg.draw.m,  # the same compiled shapes in every round
       )
       samples = self.step(
         f'e_step{t}/draw{suffix}',
@@ -141,7 +141,7 @@ class Run:
         cfg.prompt,
         self.method.reasoning,
         m,
-        selection.lowest_kept(cfg.select),
+        selection.lowest_kept(cfg.select),  # only shown
       )
       scored.append(
         self._score(f'e_step{t}/score{suffix}', examples, samples, settings)
@@ -152,7 +152,7 @@ class Run:
   def evaluate(
     self, t: int, policy: artifacts.Artifact, test: artifacts.Artifact
   ) -> experiments.Evaluation:
-    """One answer to each test input, scored and measured."""
+    """Answers each test input, then scores and measures the answers."""
     cfg = self.cfg
     answers = self.step(
       f'eval{t}/answer',
@@ -209,5 +209,8 @@ class Run:
 
   @property
   def _tokenizer(self) -> config.Model:
-    """The policy's tokenizer alone: its weights reach a stage as an input."""
+    """The policy's tokenizer, without the checkpoint.
+
+    Weights reach a stage as its input, and so its fingerprint already.
+    """
     return dataclasses.replace(self.cfg.policy, checkpoint='')

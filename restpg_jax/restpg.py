@@ -38,6 +38,7 @@ def run_methods(
   Raises InputError, before anything is computed, for settings or files that no
   run can have.
   """
+  # First what needs no device: Layout.of_run starts JAX.
   check_config(cfg)
   checkpoints.orbax_path(workdir)  # raises where Orbax cannot write
   validate.check_data(cfg)
@@ -114,13 +115,13 @@ def plan(cfg: config.Config, until: str = '') -> dict[str, int]:
 
 
 def matches(name: str, until: str) -> bool:
-  """Whether a step is meant: 'sft/train' by 'sft/train', 'sft' and '', but not
-  by 'sft/tr'."""
+  """Returns whether `until` means a step: 'sft/train', 'sft' and '' mean the
+  step 'sft/train', 'sft/tr' does not."""
   return not until or f'{name}/'.startswith(f'{until}/')
 
 
 def step_names(cfg: config.Config, method: phases.Method) -> list[str]:
-  """The names of a method's steps, in order; none of them is run."""
+  """Returns the names of a method's steps, in order; none of them is run."""
   names = []
   list(restpg(cfg, method, lambda name, *_, **__: names.append(name)))
   return names
@@ -139,7 +140,7 @@ def limited(step: phases.Step, num_steps: int) -> phases.Step:
 
 
 def kinds(cfg: config.Config) -> dict[str, bool]:
-  """Whether one of the run's methods reasons, and whether one has E-steps.
+  """Returns whether a method of the run reasons, and whether one has E-steps.
 
   {'reasoning': True, 'em': False}, as keywords for cautions.cautions_of.
   """

@@ -54,7 +54,7 @@ def draw(
   finished = append_log.IndexedLog(
     out / 'drawn', types.Trajectory, host=jax.process_index(), key=samples.key
   )
-  settled = settled_examples(scored, cfg)
+  settled = settled_so_far(scored, cfg)
   ids = [e.id for e in read() if e.id not in settled]
   keys = [(id, j) for id in ids for j in generator.indices(cfg)]
   with (
@@ -116,7 +116,7 @@ def in_order(
     yield from finished.get(keys[start : start + PIECE])
 
 
-def settled_examples(
+def settled_so_far(
   scored: Sequence[epath.Path], cfg: DrawSettings
 ) -> frozenset[str]:
   """Returns examples of which earlier rounds hold all that will be kept."""

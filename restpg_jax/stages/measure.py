@@ -100,7 +100,7 @@ def measure(
 
 
 def measured_key(line: Measured) -> tuple[str, int]:
-  """What a line of measured/ is found by, like its sample (samples.key)."""
+  """Returns what a line of measured/ is found by, as samples.key does."""
   return line.example_id, line.j
 
 

@@ -126,7 +126,7 @@ def reason(
 
 @dataclasses.dataclass
 class ReasonTally:
-  """What has been drawn so far, by (example, try)."""
+  """Keeps account of what has been drawn, by (example, try)."""
 
   output: templates.Output
   cut_off: str  # one of CUT_OFF
