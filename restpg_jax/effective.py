@@ -23,13 +23,13 @@ Section = TypeVar(
 
 
 def data(cfg: config.Data) -> config.Data:
-  """With a folder, no synthetic users; else nothing about broken rows, for
-  those of the synthetic users are short and right."""
+  """Leaves out the synthetic users where there is a folder of data, else what
+  concerns long or broken rows, of which they have none."""
   return _without(cfg, idle(cfg))
 
 
 def retrieval(cfg: config.Retrieval, split: str = '') -> config.Retrieval:
-  """Leaves `shuffle` to the test users and the encoder to retrievers with one.
+  """Leaves out what the retriever does not use, and `shuffle` but for `test`.
 
   `split` is '' for requests that belong to no split.
   """
@@ -37,22 +37,22 @@ def retrieval(cfg: config.Retrieval, split: str = '') -> config.Retrieval:
 
 
 def reward(cfg: config.Reward) -> config.Reward:
-  """ROUGE asks no judge; the reward of somebody else may ask ours."""
+  """Leaves out the judge for ROUGE; somebody else's reward may ask it."""
   return _without(cfg, idle(cfg))
 
 
 def select(cfg: config.Select) -> config.Select:
-  """Each rule has its own bar: a threshold or a floor."""
+  """Leaves out the bar of the other rule, threshold or floor."""
   return _without(cfg, idle(cfg))
 
 
 def sampling(cfg: Sampling) -> Sampling:
-  """At temperature 0 the likeliest token is taken, whatever the nucleus."""
+  """Leaves out the nucleus at temperature 0: the likeliest token is taken."""
   return _without(cfg, idle(cfg))
 
 
 def train(cfg: config.Train) -> config.Train:
-  """At rank 0 there are no adapters."""
+  """Leaves out the settings of adapters at rank 0, where there are none."""
   lora = _without(cfg.lora, idle(cfg.lora))
   return dataclasses.replace(cfg, lora=lora)
 
