@@ -125,7 +125,9 @@ def agree(queries, distinct, ours, theirs) -> None:
   cosine /= np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
   row = {text: n for n, text in enumerate(distinct)}
   first, second = (
-    dense.ranked(queries, lambda texts, x=x: x[[row[t] for t in texts]])
+    dense.rank_by_vectors(
+      queries, lambda texts, x=x: x[[row[t] for t in texts]]
+    )
     for x in (a, b)
   )
   differ = [

@@ -120,7 +120,7 @@ class Naive:
     sequences = [tokenizer.encode(label) for label in LABELS]
     digits = np.array(tokenizer.digits)
     self.score = model.layout.each_device(
-      naive_program(model.model, sequences, digits)
+      naive_program(model.decoder, sequences, digits)
     )
     self.params, self.batch = model.params, batch
 

@@ -166,7 +166,7 @@ class Run:
     rows, groups = self.reads.plan(n)
     if self.alone:
       groups = by_themselves(len(rows), groups[0].shape)
-    return self.reads.made(rows, groups)
+    return self.reads.build(rows, groups)
 
   def sums(self, step: batch_loader.StepBatches):
     accumulate, _ = self.programs

@@ -59,7 +59,7 @@ def draw(inputs: int, groups: int, slots: int, devices: int) -> dict:
 
   compute = config.Compute(prompts=groups, samples=slots, cpu_devices=devices)
   layout = layouts.Layout.of(compute)
-  writer = generator.load_named(config.Model(), layout)
+  model = generator.load_named(config.Model(), layout)
   world = config.World(train=inputs)
   examples, _ = retrieve.load_examples(config.Data(world=world), 'train')
   retriever = retrieve.by_bm25(config.Retrieval(), 0, layout, None)
@@ -73,14 +73,12 @@ def draw(inputs: int, groups: int, slots: int, devices: int) -> dict:
     purpose='draw',
     iteration=0,
   )
-  policy_prompts = generator.policy_prompts(
-    examples, writer.tokenizer, settings
-  )
+  policy_prompts = generator.policy_prompts(examples, model.tokenizer, settings)
   extent = prompts.PromptStats.of(policy_prompts)
   return {
     f'{s.example_id} {s.j}': (s.text, s.logp, s.tokens)
     for harvest in generator.generate_missing(
-      writer, examples, settings, extent=extent
+      model, examples, settings, stats=extent
     )
     for s in harvest.samples
   }

@@ -144,14 +144,14 @@ def engine_of(
   )
   words = model.tokenizer.vocab_size
   programs = generator.decode_programs(
-    model.model,
+    model.decoder,
     layout,
     shape,
     stop=(words,),  # never drawn
     temperature=0.7,
     top_p=0.95,
     top_k=0,
-    words=words,
+    vocab_size=words,
   )
 
   def draw():

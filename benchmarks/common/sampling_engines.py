@@ -49,7 +49,7 @@ def ours(job: Job):
   folder = pathlib.Path(job.folder) / 'ours'
   model = generator.load(folder, job.tokenizer or 'tiny.spm.model', layout)
   if not job.tokenizer:
-    words = Words(job, model.model.size.vocabulary)
+    words = Words(job, model.decoder.size.vocabulary)
     model = dataclasses.replace(model, tokenizer=words)
   length = max(map(len, job.prompts))
   how = {'temperature': job.temperature, 'top_p': job.top_p}
@@ -84,7 +84,13 @@ def ours(job: Job):
     )
     words = model.tokenizer.vocab_size
     programs = generator.decode_programs(
-      model.model, layout, shape, stop=(words,), top_k=0, words=words, **how
+      model.decoder,
+      layout,
+      shape,
+      stop=(words,),
+      top_k=0,
+      vocab_size=words,
+      **how,
     )
     name = {'seed': seed, 'purpose': 'draw', 'iteration': 0}
     requests = (

@@ -74,7 +74,7 @@ def generate_texts(
   layout = layouts.Layout.of(compute)
   words = cfg.tokenizer.tokenizer
   dtype = cfg.sample.dtype
-  writer = generator.load(origin.weights, words, layout, dtype=dtype)
+  model = generator.load(origin.weights, words, layout, dtype=dtype)
   retriever = retrieve.build_retriever(
     cfg.retrieval,
     seed=cfg.seed,
@@ -88,7 +88,7 @@ def generate_texts(
     )
     with progress.bar(total, 'texts', 'generate', out.done) as shown:
       for ready in write_texts(
-        writer, rows, retriever, cfg, output, shown, total
+        model, rows, retriever, cfg, output, shown, total
       ):
         out.append(ready)
         made['made'] += len(ready)
@@ -104,7 +104,7 @@ GENERATE = artifacts.stage('restpg_jax.stages.generate.generate')(
 
 
 def write_texts(
-  writer: generator.LoadedModel,
+  model: generator.LoadedModel,
   rows: Iterator[requests.TextRequest],
   retriever: retrieve.Retriever,
   cfg: GenerateSettings,
@@ -123,7 +123,7 @@ def write_texts(
   asked = retrieve.with_contexts(
     examples(), retriever, k=cfg.retrieval.k, piece=AHEAD
   )
-  for harvest in sample_rows(writer, asked, cfg, total):
+  for harvest in sample_rows(model, asked, cfg, total):
     shown.update(len(harvest.samples), **harvest.counts)
     waiting |= {s.example_id: s for s in harvest.samples}
     ready = []
@@ -137,7 +137,7 @@ def write_texts(
 
 
 def sample_rows(
-  writer: generator.LoadedModel,
+  model: generator.LoadedModel,
   examples: Iterable[types.Example],
   cfg: GenerateSettings,
   total: int,
@@ -147,17 +147,17 @@ def sample_rows(
 
   def wanted():
     for example in examples:
-      asked = generator.policy_prompt(template, example, writer.tokenizer, cfg)
+      asked = generator.policy_prompt(template, example, model.tokenizer, cfg)
       yield generator.SampleRequest(example.id, asked.ids, (0,))
 
   return generator.generate_samples(
-    writer,
+    model,
     wanted(),
     inputs=total,
     prompt_length=cfg.prompt.max_input,
     m=1,
     max_output=cfg.prompt.max_output,
-    stop=(writer.tokenizer.eos,),
+    stop=(model.tokenizer.eos,),
     temperature=cfg.sample.temperature,
     top_p=cfg.sample.top_p,
     top_k=cfg.sample.top_k,

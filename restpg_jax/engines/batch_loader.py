@@ -1,9 +1,10 @@
-"""What each step of training reads, and what it read when it went wrong."""
+"""The batches of each training step, and which it read when it diverged."""
 
 import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+from etils import epath
 
 from restpg_jax import errors
 from restpg_jax.io import records
@@ -11,12 +12,12 @@ from restpg_jax.models import decoder, splash
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.training import batches, packing
 
-SAMPLE = 8  # steps on which the shapes of a run are chosen
+SAMPLE = 8  # steps, by which the shapes of a run are chosen
 
 
 @dataclasses.dataclass(frozen=True)
 class StepBatches:
-  """What an optimizer step reads."""
+  """The examples of an optimizer step, packed into micro-batches."""
 
   rows: list[batches.TrainingRow]  # its examples
   groups: list[packing.MicroBatch]  # how they lie in micro-batches
@@ -24,21 +25,23 @@ class StepBatches:
 
   @property
   def targets(self) -> np.float32:
-    """What the losses of all micro-batches are divided by."""
+    """The number that the losses of all micro-batches are divided by."""
     return np.float32(max(1, batches.targets(self.rows)))
 
   @property
   def tokens(self) -> int:
+    """The number of tokens of all examples."""
     return sum(len(row.tokens) for row in self.rows)
 
   @property
   def slots(self) -> int:
+    """The number of token positions of all micro-batches, padding included."""
     return packing.slots(self.groups)
 
 
 @dataclasses.dataclass(frozen=True)
 class BatchLoader:
-  """Steps of a run: each a pure function of the seed and its number."""
+  """Makes the batches of a step: a pure function of the seed and the step."""
 
   layout: layouts.Layout
   outputs: Sequence[batches.TrainingExample]
@@ -53,84 +56,94 @@ class BatchLoader:
     cls,
     outputs: Sequence[batches.TrainingExample],
     model: decoder.Size,
-    layout,
+    layout: layouts.Layout,
     *,
     attention: str,
     seed: int,
     size: int,
   ) -> 'BatchLoader':
-    """With the shapes that pack these rows best on these devices."""
+    """Builds a loader with the shapes that pack these rows best.
+
+    Raises InputError for an example that is longer than a row may be.
+    """
     check_row_length(outputs, layout.compute.row_length)
-    some = [
+    sampled_steps = [
       batches.rows_of_step(len(outputs), seed=seed, step=n, size=size)
       for n in range(SAMPLE)
     ]
     lengths = [output.length for output in outputs]
-    work, shapes = packing_of(lengths, some, model, layout, attention)
+    work, shapes = packing_of(lengths, sampled_steps, model, layout, attention)
     parts = layout.context_parallel if attention == 'splash' else 1
     return cls(layout, outputs, seed, size, shapes, work, parts)
 
   def step(self, n: int) -> StepBatches:
-    return self.made(*self.plan(n))
+    """Returns step n, counted from 0."""
+    return self.build(*self.plan(n))
 
   def plan(
     self, n: int
   ) -> tuple[list[batches.TrainingRow], list[packing.MicroBatch]]:
-    """The examples of a step, and how they lie in micro-batches."""
-    numbers = batches.rows_of_step(
+    """Returns the examples of a step, and how they lie in micro-batches."""
+    indices = batches.rows_of_step(
       len(self.outputs), seed=self.seed, step=n, size=self.size
     )
-    rows = [self.outputs[i].row() for i in numbers]
+    rows = [self.outputs[i].row() for i in indices]
     lengths = [row.length for row in rows]
     return rows, packing.pack(lengths, self.shapes, self.work)
 
-  def made(
+  def build(
     self, rows: list[batches.TrainingRow], groups: list[packing.MicroBatch]
   ) -> StepBatches:
-    made = [batch(rows, group, self.layout, self.parts) for group in groups]
-    return StepBatches(rows, groups, made)
+    """Puts the micro-batches of a plan on their devices."""
+    on_devices = [
+      build_batch(rows, group, self.layout, self.parts) for group in groups
+    ]
+    return StepBatches(rows, groups, on_devices)
 
 
 def packing_of(
   lengths: Sequence[packing.Length],
-  some: Sequence[Sequence[int]],
+  steps: Sequence[Sequence[int]],
   model: decoder.Size,
-  layout,
+  layout: layouts.Layout,
   attention: str,
 ) -> tuple[packing.PackingCost, tuple[packing.BatchShape, ...]]:
-  """What micro-batches cost there, and the shapes of them that pack some steps
-  of a run best."""
+  """Returns the cost of micro-batches, and the shapes that pack steps best.
+
+  `steps` are indices into `lengths`: those of a few steps stand for the run.
+  """
   work = packing.PackingCost(
     layout.parts, model.attention_share(), layout.context_parallel
   )
-  least = (
+  min_length = (
     splash.multiple(layout.context_parallel) if attention == 'splash' else 16
   )
   return work, packing.choose_shapes(
     lengths,
-    some,
+    steps,
     work,
     rows=layout.compute.rows,
     length=layout.compute.row_length,
-    least=least,
+    least=min_length,
   )
 
 
-def batch(
-  chosen: Sequence[batches.TrainingRow],
+def build_batch(
+  rows: Sequence[batches.TrainingRow],
   group: packing.MicroBatch,
-  layout,
+  layout: layouts.Layout,
   parts: int,
 ) -> batches.Batch:
-  """A micro-batch on its devices; each process makes its own rows."""
+  """Puts a micro-batch on its devices; each process makes its own rows."""
   own = layout.own_rows(group.shape.rows)
-  made = batches.pack_rows(
-    [[chosen[n] for n in group.rows[b]] for b in own],
+  packed = batches.pack_rows(
+    [[rows[n] for n in group.rows[b]] for b in own],
     dataclasses.replace(group.shape, rows=len(own)),
   )
   if parts > 1:
-    made = batches.load_balanced(made, splash.turns(group.shape.length, parts))
-  return layout.batch(made, group.shape.rows)
+    order = splash.turns(group.shape.length, parts)
+    packed = batches.load_balanced(packed, order)
+  return layout.batch(packed, group.shape.rows)
 
 
 def check_row_length(
@@ -159,14 +172,14 @@ class ReplayLine:
 
 
 def divergence_error(
-  out,
+  out: epath.Path,
   number: int,
-  found: dict[str, float],
+  metrics: dict[str, float],
   step: StepBatches,
   *,
   after: int,
 ) -> errors.InputError:
-  """Writes replay.jsonl; what to raise where `found` is no number any more."""
+  """Writes replay.jsonl, and returns what to raise for metrics that are NaN."""
   path = out / 'replay.jsonl'
   lines = [
     ReplayLine(number, after, m, b, **dataclasses.asdict(step.rows[n]))
@@ -175,10 +188,11 @@ def divergence_error(
     for n in row
   ]
   records.write(path, lines)
-  said = ', '.join(f'{name} {value}' for name, value in found.items())
+  values = ', '.join(f'{name} {value}' for name, value in metrics.items())
   ids = [line.id for line in lines]
   more = f' and {len(ids) - 3} more' if ids[3:] else ''
   return errors.InputError(
-    f'step {number} of training gave {said}; it read {", ".join(ids[:3])}{more}'
-    f': all of it is in {path}. Lower train.learning_rate or mend the examples'
+    f'step {number} of training gave {values}; it read '
+    f'{", ".join(ids[:3])}{more}: all of it is in {path}. Lower '
+    'train.learning_rate or mend the examples'
   )

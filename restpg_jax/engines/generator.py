@@ -1,13 +1,13 @@
-"""A model that is ready to write or to judge: weights, sizes, tokenizer.
+"""A model that is ready to run (weights, sizes, tokenizer), and its samples.
 
-How it writes is here, how it judges in judging.py.
+How a model generates is here; how it judges stands in label_scorer.py.
 """
 
 import dataclasses
 import functools
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, Self, TypedDict
+from collections.abc import Container, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol, Self, TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +15,9 @@ import numpy as np
 from etils import epath
 
 from restpg_jax import assets, config, errors, types
-from restpg_jax.engines import tokenizer_files
-from restpg_jax.models import decoder, precision
+from restpg_jax.engines import program_cache, tokenizer_files
+from restpg_jax.models import decoder as decoders
+from restpg_jax.models import precision
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.sampling import budget, engine, keys, slots
 from restpg_jax.text import prompts, templates
@@ -27,7 +28,7 @@ DTYPES = 'float32', 'bfloat16'
 
 @dataclasses.dataclass(frozen=True)
 class SamplingSettings:
-  """What decides the samples of a policy."""
+  """What decides the samples of a policy; its fields are the fingerprint."""
 
   temperature: float
   top_p: float
@@ -46,7 +47,7 @@ class SamplingSettings:
 
   @classmethod
   def of(cls, sample: config.Sample, **rest: Any) -> Self:
-    """Those of a section of the config; `rest` are the other fields."""
+    """Takes what a section of the config has; `rest` are the other fields."""
     return cls(
       temperature=sample.temperature,
       top_p=sample.top_p,
@@ -59,10 +60,10 @@ class SamplingSettings:
 
 @dataclasses.dataclass(frozen=True)
 class LoadedModel:
-  """One model, with its weights on every device."""
+  """A model with its tokenizer, and its weights on every device."""
 
-  model: decoder.Decoder
-  params: dict
+  decoder: decoders.Decoder
+  params: dict[str, Any]
   tokenizer: tokenizers.Tokenizer
   layout: layouts.Layout
   path: str = ''  # of the weights, for messages
@@ -70,16 +71,16 @@ class LoadedModel:
 
 @dataclasses.dataclass(frozen=True)
 class SampleRequest:
-  """Samples j of an example that have yet to be drawn."""
+  """A request for samples of one example."""
 
   example_id: str
-  prompt: Sequence[int]
-  js: Sequence[int]
+  prompt: Sequence[int]  # token ids
+  js: Sequence[int]  # the sample indices that are to be drawn
 
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-  """One of them, drawn."""
+  """A finished sample of an example."""
 
   example_id: str
   j: int
@@ -98,16 +99,16 @@ class SampleCounts(TypedDict):
 
 
 class FinishedSamples(NamedTuple):
-  """Samples as they end; of all `slots` steps so many were `busy`."""
+  """Samples that ended together, and how full the devices were till then."""
 
   samples: list[Sample]
-  busy: int
-  slots: int
+  busy: int  # decode steps of slots that held a sample
+  slots: int  # decode steps of all slots
 
   @property
   def counts(self) -> SampleCounts:
-    """For progress.Shown.update."""
-    tokens = sum(s.tokens for s in self.samples)
+    """The keyword arguments of progress.Shown.update."""
+    tokens = sum(sample.tokens for sample in self.samples)
     return {'tokens': tokens, 'busy': self.busy, 'slots': self.slots}
 
   def trajectories(self) -> list[types.Trajectory]:
@@ -120,28 +121,38 @@ class FinishedSamples(NamedTuple):
 
 
 def load(
-  checkpoint: epath.PathLike, tokenizer: str, layout, *, dtype: str = 'float32'
+  path: epath.PathLike,
+  tokenizer_name: str,
+  layout: layouts.Layout,
+  *,
+  dtype: str = 'float32',
 ) -> LoadedModel:
-  """From a folder of weights; `tokenizer` is a path or a bundled name.
+  """Loads a folder of weights; its tokenizer has a path or a bundled name.
 
   `dtype`, one of DTYPES, is that of the weights and of all matrix products.
+  Raises InputError where weights and tokenizer do not belong together.
   """
-  found, words = tokenizer_files.find_model(checkpoint, tokenizer)
-  kind = jnp.dtype(dtype)
-  params = found.load(kind)  # each leaf in it at once: no second copy of all
-  model = decoder.Decoder(found.size, kind, stacked=False, block=layout.block)
-  params = layout.replicate(decoder.unstacked(params))
-  return LoadedModel(model, params, words, layout, str(found.path))
+  checkpoint, tokenizer = tokenizer_files.find_model(path, tokenizer_name)
+  weight_dtype = jnp.dtype(dtype)
+  # Each leaf is cast as it is read: no second copy of all of them.
+  params = checkpoint.load(weight_dtype)
+  decoder = decoders.Decoder(
+    checkpoint.size, weight_dtype, stacked=False, block=layout.block
+  )
+  params = layout.replicate(decoders.unstacked(params))
+  return LoadedModel(decoder, params, tokenizer, layout, str(checkpoint.path))
 
 
 def load_named(
-  model: config.Model, layout, *, dtype: str = 'float32'
+  settings: config.Model, layout: layouts.Layout, *, dtype: str = 'float32'
 ) -> LoadedModel:
-  path = assets.path(model.checkpoint)
-  return load(path, model.tokenizer, layout, dtype=dtype)
+  """Loads the model that a setting names, by a path or a bundled name."""
+  path = assets.path(settings.checkpoint)
+  return load(path, settings.tokenizer, layout, dtype=dtype)
 
 
 def load_template(name: str) -> templates.Template:
+  """Reads a template by its path or bundled name."""
   path = assets.path(name)
   try:
     return templates.Template(path.read_text(), str(path))
@@ -150,8 +161,8 @@ def load_template(name: str) -> templates.Template:
 
 
 def generate_samples(
-  language: LoadedModel,
-  wanted: Iterable[SampleRequest],
+  model: LoadedModel,
+  requests: Iterable[SampleRequest],
   *,
   inputs: int,
   prompt_length: int,
@@ -165,114 +176,142 @@ def generate_samples(
   purpose: str,
   iteration: int = 0,
 ) -> Iterator[FinishedSamples]:
-  """Draws all that is wanted, in no order that matters.
+  """Draws all samples of the requests, in no order that matters.
 
-  `inputs`, `prompt_length` and `m` are those of the whole stage, not of what
-  is left of it: they fix the compiled shape, and so every bit of the result.
+  `inputs`, `prompt_length` (tokens) and `m` are those of the whole stage, not
+  of what is left of it: they fix the compiled shape, and so every bit of the
+  result. Raises InputError at the first log-probability that is NaN.
   """
   shape = decode_shape(
-    language, m=m, prompt=prompt_length, output=max_output, inputs=inputs
+    model, m=m, prompt=prompt_length, output=max_output, inputs=inputs
   )
   programs = decode_programs(
-    language.model,
-    language.layout,
+    model.decoder,
+    model.layout,
     shape,
     stop=tuple(stop),
     temperature=temperature,
     top_p=top_p,
     top_k=top_k,
-    words=language.tokenizer.vocab_size,
+    vocab_size=model.tokenizer.vocab_size,
   )
-  asked = {}  # place in the order of the requests -> what is wanted
+  row_key = functools.partial(
+    keys.row_key, seed=seed, purpose=purpose, iteration=iteration
+  )
+  # By the index of a request: itself, and how many of its samples are yet to
+  # come. Requests are read when there is room for them; only these are held.
+  pending: dict[int, tuple[SampleRequest, int]] = {}
 
-  def requests():
-    for n, w in enumerate(wanted):
-      asked[n] = w, len(w.js)
-      name = dict(seed=seed, purpose=purpose, iteration=iteration)
+  def decode_requests() -> Iterator[engine.DecodeRequest]:
+    for n, request in enumerate(requests):
+      pending[n] = request, len(request.js)
       yield engine.DecodeRequest(
-        w.prompt,
-        [keys.row_key(**name, example_id=w.example_id, j=j) for j in w.js],
+        request.prompt,
+        [row_key(example_id=request.example_id, j=j) for j in request.js],
       )
 
-  def sampled(drawn: engine.DecodedSample) -> Sample:
-    w, left = asked.pop(drawn.request)
-    if not math.isfinite(drawn.logp):
+  def sample(decoded: engine.DecodedSample) -> Sample:
+    request, left = pending.pop(decoded.request)
+    if not math.isfinite(decoded.logp):
       section = purpose if purpose in ('draw', 'reason') else 'answer'
-      stage = f'{purpose}{iteration}, {w.example_id}'
-      raise no_numbers(language, stage, 'log-probability of a sample', section)
+      stage = f'{purpose}{iteration}, {request.example_id}'
+      raise no_numbers(model, stage, 'log-probability of a sample', section)
     if left > 1:
-      asked[drawn.request] = w, left - 1
+      pending[decoded.request] = request, left - 1
     return Sample(
-      w.example_id,
-      w.js[drawn.sample],
-      language.tokenizer.decode(drawn.tokens),
-      drawn.ended,
-      len(drawn.tokens) + drawn.ended,
-      drawn.logp,
+      request.example_id,
+      request.js[decoded.sample],
+      model.tokenizer.decode(decoded.tokens),
+      decoded.ended,
+      len(decoded.tokens) + decoded.ended,
+      decoded.logp,
     )
 
-  for harvest in engine.decode(
-    programs, language.params, requests(), shape, language.layout.copies
+  for output in engine.decode(
+    programs, model.params, decode_requests(), shape, model.layout.copies
   ):
-    yield FinishedSamples([sampled(d) for d in harvest.drawn], *harvest[1:])
+    yield FinishedSamples([sample(d) for d in output.drawn], *output[1:])
 
 
 def no_numbers(
-  language: LoadedModel, where: str, what: str, section: str
+  model: LoadedModel, where: str, quantity: str, section: str
 ) -> errors.InputError:
-  """What to raise before a NaN is stored; `section` has the dtype's setting."""
-  dtype = np.dtype(language.model.dtype).name
+  """Returns what to raise before a NaN is stored.
+
+  `section` is that of the config which sets the dtype of this model.
+  """
+  dtype = np.dtype(model.decoder.dtype).name
   remedy = 'its weights hold NaN or numbers too large: take others'
   if dtype != 'float32':
     remedy = f'set {section}.dtype=float32; if that is no help, {remedy}'
   return errors.InputError(
-    f'{where}: the {what} by {language.path} in {dtype} is no number (NaN); '
+    f'{where}: the {quantity} by {model.path} in {dtype} is no number (NaN); '
     f'{remedy}. What is on disk is whole'
   )
 
 
 def decode_shape(
-  language: LoadedModel, *, m: int, prompt: int, output: int, inputs: int
+  model: LoadedModel, *, m: int, prompt: int, output: int, inputs: int
 ) -> slots.DecodeShape:
-  """What is drawn side by side on a device; `inputs` is all that is asked.
+  """Returns what is drawn side by side on a device.
 
+  `prompt` and `output` are tokens, `inputs` the prompts of the whole stage.
   Settings decide, or else the memory does (sampling/budget.py).
   """
-  layout, compute = language.layout, language.layout.compute
+  layout, compute = model.layout, model.layout.compute
   G = min(m, compute.samples or budget.group_of(m))
   prompt = _up(prompt)
   shape = slots.DecodeShape(compute.prompts or 1, G, m, prompt, output)
   if compute.prompts:
     return shape
   need = budget.Bytes.of(
-    language.model.size,
-    weights=weight_bytes(language),
-    itemsize=np.dtype(language.model.dtype).itemsize,
+    model.decoder.size,
+    weights=weight_bytes(model),
+    itemsize=np.dtype(model.decoder.dtype).itemsize,
     prompt=prompt,
   )
-  most = min(compute.slots, -(-inputs // layout.copies) * G)
-  return budget.fit(shape, need, memory=layout.memory, most=max(most, G))
+  # No more slots than the inputs of a device could ever fill.
+  max_slots = min(compute.slots, -(-inputs // layout.copies) * G)
+  return budget.fit(shape, need, memory=layout.memory, most=max(max_slots, G))
 
 
-def device_bytes(x) -> int:
-  """Bytes of an array, or of its shape, on one device."""
+def device_bytes(x: jax.Array) -> int:
+  """Returns the bytes of an array, or of its shape, on one device."""
   return math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
 
 
-def weight_bytes(language: LoadedModel) -> int:
-  """On one device."""
-  return sum(map(device_bytes, jax.tree.leaves(language.params)))
+def weight_bytes(model: LoadedModel) -> int:
+  """Returns the bytes of a model's weights on one device."""
+  return sum(map(device_bytes, jax.tree.leaves(model.params)))
 
 
-@functools.cache
-def decode_programs(model, layout, shape, **how) -> slots.Programs:
-  """Compiled once in a process, whatever stage asks for it."""
-  alone = layout.shards == 1
-  empty, start, advance = slots.build(model, shape, alone=alone, **how)
+@program_cache.compiled_once
+def decode_programs(
+  decoder: decoders.Decoder,
+  layout: layouts.Layout,
+  shape: slots.DecodeShape,
+  *,
+  stop: tuple[int, ...],
+  temperature: float,
+  top_p: float,
+  top_k: int,
+  vocab_size: int,
+) -> slots.Programs:
+  """Builds the programs that sample, one call of which drives all devices."""
+  empty, start, advance = slots.build(
+    decoder,
+    shape,
+    stop=stop,
+    temperature=temperature,
+    top_p=top_p,
+    top_k=top_k,
+    words=vocab_size,
+    alone=layout.shards == 1,
+  )
   return slots.Programs(
     layout.each_device(empty),
-    layout.each_device(precision.exact(start, model.dtype), donate=[1]),
-    layout.each_device(precision.exact(advance, model.dtype), donate=[1]),
+    layout.each_device(precision.exact(start, decoder.dtype), donate=[1]),
+    layout.each_device(precision.exact(advance, decoder.dtype), donate=[1]),
   )
 
 
@@ -281,40 +320,41 @@ def _up(length: int, multiple: int = 32) -> int:
 
 
 def indices(cfg: SamplingSettings) -> range:
-  """The j of this round."""
+  """Returns the sample indices j of this round."""
   return range(max(cfg.before, default=0), cfg.m)
 
 
 def generate_missing(
-  writer: LoadedModel,
+  model: LoadedModel,
   examples: Iterable[types.Example],
   cfg: SamplingSettings,
   *,
-  extent: prompts.PromptStats,
-  done=(),
-  full=(),
+  stats: prompts.PromptStats,
+  done: Container[tuple[str, int]] = (),
+  full: Container[str] = (),
 ) -> Iterator[FinishedSamples]:
-  """The samples (example, j) not in `done`, of examples not in `full`.
+  """Draws the samples (example, j) not in `done`, of examples not in `full`.
 
-  Prompts are made when there is room for them; `extent` is that of all.
+  Prompts are made when there is room for them; `stats` is that of the prompts
+  of all examples, so that a stage that goes on compiles the same shape.
   """
   template = load_template(cfg.prompt.template)
 
-  def wanted():
+  def requests() -> Iterator[SampleRequest]:
     for e in examples:
       js = [j for j in indices(cfg) if (e.id, j) not in done]
       if js and e.id not in full:
-        prompt = policy_prompt(template, e, writer.tokenizer, cfg)
+        prompt = policy_prompt(template, e, model.tokenizer, cfg)
         yield SampleRequest(e.id, prompt.ids, js)
 
   return generate_samples(
-    writer,
-    wanted(),
-    inputs=extent.count,
-    prompt_length=extent.longest,
+    model,
+    requests(),
+    inputs=stats.count,
+    prompt_length=stats.longest,
     m=cfg.budget or cfg.m,
     max_output=cfg.prompt.max_output,
-    stop=(writer.tokenizer.eos,),
+    stop=(model.tokenizer.eos,),
     temperature=cfg.temperature,
     top_p=cfg.top_p,
     top_k=cfg.top_k,
@@ -324,13 +364,33 @@ def generate_missing(
   )
 
 
-def policy_prompts(examples, tokenizer, cfg) -> Iterator[prompts.EncodedPrompt]:
-  """Of each example, one by one; cfg has `prompt` and `reasoning`."""
+class PromptSettings(Protocol):
+  """Settings of a stage that shows a policy its prompt."""
+
+  @property
+  def prompt(self) -> config.Prompt: ...
+
+  @property
+  def reasoning(self) -> bool: ...
+
+
+def policy_prompts(
+  examples: Iterable[types.Example],
+  tokenizer: tokenizers.Tokenizer,
+  cfg: PromptSettings,
+) -> Iterator[prompts.EncodedPrompt]:
+  """Yields the policy's prompt of each example, one by one."""
   template = load_template(cfg.prompt.template)
   return (policy_prompt(template, e, tokenizer, cfg) for e in examples)
 
 
-def policy_prompt(template, example, tokenizer, cfg) -> prompts.EncodedPrompt:
+def policy_prompt(
+  template: templates.Template,
+  example: types.Example,
+  tokenizer: tokenizers.Tokenizer,
+  cfg: PromptSettings,
+) -> prompts.EncodedPrompt:
+  """Returns the policy's prompt of an example, cut to prompt.max_input."""
   return prompts.policy(
     template,
     tokenizer,

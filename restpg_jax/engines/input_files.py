@@ -1,7 +1,8 @@
-"""What of a folder that a setting names is read, and so is in fingerprints.
+"""Which files of a folder that a setting names are read, and so are hashed.
 
-By the kinds of config.file: all else in a folder, what a download or a system
-leaves there, a sibling task, weights in another form, changes nothing.
+The keys are the values of `reads` in config.path_field. All else in a folder,
+what a download or a system leaves there, a sibling task, weights in another
+form, changes no fingerprint.
 """
 
 from restpg_jax.data import longlamp

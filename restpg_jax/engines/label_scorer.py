@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import jax
 import numpy as np
 
-from restpg_jax.engines import generator
+from restpg_jax.engines import generator, program_cache
+from restpg_jax.models import decoder as decoders
 from restpg_jax.models import precision
+from restpg_jax.parallel import layout as layouts
 from restpg_jax.sampling import budget, candidates
 from restpg_jax.sampling import labels as label_scores
 
@@ -16,50 +18,56 @@ AHEAD = 16  # batches of candidates that are read before they are sorted
 
 
 def label_logp(
-  language: generator.LoadedModel,
+  model: generator.LoadedModel,
   judged: Iterable[candidates.Candidate],
   labels: Sequence[str],
 ) -> Iterator[list[tuple[int, np.ndarray]]]:
-  """Log-probabilities [labels] of each candidate, with its place in `judged`.
+  """Yields pairs of a candidate's index in `judged` and its [labels] float32.
 
-  They come as they are known, which is not in order. `judged` is read a piece
-  at a time: candidates with one prefix should follow each other.
+  These are log-probabilities, yielded as they are known, which is not in order.
+  `judged` is read a piece at a time: candidates with one prefix should follow
+  each other. Raises InputError where all labels of a candidate are NaN.
   """
-  layout, tokenizer = language.layout, language.tokenizer
+  layout, tokenizer = model.layout, model.tokenizer
   sequences = tuple(tuple(tokenizer.encode(label)) for label in labels)
-  score = label_program(language.model, layout, sequences, tokenizer.digits)
-  room = room_of(language, sequences)
-  judged = enumerate(judged)
+  score = label_program(model.decoder, layout, sequences, tokenizer.digits)
+  room = room_of(model, sequences)
+  numbered = enumerate(judged)
   ahead = None
   while piece := list(
-    itertools.islice(judged, AHEAD * layout.copies * layout.compute.judged)
+    itertools.islice(numbered, AHEAD * layout.copies * layout.compute.judged)
   ):
     texts = [candidate for _, candidate in piece]
     for parts in candidates.batches(texts, room, layout.copies):
-      of = candidates.shape(texts[parts[0][0]])
+      lengths = candidates.shape(texts[parts[0][0]])
       parts += [[]] * (layout.copies - len(parts))
       arrays = [
-        candidates.candidate_arrays([texts[n] for n in part], room(of), of)
+        candidates.candidate_arrays(
+          [texts[n] for n in part], room(lengths), lengths
+        )
         for part in parts
       ]
-      logp = score(language.params, *map(np.stack, zip(*arrays, strict=True)))
-      places = [[piece[n][0] for n in part] for part in parts]
+      logp = score(model.params, *map(np.stack, zip(*arrays, strict=True)))
+      indices = [[piece[n][0] for n in part] for part in parts]
       if ahead:  # is fetched while the devices are busy with the next
-        yield _fetched(language, *ahead)
-      ahead = places, logp
+        yield _fetch(model, *ahead)
+      ahead = indices, logp
   if ahead:
-    yield _fetched(language, *ahead)
+    yield _fetch(model, *ahead)
 
 
 def room_of(
-  language: generator.LoadedModel, labels: Sequence[Sequence[int]]
+  model: generator.LoadedModel, labels: Sequence[Sequence[int]]
 ) -> Callable[[tuple[int, int]], candidates.Room]:
-  """What a device judges at once, by the lengths of prefix and rest."""
-  layout = language.layout
+  """Returns room(lengths): what a device judges at once.
+
+  `labels` are token ids, `lengths` the compiled ones of prefix and rest.
+  """
+  layout = model.layout
   need = budget.Judging.of(
-    language.model.size,
-    weights=generator.weight_bytes(language),
-    itemsize=np.dtype(language.model.dtype).itemsize,
+    model.decoder.size,
+    weights=generator.weight_bytes(model),
+    itemsize=np.dtype(model.decoder.dtype).itemsize,
     places=len(label_scores.LabelTree.of(labels).token_N) + 1,
   )
   return functools.partial(
@@ -67,26 +75,37 @@ def room_of(
   )
 
 
-@functools.cache
-def label_program(model, layout, labels, not_after):
-  """Compiled once in a process, whatever stage asks for it."""
-  score = label_scores.build_label_program(model, labels, np.array(not_after))
-  return layout.each_device(precision.exact(score, model.dtype))
+@program_cache.compiled_once
+def label_program(
+  decoder: decoders.Decoder,
+  layout: layouts.Layout,
+  labels: tuple[tuple[int, ...], ...],
+  not_after: tuple[int, ...],
+) -> jax.stages.Wrapped:
+  """Builds labels.build_label_program's score for all devices at once.
+
+  `labels` are token ids; no label counts that a token of `not_after` follows.
+  """
+  score = label_scores.build_label_program(decoder, labels, np.array(not_after))
+  return layout.each_device(precision.exact(score, decoder.dtype))
 
 
-def _fetched(
-  language: generator.LoadedModel, places, logp
+def _fetch(
+  model: generator.LoadedModel, indices: list[list[int]], logp: jax.Array
 ) -> list[tuple[int, np.ndarray]]:
-  """Raises InputError where a label's is NaN: its arg-max would be a label."""
-  logp = jax.device_get(logp)
-  found = [
-    (place, logp[device, n])
-    for device, part in enumerate(places)
-    for n, place in enumerate(part)
+  """Brings logp [devices, C, labels] to the host, paired with its indices.
+
+  Raises InputError where a label's is NaN: its arg-max would be a label.
+  """
+  logp_DCL = jax.device_get(logp)
+  pairs = [
+    (index, logp_DCL[device, c])
+    for device, part in enumerate(indices)
+    for c, index in enumerate(part)
   ]
-  for place, logp_L in found:
+  for index, logp_L in pairs:
     if not np.isfinite(logp_L.max()):
-      where = f'judge, answer {place}'
-      what = 'log-probability of a label'
-      raise generator.no_numbers(language, where, what, 'reward')
-  return found
+      where = f'judge, answer {index}'
+      quantity = 'log-probability of a label'
+      raise generator.no_numbers(model, where, quantity, 'reward')
+  return pairs

@@ -1,6 +1,7 @@
 """Sizes of models by name, before any weight is read."""
 
 import math
+from typing import Any
 
 import jax
 from etils import epath
@@ -11,8 +12,11 @@ from restpg_jax.models import bert, catalog, decoder, hf_config
 
 
 def model_size(checkpoint: str) -> decoder.Size:
-  """Of a folder of weights or, where there is none, of the catalog's model of
-  that name: 'gemma_2b' is known before it is downloaded."""
+  """Returns the size of a folder of weights or, without one, of the catalog.
+
+  So 'gemma_2b' is known before it is downloaded. Raises InputError where there
+  is neither.
+  """
   try:
     path = assets.path(checkpoint)
   except errors.InputError:
@@ -26,7 +30,7 @@ def model_size(checkpoint: str) -> decoder.Size:
 
 
 def encoder_names(cfg: config.Config) -> list[str]:
-  """Checkpoints of encoders that a run reads texts with."""
+  """Returns the checkpoints of the encoders that a run reads texts with."""
   names = []
   if cfg.retrieval.name == 'contriever':
     names.append(cfg.retrieval.encoder)
@@ -36,23 +40,28 @@ def encoder_names(cfg: config.Config) -> list[str]:
 
 
 def encoder_size(checkpoint: str) -> bert.EncoderSize:
-  """Of a folder or, where there is none, Contriever's: that of BERT base."""
+  """Returns the size of a folder or, where there is none, Contriever's."""
   try:
     path = assets.path(checkpoint)
   except errors.InputError:
+    # That of BERT base, from which Contriever is trained.
     return bert.EncoderSize(12, 768, 3072, 12, vocabulary=30_522, positions=512)
   return encoders.read_encoder_size(path)
 
 
-def num_parameters(shapes) -> int:
-  """Of parameters."""
+def num_parameters(shapes: Any) -> int:
+  """Returns the number of parameters of a tree of arrays or of shapes."""
   return sum(math.prod(x.shape) for x in jax.tree.leaves(shapes))
 
 
 def context_length(path: epath.PathLike) -> int | None:
-  """Tokens that the model of a folder was made for: as its config.json says,
-  or as a published model of its size; None where neither tells."""
-  found = weights.find_checkpoint(path)
-  if found.form == 'hf':
-    return hf_config.context(records.json_object(found.path / weights.CONFIG))
-  return catalog.catalog_context(found.size)
+  """Returns the number of tokens that the model of a folder was trained for.
+
+  Its config.json says so, or it is that of the published model of its size;
+  None where neither tells.
+  """
+  checkpoint = weights.find_checkpoint(path)
+  if checkpoint.form == 'hf':
+    config_json = records.json_object(checkpoint.path / weights.CONFIG)
+    return hf_config.context(config_json)
+  return catalog.catalog_context(checkpoint.size)

@@ -10,26 +10,30 @@ from restpg_jax.text import tokenizer_json
 
 
 def find_model(
-  checkpoint: epath.PathLike, tokenizer: str
+  path: epath.PathLike, name: str
 ) -> tuple[weights.Checkpoint, tokenizers.Tokenizer]:
-  """Weights to load, and their tokenizer; InputError where they do not fit."""
-  found = weights.find_checkpoint(checkpoint)
-  words = load_tokenizer(tokenizer, found.size)
-  if found.tokenizer:
-    own = load_tokenizer(found.tokenizer, found.size)
-    if own.vocab_size != words.vocab_size:
+  """Returns weights to load, and the tokenizer of that path or bundled name.
+
+  Raises InputError where it is not the tokenizer that came with the weights, or
+  has more pieces than they embed.
+  """
+  checkpoint = weights.find_checkpoint(path)
+  tokenizer = load_tokenizer(name, checkpoint.size)
+  if checkpoint.tokenizer:
+    own = load_tokenizer(checkpoint.tokenizer, checkpoint.size)
+    if own.vocab_size != tokenizer.vocab_size:
       raise errors.InputError(
-        f'{tokenizer} has {words.vocab_size} pieces, but the tokenizer that '
-        f'came with the weights has {own.vocab_size}; give {found.tokenizer} '
-        'as their tokenizer'
+        f'{name} has {tokenizer.vocab_size} pieces, but the tokenizer that '
+        f'came with the weights has {own.vocab_size}; give '
+        f'{checkpoint.tokenizer} as their tokenizer'
       )
-    if other := own.differs(words):
+    if difference := own.differs(tokenizer):
       raise errors.InputError(
-        f'{tokenizer} and the tokenizer that came with the weights disagree '
-        f'({other}); give {found.tokenizer} as their tokenizer'
+        f'{name} and the tokenizer that came with the weights disagree '
+        f'({difference}); give {checkpoint.tokenizer} as their tokenizer'
       )
-    check_beside(found.tokenizer)
-  return found, words
+    check_beside(checkpoint.tokenizer)
+  return checkpoint, tokenizer
 
 
 def check_beside(path: epath.Path) -> None:
@@ -38,15 +42,16 @@ def check_beside(path: epath.Path) -> None:
   beside = path.parent / tokenizer_json.NAME
   if not beside.is_file():
     return
-  if other := tokenizer_json.differs(path.read_bytes(), beside.read_bytes()):
+  difference = tokenizer_json.differs(path.read_bytes(), beside.read_bytes())
+  if difference:
     raise errors.InputError(
-      f'{path} and {beside.name} beside it disagree ({other}); remove the one '
-      'that is not of these weights'
+      f'{path} and {beside.name} beside it disagree ({difference}); remove the '
+      'one that is not of these weights'
     )
 
 
 def tokenizer_file(name: epath.PathLike) -> epath.Path:
-  """A file, a bundled name, or the tokenizer.model of a folder."""
+  """Returns a SentencePiece file by its path, bundled name, or folder."""
   path = assets.path(name)
   if not path.is_dir():
     return path
@@ -63,18 +68,18 @@ def tokenizer_file(name: epath.PathLike) -> epath.Path:
 def load_tokenizer(
   name: epath.PathLike, size: decoder.Size
 ) -> tokenizers.Tokenizer:
-  """Raises InputError where its ids go beyond the model's embedding."""
-  words = read_tokenizer(name)
-  if words.vocab_size > size.vocabulary:
+  """Reads a tokenizer; InputError where its ids go beyond the embedding."""
+  tokenizer = read_tokenizer(name)
+  if tokenizer.vocab_size > size.vocabulary:
     raise errors.InputError(
-      f'{tokenizer_file(name)} has {words.vocab_size} pieces but the model '
-      f'embeds only {size.vocabulary}; they do not belong together'
+      f'{tokenizer_file(name)} has {tokenizer.vocab_size} pieces but the '
+      f'model embeds only {size.vocabulary}; they do not belong together'
     )
-  return words
+  return tokenizer
 
 
 def read_tokenizer(name: epath.PathLike) -> tokenizers.Tokenizer:
-  """By itself, of whatever model it is."""
+  """Reads a tokenizer by itself, whatever model it belongs to."""
   path = tokenizer_file(name)
   try:
     return tokenizers.Tokenizer(path.read_bytes())

@@ -3,6 +3,7 @@
 import functools
 import os
 import re
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +14,15 @@ from restpg_jax.engines import generator
 from restpg_jax.io import checkpoints
 from restpg_jax.models import decoder, packed, precision
 from restpg_jax.parallel import activations
+from restpg_jax.parallel import layout as layouts
 from restpg_jax.training import lora, optimizer
 from restpg_jax.training import step as steps
 
 
-def update_rule(settings: config.Train):
-  """The schedule of the learning rate, and the optimizer that follows it."""
+def update_rule(
+  settings: config.Train,
+) -> tuple[optimizer.Schedule, optimizer.Optimizer]:
+  """Returns the learning rate's schedule and the optimizer that follows it."""
   rate = optimizer.schedule(
     settings.learning_rate,
     steps=settings.steps,
@@ -34,7 +38,7 @@ def update_rule(settings: config.Train):
 
 
 def check_train(settings: config.Train) -> config.Train:
-  """Raises InputError for what would only fail later."""
+  """Returns the settings; raises InputError for what would only fail later."""
   if settings.compute_dtype not in generator.DTYPES:
     raise errors.InputError(
       f'train.compute_dtype is {settings.compute_dtype!r}; it must be '
@@ -53,18 +57,24 @@ def check_train(settings: config.Train) -> config.Train:
   return settings
 
 
-def attention_of(layout, size: decoder.Size, dtype: str) -> str:
-  """The name of the attention; raises InputError where it cannot be had."""
+def attention_of(layout: layouts.Layout, size: decoder.Size, dtype: str) -> str:
+  """Returns the name of the attention, that of the config or what fits best.
+
+  Raises InputError where the config's is not available on these devices.
+  """
   name = layout.compute.attention
-  how = dict(
-    cap=size.attention_softcap,
-    dtype=dtype,
-    context_parallel=layout.context_parallel,
-  )
+  cap, parallel = size.attention_softcap, layout.context_parallel
   if not name:
-    return packed.default(layout.platform, head_size=size.head_size, **how)
-  fault = packed.fault(name, layout.platform, **how)
-  if fault:
+    return packed.default(
+      layout.platform,
+      head_size=size.head_size,
+      cap=cap,
+      dtype=dtype,
+      context_parallel=parallel,
+    )
+  if fault := packed.fault(
+    name, layout.platform, cap=cap, dtype=dtype, context_parallel=parallel
+  ):
     raise errors.InputError(
       f'compute.attention={name} {fault}; leave it empty for what fits best'
     )
@@ -72,9 +82,12 @@ def attention_of(layout, size: decoder.Size, dtype: str) -> str:
 
 
 def model_of(
-  size: decoder.Size, attention: str, settings: config.Train, layout
+  size: decoder.Size,
+  attention: str,
+  settings: config.Train,
+  layout: layouts.Layout,
 ) -> steps.ModelFunctions:
-  """The decoder as functions of its variables."""
+  """Returns the decoder as functions of its variables, for the step."""
   attend, rows = (
     packed.NAMES[attention],
     activations.ActivationSharding(layout.mesh),
@@ -90,41 +103,59 @@ def model_of(
     attend=rows.by_rows(attend) if attention == 'splash' else attend,
   )
 
-  def head(variables):
+  def head(variables: steps.Params) -> jax.Array:
     return variables['params']['embedding' if size.tied else 'head']
 
-  def logits(variables, head_vD, hidden_BTD):
-    return model.apply(variables, hidden_BTD, head_vD, method='logits')
+  def logits(
+    variables: steps.Params, head_vD: jax.Array, hidden_BTD: jax.Array
+  ) -> jax.Array:
+    logits_BTv = model.apply(variables, hidden_BTD, head_vD, method='logits')
+    # Flax gives a pair only where `apply` has mutable collections.
+    return cast(jax.Array, logits_BTv)
 
   hidden = functools.partial(model.apply, method='hidden')
-  hidden, logits = (precision.exact(f, model.dtype) for f in (hidden, logits))
   join = functools.partial(lora.variables, settings=settings.lora)
-  return steps.ModelFunctions(hidden, head, logits, join)
+  return steps.ModelFunctions(
+    precision.exact(hidden, model.dtype),
+    head,
+    precision.exact(logits, model.dtype),
+    join,
+  )
 
 
-def remat_of(layout) -> str:
-  """Of decoder.REMAT."""
+def remat_of(layout: layouts.Layout) -> str:
+  """Returns the name in decoder.REMAT of what is kept for the backward pass."""
   return layout.compute.remat or ('none' if layout.on_cpu else 'full')
 
 
 def training_programs(
-  model: steps.ModelFunctions, tx, state: steps.TrainState, layout
-):
-  """accumulate and update, compiled for a state like this one."""
+  model: steps.ModelFunctions,
+  tx: optimizer.Optimizer,
+  state: steps.TrainState,
+  layout: layouts.Layout,
+) -> tuple[jax.stages.Wrapped, jax.stages.Wrapped]:
+  """Returns `accumulate` and `update`, to be compiled for a state like this.
+
+  `state` may be of arrays or of their shapes.
+  """
   devices = layout.parts * layout.context_parallel
   rows = activations.ActivationSharding(layout.mesh)
   take = rows.take if layout.context_parallel > 1 else steps.take
   accumulate = steps.build_accumulate(
     model, devices=devices, pin=rows.pin, take=take
   )
+  # Gradients lie as the parameters do; the loss, None, as the compiler likes.
+  sums = steps.Sums._make([None, state.params])
   return (
-    layout.sharded(accumulate, steps.Sums(None, state.params), donate=[1]),
+    layout.sharded(accumulate, sums, donate=[1]),
     layout.sharded(steps.build_update(tx), (state, None), donate=[0]),
   )
 
 
-def adapter_note(settings: config.Lora, start, out) -> dict:
-  """What the model.json of a checkpoint says of its adapters."""
+def adapter_note(
+  settings: config.Lora, start: epath.Path, out: epath.Path
+) -> dict[str, Any]:
+  """Returns what the model.json of a checkpoint says of its adapters."""
   if not settings.rank:
     return {}
   folder = out / 'checkpoints' / 'step_0' / 'model'
@@ -133,26 +164,42 @@ def adapter_note(settings: config.Lora, start, out) -> dict:
 
 
 def save_checkpoint(
-  saver, out: epath.Path, done: int, state: steps.TrainState, size, made
-):
-  """One checkpoint: a model folder, and the rest of the state beside it."""
+  saver: checkpoints.Saver,
+  out: epath.Path,
+  done: int,
+  state: steps.TrainState,
+  size: decoder.Size,
+  notes: dict[str, Any],
+) -> None:
+  """Saves a model folder, with `notes` in its model.json, and beside it the
+  rest of the state after `done` steps."""
   folder = out / 'checkpoints' / f'step_{done}'
-  saver.save(folder, state.params, state.optimizer, size, step=done, **made)
+  saver.save(folder, state.params, state.optimizer, size, step=done, **notes)
 
 
 def finished_steps(out: epath.Path) -> list[int]:
-  """Steps of the whole checkpoints, in order; model.json is written last."""
-  found = folders.matching(out / 'checkpoints', 'step_*/model/model.json')
-  numbers = [re.fullmatch(r'step_(\d+)', p.parent.parent.name) for p in found]
-  return sorted(int(n[1]) for n in numbers if n)
+  """Returns the steps of the whole checkpoints, in order.
+
+  A checkpoint is whole that has a model.json, as this is written last.
+  """
+  paths = folders.matching(out / 'checkpoints', 'step_*/model/model.json')
+  matches = [re.fullmatch(r'step_(\d+)', p.parent.parent.name) for p in paths]
+  return sorted(int(match[1]) for match in matches if match)
 
 
 def initial_state(
-  out: epath.Path, trained, tx, frozen, layout
+  out: epath.Path,
+  trained: steps.Params,
+  tx: optimizer.Optimizer,
+  frozen: steps.Params,
+  layout: layouts.Layout,
 ) -> steps.TrainState:
-  """The last whole checkpoint's state, or a new one; on the devices only."""
+  """Returns the state of the last whole checkpoint, or a new one.
 
-  def start(trained, frozen):
+  It lies on the devices only.
+  """
+
+  def start(trained: steps.Params, frozen: steps.Params) -> steps.TrainState:
     return steps.init_state(trained, tx, frozen)
 
   done = finished_steps(out)

@@ -167,7 +167,7 @@ class Layout:
 
   def sharded(
     self, program: Callable, out, *, donate: Sequence[int] = ()
-  ) -> Callable:
+  ) -> jax.stages.Wrapped:
     """Compiles a program for arguments that lie on the mesh already.
 
     Its result lies as `rules` says for `out`, a tree like it; where that is
@@ -233,7 +233,7 @@ class Layout:
 
   def each_device(
     self, program: Callable, *, donate: Sequence[int] = ()
-  ) -> Callable:
+  ) -> jax.stages.Wrapped:
     """program(params, *arrays) on every device; arrays lead with its axis.
 
     With shards the axis is that of the copies. `donate` names the arguments

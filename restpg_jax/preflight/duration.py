@@ -175,8 +175,8 @@ def draw_seconds(
 ) -> float:
   """Each prompt is read once; then all slots make a token a step."""
   size, layout = what.size, run.layout
-  writer = programs.abstract_model(size, layout, what.how.dtype)
-  shape = programs.workload_shape(what, writer)
+  model = programs.abstract_model(size, layout, what.how.dtype)
+  shape = programs.workload_shape(what, model)
   dtype = what.how.dtype
   itemsize = jnp.dtype(dtype).itemsize
   weights = flops.weights(size) * itemsize

@@ -103,11 +103,11 @@ def _policy(name, cfg, how, inputs) -> DrawWorkload:
 
 
 def workload_shape(
-  drawing: DrawWorkload, writer: generator.LoadedModel
+  drawing: DrawWorkload, model: generator.LoadedModel
 ) -> slots.DecodeShape:
   """What a device draws side by side."""
   return generator.decode_shape(
-    writer,
+    model,
     m=drawing.how.m,
     prompt=drawing.prompt,
     output=drawing.output,
@@ -118,21 +118,21 @@ def workload_shape(
 def draw_programs(drawing: DrawWorkload, layout) -> list[Program]:
   """`start` reads a prompt, `advance` makes a chunk of tokens in all slots."""
   name, size, how = drawing.name, drawing.size, drawing.how
-  writer = abstract_model(size, layout, how.dtype)
-  shape = workload_shape(drawing, writer)
+  model = abstract_model(size, layout, how.dtype)
+  shape = workload_shape(drawing, model)
   made = generator.decode_programs(
-    writer.model,
+    model.decoder,
     layout,
     shape,
     stop=drawing.stop,
     temperature=how.temperature,
     top_p=how.top_p,
     top_k=how.top_k,
-    words=size.vocabulary,
+    vocab_size=size.vocabulary,
   )
   state = jax.tree.map(
     lambda x: layout.for_each(*x.shape[1:], dtype=x.dtype),
-    jax.eval_shape(made.empty, writer.params),
+    jax.eval_shape(made.empty, model.params),
   )
   S, M = shape.prompt_length, shape.samples
   one = layout.for_each
@@ -143,16 +143,16 @@ def draw_programs(drawing: DrawWorkload, layout) -> list[Program]:
     Program(
       f'{name}/start',
       f'a prompt of {S}',
-      lambda: made.start.lower(writer.params, state, *request),
-      tree_device_bytes(writer.params),
+      lambda: made.start.lower(model.params, state, *request),
+      tree_device_bytes(model.params),
       cost.prefill_cost(size, shape, how.dtype),
       passes,
     ),
     Program(
       f'{name}/advance',
       f'{side}, {S} + {shape.output_length}',
-      lambda: made.advance.lower(writer.params, state),
-      tree_device_bytes(writer.params),
+      lambda: made.advance.lower(model.params, state),
+      tree_device_bytes(model.params),
       cost.decode_cost(size, shape, how.dtype),
       passes,
     ),
@@ -185,7 +185,7 @@ def _judge(name: str, cfg: config.Config, dtype: str, layout) -> Program:
   room = label_scorer.room_of(reader, labels)((S, R))
   P, C = room.prefixes, room.candidates
   score = label_scorer.label_program(
-    reader.model, layout, labels, tuple(DIGITS)
+    reader.decoder, layout, labels, tuple(DIGITS)
   )
   one = layout.for_each
   return Program(

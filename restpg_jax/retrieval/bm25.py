@@ -9,7 +9,7 @@ from restpg_jax.text import words
 
 
 def rank_by_bm25(query: str, keys: Sequence[str]) -> list[int]:
-  """Indices of the documents, best first; ties in the profile's order.
+  """Returns indices of the documents, best first; ties in the profile's order.
 
   BM25Plus for its idf, log((n + 1) / df): Okapi's is zero or less for a word
   that half of the documents have, which of a few documents any word is.

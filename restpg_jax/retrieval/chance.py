@@ -1,4 +1,4 @@
-"""Documents by chance: what retrieval is worth beside none."""
+"""Documents by chance: a baseline that shows what retrieval is worth."""
 
 import zlib
 
@@ -7,7 +7,7 @@ import numpy as np
 from restpg_jax.retrieval import question
 
 
-def rank_at_random(asked: question.RetrievalQuery, *, seed: int) -> list[int]:
-  """Indices in an order that depends on the seed and the example alone."""
-  rng = np.random.default_rng([seed, zlib.crc32(asked.id.encode())])
-  return rng.permutation(len(asked.keys)).tolist()
+def rank_at_random(query: question.RetrievalQuery, *, seed: int) -> list[int]:
+  """Returns the documents' indices in an order by seed and example alone."""
+  rng = np.random.default_rng([seed, zlib.crc32(query.id.encode())])
+  return rng.permutation(len(query.keys)).tolist()

@@ -7,24 +7,24 @@ import numpy as np
 from restpg_jax.retrieval import question
 
 
-def ranked(
-  questions: Sequence[question.RetrievalQuery],
+def rank_by_vectors(
+  queries: Sequence[question.RetrievalQuery],
   embed: Callable[[Sequence[str]], np.ndarray],
 ) -> list[list[int]]:
-  """Indices of each question's documents, best first; ties by their place.
+  """Returns indices of each query's documents, best first.
 
-  embed: distinct texts -> a vector each, [N, D].
+  Ties are in the profile's order. embed: distinct texts -> vectors [N, D].
   """
   texts = dict.fromkeys(
-    text for asked in questions for text in (asked.query, *asked.keys)
+    text for query in queries for text in (query.query, *query.keys)
   )
-  place = {text: n for n, text in enumerate(texts)}
+  row = {text: n for n, text in enumerate(texts)}
   vectors_ND = embed(list(texts))
   orders = []
-  for asked in questions:
-    keys_KD = vectors_ND[[place[key] for key in asked.keys]]
+  for query in queries:
+    keys_KD = vectors_ND[[row[key] for key in query.keys]]
     # Not `@`: its sums run in another order for the last rows than for the
     # first, and equal documents would not tie.
-    scores_K = np.einsum('kd,d->k', keys_KD, vectors_ND[place[asked.query]])
+    scores_K = np.einsum('kd,d->k', keys_KD, vectors_ND[row[query.query]])
     orders.append(np.argsort(-scores_K, kind='stable').tolist())
   return orders

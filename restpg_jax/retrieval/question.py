@@ -1,4 +1,4 @@
-"""What a retriever is asked: which of a user's documents fit a request."""
+"""What a retriever ranks: the documents of a user, by a request."""
 
 import dataclasses
 from collections.abc import Sequence

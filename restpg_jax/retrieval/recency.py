@@ -4,6 +4,6 @@ from collections.abc import Sequence
 
 
 def rank_by_recency(query: str, keys: Sequence[str]) -> list[int]:
-  """Indices, the last document first."""
+  """Returns the documents' indices, the last document first."""
   del query
   return list(range(len(keys)))[::-1]

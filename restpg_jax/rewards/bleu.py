@@ -9,32 +9,35 @@ from restpg_jax.text import words
 
 
 def sentence(prediction: str, reference: str) -> float:
-  """sacrebleu's sentence BLEU, over 100: in [0, 1].
+  """Returns sacrebleu's sentence BLEU, over 100: in [0, 1].
 
   It is smoothed, and counts the lengths of n-grams that the answer has. Words
   are those of '13a'; characters of scripts without spaces are words.
   """
-  return _of(prediction, reference).score / 100
+  return _score(prediction, reference).score / 100
 
 
 def counts(prediction: str, reference: str) -> list[int]:
-  """What `corpus` needs of an answer: the words of both, then n-grams in
-  common and n-grams written, for n = 1 to 4."""
-  found = _of(prediction, reference)
-  return [found.sys_len, found.ref_len, *found.counts, *found.totals]
+  """Returns what `corpus` needs of an answer, ten numbers.
+
+  The number of words of prediction and reference, then that of n-grams in
+  common and that of n-grams of the prediction, each for n = 1 to 4.
+  """
+  score = _score(prediction, reference)
+  return [score.sys_len, score.ref_len, *score.counts, *score.totals]
 
 
 def corpus(counted: Iterable[Sequence[int]]) -> float:
-  """sacrebleu's corpus BLEU, over 100, of the answers so counted."""
+  """Returns sacrebleu's corpus BLEU, over 100, of answers by their `counts`."""
   written, gold, *ngrams = map(sum, zip(*counted, strict=True))
-  found = metrics.BLEU.compute_bleu(
+  score = metrics.BLEU.compute_bleu(
     ngrams[:4], ngrams[4:], written, gold, smooth_method='exp'
   )
-  return found.score / 100
+  return score.score / 100
 
 
 @functools.lru_cache(1)  # `sentence` and `counts` ask for the same in turn
-def _of(prediction: str, reference: str) -> metrics.bleu.BLEUScore:
+def _score(prediction: str, reference: str) -> metrics.bleu.BLEUScore:
   texts = words.spaced(prediction), words.spaced(reference)
   return _scorer().sentence_score(texts[0], [texts[1]])
 

@@ -8,17 +8,17 @@ LABELS = (1, 3, 5, 7, 10)  # the criteria of figure 6; the reward is label / 10
 
 
 def rewards(logp_NL: np.ndarray, rule: str = 'argmax') -> list[float]:
-  """A reward for each row, by one of RULES."""
+  """Returns a reward for each row of log-probabilities, by one of RULES."""
   return RULES[rule](logp_NL)
 
 
 def argmax(logp_NL: np.ndarray) -> list[float]:
-  """The likeliest label, over 10; ties go to the lower."""
+  """Returns the likeliest label of each row, over 10; ties go to the lower."""
   return [LABELS[n] / LABELS[-1] for n in np.argmax(logp_NL, axis=-1)]
 
 
 def expected(logp_NL: np.ndarray) -> list[float]:
-  """The mean label, over 10, where one of the five is all that is said.
+  """Returns the mean label of each row, over 10, given that it is one of five.
 
   P = .1 for '5' and .3 for '10', nothing else  ->  (.25 * 5 + .75 * 10) / 10
   """

@@ -29,7 +29,7 @@ def check_wordnet() -> None:
 
 
 def meteor(prediction: str, reference: str) -> float:
-  """In [0, 1]; nothing written is 0."""
+  """Returns METEOR, in [0, 1]; that of an empty prediction is 0."""
   return meteor_score.single_meteor_score(
     nltk.word_tokenize(words.spaced(reference)),
     nltk.word_tokenize(words.spaced(prediction)),
@@ -38,5 +38,5 @@ def meteor(prediction: str, reference: str) -> float:
 
 
 def dictionary() -> str:
-  """The version of the WordNet in use, '3.0'."""
-  return wordnet.get_version()
+  """Returns the version of the WordNet in use, '3.0'."""
+  return wordnet.get_version() or 'unknown'

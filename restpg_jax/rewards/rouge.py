@@ -9,11 +9,12 @@ from restpg_jax.text import words
 NAMES = 'rouge1', 'rouge2', 'rougeL', 'rougeLsum'
 
 
-class Words(tokenizers.Tokenizer):
-  """Words in any script; of an ASCII text what the library's own tokenizer
-  gives without stemming, as in the benchmark's own numbers.
+class AnyScriptTokenizer(tokenizers.Tokenizer):
+  """Splits a text in any script into words.
 
-  The library keeps a-z and 0-9 alone: a text in another script scores 0.
+  The library's own keeps a-z and 0-9 alone: a text in another script scores 0.
+  Of an ASCII text both give the same without stemming, as in the numbers of the
+  benchmark (LongLaMP).
   """
 
   def tokenize(self, text: str) -> list[str]:
@@ -21,17 +22,18 @@ class Words(tokenizers.Tokenizer):
 
 
 def rouge(name: str, prediction: str, reference: str) -> float:
-  """One of NAMES, in [0, 1], as rouge_score gives it; nothing written is 0.
+  """Returns one of NAMES, in [0, 1], as rouge_score gives it.
 
   'the cat sat' against 'the cat ran off': 2 of 3 and 2 of 4 words,
   F = 2 * 2/3 * 2/4 / (2/3 + 2/4) = 4/7 for rouge1 and rougeL. rougeLsum takes
-  each line for a sentence; of texts of one line it is rougeL.
+  each line for a sentence; of texts of one line it is rougeL. That of an empty
+  prediction is 0.
   """
   return float(_scorer(name).score(reference, prediction)[name].fmeasure)
 
 
 def mean_rouge(prediction: str, reference: str) -> float:
-  """The mean of ROUGE-1 and ROUGE-L F, in [0, 1]."""
+  """Returns the mean of ROUGE-1 and ROUGE-L F, in [0, 1]."""
   one, longest = (
     rouge(name, prediction, reference) for name in ('rouge1', 'rougeL')
   )
@@ -39,5 +41,5 @@ def mean_rouge(prediction: str, reference: str) -> float:
 
 
 @functools.cache
-def _scorer(name: str):
-  return rouge_scorer.RougeScorer([name], tokenizer=Words())
+def _scorer(name: str) -> rouge_scorer.RougeScorer:
+  return rouge_scorer.RougeScorer([name], tokenizer=AnyScriptTokenizer())

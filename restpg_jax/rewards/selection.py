@@ -10,7 +10,7 @@ HIGHEST = 1.0  # of all rewards, see types.Trajectory
 
 
 def keep_best(
-  found: Sequence[types.Trajectory],
+  scored: Sequence[types.Trajectory],
   *,
   rule: str,
   threshold: float,
@@ -18,23 +18,23 @@ def keep_best(
   limit: int,
   distinct: bool,
 ) -> list[types.Trajectory]:
-  """The first `limit` good ones of each example by sample index.
+  """Returns the first `limit` good samples of each example by sample index.
 
   rewards of j = 0..3: .4 .9 1. .9, rule 'threshold', threshold .9, limit 2
     -> j = 1, 2
   the same, rule 'best' (the input's best reward, if at least `floor`)
     -> j = 2
   """
-  of_example = collections.defaultdict(list)
-  for s in found:
-    of_example[s.example_id].append(s)
+  by_example = collections.defaultdict(list)
+  for s in scored:
+    by_example[s.example_id].append(s)
   kept = []
-  for group in of_example.values():
+  for group in by_example.values():
     group = sorted(group, key=lambda s: s.j)
-    least = threshold
+    bar = threshold
     if rule == 'best':
-      least = max(floor, max(s.reward for s in group))
-    good = [s for s in group if s.reward >= least]
+      bar = max(floor, max(s.reward for s in group))
+    good = [s for s in group if s.reward >= bar]
     if distinct:
       good = first_of_each_text(good)
     kept += good[:limit]
@@ -42,9 +42,9 @@ def keep_best(
 
 
 def settled_examples(
-  found: Sequence[types.Trajectory], cfg: config.Select
+  scored: Sequence[types.Trajectory], cfg: config.Select
 ) -> frozenset[str]:
-  """The examples of which later samples cannot change what `choose` keeps.
+  """Returns the examples of which later samples cannot change what is kept.
 
   They have `limit` outputs that will stay: good ones by 'threshold'; by 'best'
   only those of the highest reward there is, as a better one raises the bar.
@@ -53,7 +53,7 @@ def settled_examples(
   and a j = 3 with 1.                     ->  by either
   """
   kept = keep_best(
-    found,
+    scored,
     rule='threshold',
     threshold=HIGHEST if cfg.rule == 'best' else cfg.threshold,
     floor=cfg.floor,
@@ -65,21 +65,22 @@ def settled_examples(
 
 
 def first_of_each_text(
-  found: Sequence[types.Trajectory],
+  samples: Sequence[types.Trajectory],
 ) -> list[types.Trajectory]:
-  """texts a b a  ->  a b, the first of each in the order given."""
-  of_text = {}
-  for s in found:
-    of_text.setdefault(s.text, s)
-  return list(of_text.values())
+  """Returns the first sample of each text, in their order: a b a  ->  a b."""
+  by_text = {}
+  for s in samples:
+    by_text.setdefault(s.text, s)
+  return list(by_text.values())
 
 
 def lowest_kept(cfg: config.Select) -> float:
-  """The reward below which nothing is kept."""
+  """Returns the reward below which nothing is kept."""
   return cfg.floor if cfg.rule == 'best' else cfg.threshold
 
 
 def check_select(cfg: config.Select) -> None:
+  """Raises InputError for settings by which nothing could ever be kept."""
   if cfg.rule not in ('threshold', 'best'):
     raise errors.InputError(
       f"select.rule is {cfg.rule!r}; it must be 'threshold' or 'best'"

@@ -30,31 +30,40 @@ class Difference:
 
 
 def mean(values: Sequence[float]) -> float | None:
-  """The mean, exact to the last bit in any order; None of nothing."""
+  """Returns the mean, bit-identical in any order of values; None of nothing."""
   return math.fsum(values) / len(values) if values else None
 
 
 def stderr(values: Sequence[float]) -> float | None:
-  """Standard error of the mean.  0, 0, 1, 1 -> sqrt(1/3 / 4) = 0.2887."""
-  if len(values) < 2:
-    return None
+  """Returns the mean's standard error: 0, 0, 1, 1 -> sqrt(1/3 / 4) = 0.2887.
+
+  None of fewer than two values.
+  """
   center = mean(values)
+  if center is None or len(values) < 2:
+    return None
   squares = math.fsum((v - center) ** 2 for v in values)
   return math.sqrt(squares / (len(values) - 1) / len(values))
 
 
 def macro_stderr(stderrs: Sequence[float | None]) -> float | None:
-  """Of the unweighted mean of independent means.  .3, .4 -> .5 / 2 = .25."""
-  if not stderrs or None in stderrs:
+  """Returns the standard error of the unweighted mean of independent means.
+
+  .3, .4 -> .5 / 2 = .25; None where one of them is None.
+  """
+  known = [s for s in stderrs if s is not None]
+  if not known or len(known) < len(stderrs):
     return None
-  return math.sqrt(math.fsum(s * s for s in stderrs)) / len(stderrs)
+  return math.sqrt(math.fsum(s * s for s in known)) / len(known)
 
 
 def paired(a: Sequence[float], b: Sequence[float]) -> Difference:
   """Tests mean(a - b) = 0; a and b hold the same examples in one order."""
   apart = [x - y for x, y in zip(a, b, strict=True)]
   center, error = mean(apart), stderr(apart)
-  if error is None or max(abs(d - center) for d in apart) <= SAME:
+  if center is None or error is None:
+    return Difference(len(apart), center, error, None, None)
+  if max(abs(d - center) for d in apart) <= SAME:
     return Difference(len(apart), center, error, None, None)
   test = stats.ttest_rel(a, b)
   return Difference(
@@ -65,7 +74,7 @@ def paired(a: Sequence[float], b: Sequence[float]) -> Difference:
 def paired_macro(
   a: Mapping[str, Sequence[float]], b: Mapping[str, Sequence[float]]
 ) -> Difference:
-  """`paired` over all tasks, every task with the same total weight.
+  """Tests as `paired` over all tasks, every task with the same total weight.
 
   n = 1 and 3 examples: weights 4 / (2 * 1) = 2 and 4 / (2 * 3) = 2/3.
   The spread between the tasks counts as spread, which makes the test a

@@ -216,7 +216,7 @@ def answer_missing(
   encoded = generator.policy_prompts(examples, model.tokenizer, settings)
   stats = prompts.PromptStats.of(encoded)
   yield from generator.generate_missing(
-    model, examples, settings, extent=stats, done=done
+    model, examples, settings, stats=stats, done=done
   )
 
 

@@ -68,7 +68,7 @@ def draw(
     ) as shown,
   ):
     for batch in generator.generate_missing(
-      model, read(), cfg, extent=stats, done=finished, full=settled
+      model, read(), cfg, stats=stats, done=finished, full=settled
     ):
       new = batch.trajectories()
       finished.append(new)

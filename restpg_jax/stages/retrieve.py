@@ -203,7 +203,7 @@ def by_vectors(
   content = fingerprints.content(checkpoint, files)
   folder = f'vectors-{embedder.VERSION}-{content[:12]}'
   encode = embedder.Embedder(checkpoint, layout, out.parent / folder)
-  return functools.partial(dense.ranked, embed=encode)
+  return functools.partial(dense.rank_by_vectors, embed=encode)
 
 
 RETRIEVERS = {

@@ -9,6 +9,10 @@ decoupled (w -= lr * decay * w) and stacked layers are updated one by one.
 import jax
 import optax
 
+# The types of optax for the modules above, which do not import it.
+Optimizer = optax.GradientTransformation
+Schedule = optax.Schedule
+
 
 def schedule(
   rate: float, *, steps: int, warmup: int, final_rate: float

@@ -148,7 +148,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
   assert not list(tmp_path.glob('*.part*'))
 
 
-def backwards(writer, examples, cfg, total):
+def backwards(model, examples, cfg, total):
   """An engine that hands out samples in no order, three at a time."""
   assert total == COUNT
   for some in iter(lambda: list(itertools.islice(examples, 3)), []):
@@ -174,8 +174,8 @@ def test_rows_are_read_as_they_are_needed_and_order_is_kept(
 def test_it_asks_as_evaluation_does(workdir, tmp_path, monkeypatch):
   calls = []
 
-  def sample(writer, wanted, **how):
-    calls.append((writer.tokenizer, list(wanted), how))
+  def sample(model, wanted, **how):
+    calls.append((model.tokenizer, list(wanted), how))
     drawn = generator.Sample('1', 0, 'x', True, 1, -1.0)
     yield generator.FinishedSamples([drawn], 1, 1)
 

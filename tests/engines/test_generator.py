@@ -20,7 +20,7 @@ HOST = python.SimpleNamespace(block=32, replicate=lambda tree: tree)
 
 @pytest.fixture
 def read(monkeypatch):
-  """Every leaf that is made of a checkpoint."""
+  """Every leaf that is read of a checkpoint."""
   leaf, leaves = weights.Checkpoint.leaf, []
 
   def noted(self, *args):
@@ -32,20 +32,20 @@ def read(monkeypatch):
 
 
 @pytest.mark.parametrize('dtype', generator.DTYPES)
-def test_weights_are_made_once_in_the_type_that_is_wanted(read, dtype):
+def test_weights_are_read_once_in_the_dtype_that_is_set(read, dtype):
   path = assets.path('tiny_pt')
-  found = generator.load(path, 'tiny.spm.model', HOST, dtype=dtype).params
-  made = list(read)
-  size = sum(x.nbytes for x in jax.tree.leaves(found))
-  assert sum(x.nbytes for x in made) == size
-  for x in jax.tree.leaves(found):
-    assert any(np.shares_memory(x, y) for y in made)
+  loaded = generator.load(path, 'tiny.spm.model', HOST, dtype=dtype).params
+  leaves = list(read)
+  size = sum(x.nbytes for x in jax.tree.leaves(loaded))
+  assert sum(x.nbytes for x in leaves) == size
+  for x in jax.tree.leaves(loaded):
+    assert any(np.shares_memory(x, y) for y in leaves)
   params, _ = weights.load_weights(path)
   as_cast = jax.tree.map(lambda x: x.astype(jnp.dtype(dtype)), params)
   as_cast = decoder.unstacked(as_cast)
-  assert jax.tree.structure(found) == jax.tree.structure(as_cast)
+  assert jax.tree.structure(loaded) == jax.tree.structure(as_cast)
   for x, y in zip(
-    jax.tree.leaves(found), jax.tree.leaves(as_cast), strict=True
+    jax.tree.leaves(loaded), jax.tree.leaves(as_cast), strict=True
   ):
     assert x.dtype == y.dtype and x.tobytes() == y.tobytes()
 

@@ -25,7 +25,7 @@ JUNK = (  # of downloads, of systems, of people
 
 
 @dataclasses.dataclass(frozen=True)
-class Kind:
+class Folder:
   """A folder, the setting that names it, and what it is hashed to."""
 
   field: str
@@ -34,22 +34,22 @@ class Kind:
   digest: str
   junk: tuple[str, ...] = ()
 
-  def made(self, path):
-    return folder(path, *self.names)
+  def write(self, path):
+    return write_files(path, *self.names)
 
   def content(self, path) -> str:
     cfg = dataclasses.replace(self.settings, **{self.field: str(path)})
     return fingerprints.meaning(cfg, input_files.READS)[self.field]['content']
 
 
-HF = Kind(
+HF = Folder(
   'checkpoint',
   config.Model(),
   ('config.json', 'model.safetensors', 'tokenizer.model'),
   '43d3b69f07663962a17ba522581ac155b8e2bfc07eb204ec01489b2f95793c40',
   ('gemma-2b.gguf', 'pytorch_model.bin', 'tokenizer.json', 'model.json'),
 )
-ENCODER = Kind(
+ENCODER = Folder(
   'encoder',
   config.Retrieval(),
   (
@@ -60,10 +60,10 @@ ENCODER = Kind(
   '783c56bac4df2b12b3e15fcf0a09a6d030294ab20e38b3a173b2c75f0d8aadf7',
   ('onnx/model.onnx', 'pytorch_model.bin', 'special_tokens_map.json'),
 )
-KINDS = {
+FOLDERS = {
   'hf': HF,
   'its tokenizer': dataclasses.replace(HF, field='tokenizer'),
-  'gemma': Kind(
+  'gemma': Folder(
     'checkpoint',
     config.Model(),
     (
@@ -77,7 +77,7 @@ KINDS = {
   'encoder of a metric': dataclasses.replace(
     ENCODER, settings=measure.MeasureSettings((), None, False, 1)
   ),
-  'data': Kind(
+  'data': Folder(
     'path',
     config.Data(),
     tuple(
@@ -92,7 +92,7 @@ KINDS = {
       'topic_writing_user/.cache/train.jsonl',
     ),
   ),
-  'prepared': Kind(
+  'prepared': Folder(
     'path',
     config.Data(),
     (
@@ -112,10 +112,10 @@ KINDS = {
     ),
   ),
 }
-each_kind = pytest.mark.parametrize('kind', KINDS.values(), ids=KINDS)
+each_folder = pytest.mark.parametrize('folder', FOLDERS.values(), ids=FOLDERS)
 
 
-def folder(path, *names):
+def write_files(path, *names):
   for name in names:
     file = path / name
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -123,27 +123,27 @@ def folder(path, *names):
   return path
 
 
-@each_kind
-def test_a_folder_of_what_is_read_counts_as_ever(kind, tmp_path):
-  assert kind.content(kind.made(tmp_path)) == kind.digest
+@each_folder
+def test_a_folder_of_what_is_read_counts_as_ever(folder, tmp_path):
+  assert folder.content(folder.write(tmp_path)) == folder.digest
 
 
-@each_kind
-def test_what_nobody_reads_changes_nothing(kind, tmp_path):
-  folder(kind.made(tmp_path), *JUNK, *kind.junk)
+@each_folder
+def test_what_nobody_reads_changes_nothing(folder, tmp_path):
+  write_files(folder.write(tmp_path), *JUNK, *folder.junk)
   (tmp_path / 'gone').symlink_to(tmp_path / 'nowhere')
   (tmp_path / 'empty').mkdir()
-  assert kind.content(tmp_path) == kind.digest
+  assert folder.content(tmp_path) == folder.digest
 
 
-@each_kind
-def test_every_file_that_is_read_counts(kind, tmp_path):
-  kind.made(tmp_path)
-  for name in kind.names:
+@each_folder
+def test_every_file_that_is_read_counts(folder, tmp_path):
+  folder.write(tmp_path)
+  for name in folder.names:
     (tmp_path / name).write_text('other bytes')
-    assert kind.content(tmp_path) != kind.digest, name
-    folder(tmp_path, name)
-  assert kind.content(tmp_path) == kind.digest
+    assert folder.content(tmp_path) != folder.digest, name
+    write_files(tmp_path, name)
+  assert folder.content(tmp_path) == folder.digest
 
 
 @pytest.mark.parametrize(
@@ -161,20 +161,22 @@ def test_every_file_that_is_read_counts(kind, tmp_path):
 )
 def test_the_bundled_models_count_as_ever(name, digest, tmp_path):
   path = shutil.copytree(assets.path(name), tmp_path / 'copy')
-  folder(path, *JUNK, 'model.gguf', 'params/.DS_Store', 'params/README.md')
+  write_files(path, *JUNK, 'model.gguf', 'params/.DS_Store', 'params/README.md')
   assert HF.content(path) == HF.content(name) == digest
 
 
 def test_the_setting_decides_which_data_counts(tmp_path):
-  kind = KINDS['data']
-  kind.made(tmp_path)
+  folder = FOLDERS['data']
+  folder.write(tmp_path)
   for split in ('train', 'val', 'test'):
-    folder(tmp_path, f'topic_writing_temporal/{split}.jsonl')
-  assert kind.content(tmp_path) == kind.digest
-  temporal = dataclasses.replace(kind, settings=config.Data(setting='temporal'))
+    write_files(tmp_path, f'topic_writing_temporal/{split}.jsonl')
+  assert folder.content(tmp_path) == folder.digest
+  temporal = dataclasses.replace(
+    folder, settings=config.Data(setting='temporal')
+  )
   before = temporal.content(tmp_path)
   shutil.rmtree(tmp_path / 'product_review_user')
-  assert temporal.content(tmp_path) == before != kind.digest
+  assert temporal.content(tmp_path) == before != folder.digest
 
 
 def test_the_outputs_beside_the_questions_count(tmp_path):
@@ -183,16 +185,16 @@ def test_the_outputs_beside_the_questions_count(tmp_path):
     for split in ('train', 'val', 'test')
     for part in ('questions', 'outputs')
   ]
-  folder(tmp_path, *names)
-  before = KINDS['data'].content(tmp_path)
+  write_files(tmp_path, *names)
+  before = FOLDERS['data'].content(tmp_path)
   for name in names:
     (tmp_path / name).write_text('other')
-    assert KINDS['data'].content(tmp_path) != before
-    folder(tmp_path, name)
+    assert FOLDERS['data'].content(tmp_path) != before
+    write_files(tmp_path, name)
 
 
 def test_of_shards_with_an_index_those_that_it_names_count(tmp_path):
-  folder(tmp_path, 'config.json', 'a.safetensors', 'old.safetensors')
+  write_files(tmp_path, 'config.json', 'a.safetensors', 'old.safetensors')
   index = {'weight_map': {'w': 'a.safetensors'}}
   (tmp_path / 'model.safetensors.index.json').write_text(json.dumps(index))
   before = HF.content(tmp_path)
@@ -203,12 +205,12 @@ def test_of_shards_with_an_index_those_that_it_names_count(tmp_path):
 
 
 def test_a_file_that_cannot_be_read_is_the_users_error(tmp_path):
-  KINDS['data'].made(tmp_path)
+  FOLDERS['data'].write(tmp_path)
   gone = tmp_path / 'topic_writing_user' / 'train.jsonl'
   gone.unlink()
   gone.symlink_to(tmp_path / 'nowhere')
   with pytest.raises(errors.InputError, match=r'train\.jsonl: it cannot be re'):
-    KINDS['data'].content(tmp_path)
+    FOLDERS['data'].content(tmp_path)
 
 
 def test_a_run_goes_on_where_only_junk_has_come(tmp_path, capsys):
@@ -223,11 +225,11 @@ def test_a_run_goes_on_where_only_junk_has_come(tmp_path, capsys):
   for _ in range(2):
     with pytest.raises(artifacts.Until):
       restpg.run_methods(cfg, tmp_path / 'work', until='retrieve')
-    folder(data, *JUNK, 'email_generation_temporal/train.jsonl')
-    folder(data / 'email_generation_user', *JUNK)
-    folder(model, *JUNK)
-  told = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
-  assert told[-4:] == [
+    write_files(data, *JUNK, 'email_generation_temporal/train.jsonl')
+    write_files(data / 'email_generation_user', *JUNK)
+    write_files(model, *JUNK)
+  lines = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
+  assert lines[-4:] == [
     ['base', 'kept'],
     ['retrieve/train', 'kept'],
     ['retrieve/val', 'kept'],

@@ -1,4 +1,4 @@
-"""Facts about judging.label_logp: whom it judges together, and in what."""
+"""Facts about engines/label_scorer.py: what is judged together, and how."""
 
 import itertools
 import json
@@ -31,10 +31,11 @@ def listen(event, *_, **__):
 
 def model(shards=1):
   layout = layouts.Layout.of(config.Compute(judged=8, shards=shards))
-  words = tokenizers.Tokenizer(assets.path('tiny.spm.model').read_bytes())
+  tokenizer = tokenizers.Tokenizer(assets.path('tiny.spm.model').read_bytes())
   params = layout.replicate(decoder.unstacked(tiny.parameters(SIZE, 0.3)))
-  model = decoder.Decoder(SIZE, stacked=False)
-  return generator.LoadedModel(model, params, words, layout)
+  return generator.LoadedModel(
+    decoder.Decoder(SIZE, stacked=False), params, tokenizer, layout
+  )
 
 
 def texts(seed, inputs=5, each=6):
@@ -52,25 +53,25 @@ def texts(seed, inputs=5, each=6):
 
 
 def logp(judged, shards=1):
-  found = dict(
+  by_index = dict(
     pair
     for part in label_scorer.label_logp(model(shards), judged, LABELS)
     for pair in part
   )
-  assert sorted(found) == list(range(len(judged)))
-  return np.array([found[n] for n in range(len(judged))])
+  assert sorted(by_index) == list(range(len(judged)))
+  return np.array([by_index[n] for n in range(len(judged))])
 
 
 def test_alike_to_the_last_bit_in_any_order_and_company():
   judged = texts(0)
-  found = logp(judged)
+  whole = logp(judged)
   order = np.random.default_rng(1).permutation(len(judged))
-  np.testing.assert_array_equal(logp([judged[n] for n in order]), found[order])
+  np.testing.assert_array_equal(logp([judged[n] for n in order]), whole[order])
   few = [29, 3, 4, 17]  # as after a kill
-  np.testing.assert_array_equal(logp([judged[n] for n in few]), found[few])
+  np.testing.assert_array_equal(logp([judged[n] for n in few]), whole[few])
   for n in (0, 11):
-    np.testing.assert_array_equal(logp([judged[n]]), found[[n]])
-  assert len(np.unique(found)) > 80  # not trivially alike
+    np.testing.assert_array_equal(logp([judged[n]]), whole[[n]])
+  assert len(np.unique(whole)) > 80  # not trivially alike
 
 
 def test_nothing_is_compiled_once_the_lengths_are_known():
@@ -87,8 +88,8 @@ def test_candidates_are_read_a_piece_at_a_time():
     lambda n: read.append(n) or candidates.Candidate((5, 6), [7, n % 900]),
     itertools.count(),
   )
-  found = label_scorer.label_logp(model(), endless, LABELS)
-  assert len(list(itertools.islice(found, 3))) == 3
+  lists = label_scorer.label_logp(model(), endless, LABELS)
+  assert len(list(itertools.islice(lists, 3))) == 3
   assert len(read) == label_scorer.AHEAD * 8
   assert list(label_scorer.label_logp(model(), [], LABELS)) == []
 
@@ -110,5 +111,5 @@ def test_devices_share_the_work():
 
 
 if __name__ == '__main__':
-  found = [logp(texts(0), shards).tolist() for shards in (1, 2)]
-  print(json.dumps([jax.device_count(), *found]))
+  both = [logp(texts(0), shards).tolist() for shards in (1, 2)]
+  print(json.dumps([jax.device_count(), *both]))

@@ -21,17 +21,17 @@ SIZE = tiny.size(vocabulary=1024)
 def broken(dtype):
   """A model whose last norm is NaN, on the devices."""
   layout = layouts.Layout.of(config.Compute(prompts=1, samples=1, judged=8))
-  words = tokenizers.Tokenizer(assets.path('tiny.spm.model').read_bytes())
+  tokenizer = tokenizers.Tokenizer(assets.path('tiny.spm.model').read_bytes())
   params = decoder.unstacked(tiny.parameters(SIZE, 0.3))
   params['final_norm'] = jax.tree.map(
     lambda x: x * jnp.nan, params['final_norm']
   )
   params = layout.replicate(jax.tree.map(lambda x: x.astype(dtype), params))
-  model = decoder.Decoder(SIZE, jnp.dtype(dtype), stacked=False)
-  return generator.LoadedModel(model, params, words, layout, 'a/model')
+  network = decoder.Decoder(SIZE, jnp.dtype(dtype), stacked=False)
+  return generator.LoadedModel(network, params, tokenizer, layout, 'a/model')
 
 
-def sampled(dtype, **how):
+def sampled(dtype, **settings):
   return list(
     generator.generate_samples(
       broken(dtype),
@@ -43,7 +43,7 @@ def sampled(dtype, **how):
       stop=(1,),
       top_p=0.95,
       seed=0,
-      **how,
+      **settings,
     )
   )
 

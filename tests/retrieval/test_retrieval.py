@@ -101,8 +101,8 @@ def test_chance_depends_on_seed_and_example_alone():
     again, seed=0
   )
   orders = {
-    tuple(chance.rank_at_random(asked, seed=seed))
-    for asked in (one, other)
+    tuple(chance.rank_at_random(query, seed=seed))
+    for query in (one, other)
     for seed in range(3)
   }
   assert len(orders) == 6
@@ -130,12 +130,12 @@ def test_vectors_rank_by_their_product_and_ties_by_their_place():
     calls.append(texts)
     return np.array([VECTORS[text] for text in texts])
 
-  asked = [
+  queries = [
     question.RetrievalQuery('1', 'query', ['a', 'b', 'c', 'b']),
     question.RetrievalQuery('2', 'other', ['c', 'a']),
     question.RetrievalQuery('3', 'query', []),
   ]
-  assert dense.ranked(asked, embed) == [[1, 3, 0, 2], [1, 0], []]
+  assert dense.rank_by_vectors(queries, embed) == [[1, 3, 0, 2], [1, 0], []]
   assert calls == [['query', 'a', 'b', 'c', 'other']]  # each text once
 
 
@@ -144,6 +144,6 @@ def test_equal_documents_of_any_number_are_ties():
   for _ in range(50):
     vector = rng.standard_normal((2, 384), np.float32)
     keys = ['same'] * int(rng.integers(2, 40))
-    asked = [question.RetrievalQuery('1', 'query', keys)]
-    orders = dense.ranked(asked, lambda texts, found=vector: found)
+    queries = [question.RetrievalQuery('1', 'query', keys)]
+    orders = dense.rank_by_vectors(queries, lambda texts, vector=vector: vector)
     assert orders == [list(range(len(keys)))]

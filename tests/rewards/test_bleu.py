@@ -11,14 +11,14 @@ from restpg_jax.rewards import bleu
 
 def test_a_sentence_by_hand():
   # 5 words of 6: n-grams in common 5/5, 4/4, 3/3, 2/2; too short by a word.
-  found = bleu.sentence('the cat sat on a', 'the cat sat on a mat')
-  assert found == pytest.approx(math.exp(1 - 6 / 5))
+  score = bleu.sentence('the cat sat on a', 'the cat sat on a mat')
+  assert score == pytest.approx(math.exp(1 - 6 / 5))
 
 
 def test_what_is_counted():
   # The words of both; 'a b' and 'c' in common; n-grams of 4 words.
-  found = bleu.counts('a b x c', 'a b c')
-  assert found == [4, 3, 3, 1, 0, 0, 4, 3, 2, 1]
+  counts = bleu.counts('a b x c', 'a b c')
+  assert counts == [4, 3, 3, 1, 0, 0, 4, 3, 2, 1]
 
 
 def test_nothing_written_is_zero_and_its_gold_text_counts():

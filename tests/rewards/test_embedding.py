@@ -14,6 +14,6 @@ def test_cosines_by_hand():
 
 def test_they_are_plain_floats_and_never_above_one():
   a = np.random.default_rng(0).normal(size=(100, 9)).astype(np.float32)
-  found = embedding.cosines(a, a * np.float32(0.1))
-  assert max(found) <= 1.0 and min(found) > 1 - 1e-6
-  assert {type(value) for value in found} == {float}
+  values = embedding.cosines(a, a * np.float32(0.1))
+  assert max(values) <= 1.0 and min(values) > 1 - 1e-6
+  assert {type(value) for value in values} == {float}

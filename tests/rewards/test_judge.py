@@ -31,9 +31,9 @@ def test_the_expected_label_over_ten():
   P_NL = np.array([[0, 0, 0.1, 0, 0.3], [2e-20, 0, 0, 2e-20, 0]])
   with np.errstate(divide='ignore'):
     logp_NL = np.log(P_NL)
-  found = judge.rewards(logp_NL, 'expected')
+  rewards = judge.rewards(logp_NL, 'expected')
   # (.25 * 5 + .75 * 10) / 10, (.5 * 1 + .5 * 7) / 10
-  np.testing.assert_allclose(found, [0.875, 0.4])
+  np.testing.assert_allclose(rewards, [0.875, 0.4])
   assert judge.rewards(logp_NL, 'argmax') == [1.0, 0.1]
   assert judge.rewards(np.zeros((0, 5)), 'expected') == []
 

@@ -13,8 +13,8 @@ from tests.rewards import nltk_data
 def dictionary(tmp_path, monkeypatch):
   nltk_data.wordnet(tmp_path)
   nltk_data.punkt(tmp_path)
-  with nltk_data.only(tmp_path, monkeypatch) as found:
-    yield found
+  with nltk_data.only(tmp_path, monkeypatch) as reader:
+    yield reader
 
 
 def test_words_by_hand(dictionary):
@@ -62,8 +62,8 @@ def test_every_score_is_nltks(dictionary):
 
 def test_characters_are_words_where_no_blanks_part_them(dictionary):
   # 3 of 4 characters, in one chunk: F = 0.75, less 0.5 * (1/3) ** 3 of it.
-  found = meteor.meteor('新茶壶好', '新茶壶坏')
-  assert found == pytest.approx(0.75 * (1 - 0.5 / 27))
+  score = meteor.meteor('新茶壶好', '新茶壶坏')
+  assert score == pytest.approx(0.75 * (1 - 0.5 / 27))
 
 
 @pytest.mark.parametrize('written', ['', ' ', 'xyz'])
@@ -85,6 +85,6 @@ def test_without_its_data_it_is_refused_in_a_line(tmp_path, monkeypatch, there):
     pytest.raises(errors.InputError) as error,
   ):
     meteor.check_wordnet()
-  said = str(error.value)
-  assert 'python -m nltk.downloader wordnet punkt_tab' in said
-  assert '\n' not in said
+  message = str(error.value)
+  assert 'python -m nltk.downloader wordnet punkt_tab' in message
+  assert '\n' not in message

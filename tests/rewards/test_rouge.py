@@ -16,8 +16,8 @@ def test_counts_words_and_their_order():
 
 @pytest.mark.parametrize('name', ['rouge1', 'rougeL'])
 def test_the_docstrings_example(name):
-  found = rouge.rouge(name, 'the cat sat', 'The cat ran off.')
-  assert found == pytest.approx(4 / 7)
+  score = rouge.rouge(name, 'the cat sat', 'The cat ran off.')
+  assert score == pytest.approx(4 / 7)
 
 
 def test_pairs_of_words():

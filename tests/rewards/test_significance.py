@@ -36,12 +36,12 @@ def test_what_is_not_defined_is_none():
 def test_paired_by_hand():
   # Differences 0, 1, 2: mean 1, sd 1, stderr 1/sqrt(3), t = sqrt(3). With
   # 2 degrees of freedom p = 1 - t / sqrt(t^2 + 2) = 1 - sqrt(3/5).
-  found = significance.paired([1.0, 3.0, 5.0], [1.0, 2.0, 3.0])
-  assert found.n == 3
-  assert found.difference == pytest.approx(1.0)
-  assert found.stderr == pytest.approx(1 / math.sqrt(3))
-  assert found.t == pytest.approx(math.sqrt(3))
-  assert found.p == pytest.approx(1 - math.sqrt(3 / 5))
+  result = significance.paired([1.0, 3.0, 5.0], [1.0, 2.0, 3.0])
+  assert result.n == 3
+  assert result.difference == pytest.approx(1.0)
+  assert result.stderr == pytest.approx(1 / math.sqrt(3))
+  assert result.t == pytest.approx(math.sqrt(3))
+  assert result.p == pytest.approx(1 - math.sqrt(3 / 5))
 
 
 def test_sides_swapped_change_only_the_sign():
@@ -61,24 +61,24 @@ def test_sides_swapped_change_only_the_sign():
   ],
 )
 def test_no_spread_is_no_test_and_no_warning(a, b, difference, stderr):
-  found = significance.paired(a, b)
-  assert found.difference == pytest.approx(difference)
-  assert found.stderr == (
+  result = significance.paired(a, b)
+  assert result.difference == pytest.approx(difference)
+  assert result.stderr == (
     None if stderr is None else pytest.approx(stderr, abs=1e-12)
   )
-  assert found.t is None and found.p is None
+  assert result.t is None and result.p is None
 
 
 def test_macro_gives_each_task_the_same_weight():
   # Means of the differences 1.0 and 0.2, so macro 0.6; plain mean 0.4.
   a = {'x': [1.0], 'y': [0.6, 0.0, 0.0]}
   b = {'x': [0.0], 'y': [0.0, 0.0, 0.0]}
-  found = significance.paired_macro(a, b)
-  assert found.n == 4
-  assert found.difference == pytest.approx(0.6)
+  result = significance.paired_macro(a, b)
+  assert result.n == 4
+  assert result.difference == pytest.approx(0.6)
   # Weighted differences 2, 0.4, 0, 0: variance 2.72 / 3, over n = 4.
-  assert found.stderr == pytest.approx(math.sqrt(2.72 / 3 / 4))
-  assert found.t == pytest.approx(0.6 / math.sqrt(2.72 / 3 / 4))
+  assert result.stderr == pytest.approx(math.sqrt(2.72 / 3 / 4))
+  assert result.t == pytest.approx(0.6 / math.sqrt(2.72 / 3 / 4))
 
 
 def test_macro_of_equal_tasks_is_the_plain_test():

@@ -44,7 +44,7 @@ def draws(tmp_path_factory):
   loaded = generator.load(folder, 'tiny.spm.model', layout)
   drawn = {}
   for harvest in generator.generate_samples(
-    generator.LoadedModel(loaded.model, loaded.params, Ids(), layout),
+    generator.LoadedModel(loaded.decoder, loaded.params, Ids(), layout),
     [
       generator.SampleRequest(f'x/{n}', PROMPT, range(M)) for n in range(INPUTS)
     ],

@@ -51,16 +51,16 @@ def measured(out, texts, cfg, layout):
   ]
   records.write(out / 'retrieve' / 'examples.jsonl', examples)
   records.write(out / 'answer' / 'trajectories.jsonl', drawn)
-  said = measure.measure(
+  summary = measure.measure(
     out / 'retrieve',
     out / 'answer',
     out=epath.Path(out),
     cfg=cfg,
     layout=layout,
   )
-  found = list(records.read(out / 'measured.jsonl', measure.Measured))
-  assert said['expected'] == said['made'] == len(found)
-  return found
+  lines = list(records.read(out / 'measured.jsonl', measure.Measured))
+  assert summary['expected'] == summary['made'] == len(lines)
+  return lines
 
 
 def test_each_answer_by_every_name(tmp_path, layout, folder, monkeypatch):
@@ -148,26 +148,26 @@ def test_a_killed_stage_goes_on_and_a_longer_one_makes_what_is_missing(
   texts = [['a'], ['a good'], [GOLD], ['boat'], ['b']]
   cfg = settings('rouge1')
   whole = measured(tmp_path / 'whole', texts, cfg, layout)
-  asked = []
+  calls = []
   of_rouge = measure.rouge.rouge
   monkeypatch.setattr(
-    measure.rouge, 'rouge', lambda *args: asked.append(args) or of_rouge(*args)
+    measure.rouge, 'rouge', lambda *args: calls.append(args) or of_rouge(*args)
   )
   with monkeypatch.context() as killing:
     pipeline.kill_at_write(killing, 2)
     with pytest.raises(KeyboardInterrupt):
       measured(tmp_path / 'cut', texts, cfg, layout)
   assert not (tmp_path / 'cut' / 'measured.jsonl').exists()
-  before = len(asked)
+  before = len(calls)
   assert measured(tmp_path / 'cut', texts, cfg, layout) == whole
-  assert len(asked) - before == 3
+  assert len(calls) - before == 3
   further = dataclasses.replace(cfg, m=2)
-  before = len(asked)
+  before = len(calls)
   found = measured(
     tmp_path / 'cut', [[*t, 'good'] for t in texts], further, layout
   )
   assert [m for m in found if m.j == 0] == whole
-  assert len(asked) - before == 5
+  assert len(calls) - before == 5
 
 
 def test_what_decides_nothing_is_not_in_the_settings(folder):
@@ -192,15 +192,15 @@ def test_the_encoder_of_retrieval_serves_too(folder):
 
 
 @pytest.mark.parametrize(
-  'metrics, said',
+  'metrics, message',
   [
     (('rouge1', 'rogue2'), "evaluate.metrics has 'rogue2'; known are rouge1, "),
     (('cosine',), 'give the folder of an encoder as evaluate.encoder'),
   ],
 )
-def test_wrong_settings_are_told_before_anything_runs(metrics, said):
+def test_wrong_settings_are_told_before_anything_runs(metrics, message):
   cfg = config.Config(evaluate=config.Evaluate(metrics=metrics))
-  with pytest.raises(errors.InputError, match=re.escape(said)):
+  with pytest.raises(errors.InputError, match=re.escape(message)):
     restpg.check_config(cfg)
 
 

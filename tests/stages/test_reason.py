@@ -35,7 +35,7 @@ class Reasoner:
       config.Model(), monkeypatch.layout
     ).tokenizer
 
-    def sample(writer, wanted, **_):
+    def sample(model, wanted, **_):
       for w in wanted:
         self.asked += [(w.example_id, j) for j in w.js]
         self.prompts[w.example_id] = self.tokenizer.decode(w.prompt)

@@ -369,7 +369,7 @@ def naive(judge, cfg, question):
     tokens = judge.tokenizer.encode(str(label))
     row = np.zeros(cfg.max_input + 2, int)
     row[: len(ids + tokens)] = ids + tokens
-    logits = np.float64(forward(judge.model, judge.params, row))
+    logits = np.float64(forward(judge.decoder, judge.params, row))
     logits = logits[len(ids) - 1 : len(ids + tokens)]
     logp = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     said = sum(logp[n, token] for n, token in enumerate(tokens))
