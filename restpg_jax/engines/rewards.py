@@ -1,4 +1,4 @@
-"""Rewards by name: who answers questions about answers, and how."""
+"""Rewards by name: what judges answers, and the rewards that it gave."""
 
 import collections
 import dataclasses
@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -14,6 +15,7 @@ from etils import epath
 from restpg_jax import config, errors, types
 from restpg_jax.engines import generator, label_scorer
 from restpg_jax.io import append_log, code, progress
+from restpg_jax.parallel import layout as layouts
 from restpg_jax.rewards import judge, rouge
 from restpg_jax.sampling import candidates
 from restpg_jax.text import prompts, templates
@@ -21,36 +23,52 @@ from restpg_jax.text import prompts, templates
 # Answers that begin unlike any other, and unlike each other: the tokens around
 # an answer's first character may depend on it.
 STAND_INS = '\x02', 'a'
-PIECE = 32_768  # questions that a reward is asked together
+PIECE = 32_768  # queries that a reward is given at once
 
 
 @dataclasses.dataclass(frozen=True)
 class RewardQuery:
-  """What a reward looks at."""
+  """All that a reward depends on."""
 
   instruction: str
   reference: str
   answer: str
 
 
-# Pairs (place in the questions, reward), each question once, in any order and
-# any number of pieces; a piece is kept as soon as it comes. The shortest one:
-#   lambda asked: ([(n, my_reward(q))] for n, q in enumerate(asked))
+class Judgement(NamedTuple):
+  """The reward of a query."""
+
+  # Of the query, among those that were given.
+  index: int  # pyright: ignore  # nobody looks for a value by tuple.index
+  reward: float  # from 0 to 1
+  tokens: int = 0  # that a model read for it, shown as speed
+  truncated: bool = False  # its prompt was over the limit of that model
+
+
+# A reward yields lists of Judgements: one of each query, in any order and any
+# number of lists; a list is kept as soon as it comes. Plain pairs (index,
+# reward) will do as well. The shortest one:
+#   lambda queries: ([(n, my_reward(q))] for n, q in enumerate(queries))
 Reward = Callable[
-  [Sequence[RewardQuery]], Iterator[Sequence[tuple[int, float]]]
+  [Sequence[RewardQuery]],
+  Iterable[Sequence[Judgement] | Sequence[tuple[int, float]]],
 ]
 
 
-def check_rewards(
-  reward: Reward, asked: Sequence[RewardQuery], name: str
-) -> Iterator[list[tuple[int, float]]]:
-  """What the reward says of distinct questions, piece by piece.
+def judgements(
+  reward: Reward, queries: Sequence[RewardQuery], name: str
+) -> Iterator[list[Judgement]]:
+  """Yields what a reward says of distinct queries, list by list.
 
-  Raises InputError unless it answers each of them once.
+  Raises InputError unless it judges each of them once, from 0 to 1.
   """
-  left = set(range(len(asked)))
-  for found in reward(asked):
-    for n, r in found:
+  left = set(range(len(queries)))
+  for pairs in reward(queries):
+    judged = [
+      pair if isinstance(pair, Judgement) else Judgement(*pair)
+      for pair in pairs
+    ]
+    for n, r, *_ in judged:
       if not 0 <= r <= 1:
         raise errors.InputError(
           f'reward.name={name}: the reward of question {n} is {r}; it must be '
@@ -58,15 +76,19 @@ def check_rewards(
         )
       if n not in left:
         raise errors.InputError(
-          f'reward.name={name}: it answered question {n} of {len(asked)} '
-          'twice, or there is none such; a reward yields lists of (place of '
+          f'reward.name={name}: it answered question {n} of {len(queries)} '
+          'twice, or there is none such; a reward yields lists of (index of '
           'the question, reward)'
         )
       left.remove(n)
-    yield [(n, float(r)) for n, r in found]
+    # Rewards of somebody else may be of NumPy, which JSON does not write.
+    yield [
+      Judgement(int(n), float(r), int(tokens), bool(truncated))
+      for n, r, tokens, truncated in judged
+    ]
   if left:
     raise errors.InputError(
-      f'reward.name={name}: {len(left)} of {len(asked)} questions have no '
+      f'reward.name={name}: {len(left)} of {len(queries)} questions have no '
       f'reward, the first is number {min(left)}'
     )
 
@@ -86,8 +108,11 @@ def check_reward_name(cfg: config.Reward) -> None:
     raise errors.InputError(f'reward.name={error}') from error
 
 
-def build_reward(cfg: config.Reward, layout) -> Reward:
-  """By name from REWARDS, or 'package.module:function' of somebody else."""
+def build_reward(cfg: config.Reward, layout: layouts.Layout) -> Reward:
+  """Builds a reward of REWARDS, or that of an outsider's 'module:function'.
+
+  Raises InputError for a name that is not known or cannot be imported.
+  """
   check_reward_name(cfg)
   if cfg.name in REWARDS:
     return REWARDS[cfg.name](cfg, layout)
@@ -99,105 +124,113 @@ def build_reward(cfg: config.Reward, layout) -> Reward:
 
 
 class Judge:
-  """What a language model thinks of an answer (rewards/judge.py).
+  """A language model as the judge of answers (rewards/judge.py).
 
   The answers to one input share their prompts up to where the answer begins.
   """
 
-  def __init__(self, cfg: config.Reward, layout):
+  def __init__(self, cfg: config.Reward, layout: layouts.Layout):
     judge.check_rule(cfg.rule)
     self._rule = cfg.rule
     self._template = generator.load_template(cfg.template)
     self._model = generator.load_named(cfg.model, layout, dtype=cfg.dtype)
     self._limit = cfg.max_input
-    self.cut = set()  # places in the questions, of prompts over the limit
-    self.tokens = 0  # of all prompts that were read, so far
 
   def __call__(
-    self, asked: Sequence[RewardQuery]
-  ) -> Iterator[list[tuple[int, float]]]:
-    self.cut.clear()
-    of_input = collections.defaultdict(list)
-    for n, question in enumerate(asked):
-      of_input[question.instruction, question.reference].append(n)
-    order = [n for places in of_input.values() for n in places]
-    lengths = []
+    self, queries: Sequence[RewardQuery]
+  ) -> Iterator[list[Judgement]]:
+    """Yields judgements as they are known: input by input, not in order."""
+    by_input = collections.defaultdict(list)
+    for n, query in enumerate(queries):
+      by_input[query.instruction, query.reference].append(n)
+    # Of the prompts that were made so far, in the order of their candidates:
+    # the index of the query, the number of tokens, whether the prompt was cut.
+    read: list[tuple[int, int, bool]] = []
 
-    def judged():
-      for places in of_input.values():
-        for candidate in self._candidates(asked, places):
-          lengths.append(len(candidate.prefix) + len(candidate.rest))
-          yield candidate
+    def judged() -> Iterator[candidates.Candidate]:
+      for indices in by_input.values():
+        prefix = self._shared_prefix(queries[indices[0]])
+        for n in indices:
+          prompt = self._prompt(queries[n])
+          read.append((n, len(prompt.ids), bool(prompt.cut)))
+          yield candidates.parted(prompt.ids, prefix)
 
     labels = [str(label) for label in judge.LABELS]
-    for found in label_scorer.label_logp(self._model, judged(), labels):
-      places, logp = zip(*found, strict=True)
-      self.tokens += sum(lengths[n] for n in places)
+    for scored in label_scorer.label_logp(self._model, judged(), labels):
+      positions, logp = zip(*scored, strict=True)
       values = judge.rewards(np.stack(logp), self._rule)
-      yield [(order[n], r) for n, r in zip(places, values, strict=True)]
+      yield [
+        Judgement(n, reward, tokens, truncated)
+        for (n, tokens, truncated), reward in zip(
+          (read[position] for position in positions), values, strict=True
+        )
+      ]
 
-  def _candidates(
-    self, asked: Sequence[RewardQuery], places: Sequence[int]
-  ) -> Iterator[candidates.Candidate]:
-    """Prompts of answers to one input, each parted where it leaves those of
-    stand-ins: so its parts are the same whatever else is judged."""
+  def _shared_prefix(self, query: RewardQuery) -> Sequence[int]:
+    """Returns the tokens that the prompts of all answers to an input share.
+
+    They are those of two stand-ins, so that a prompt is parted alike whatever
+    else is judged.
+    """
     first, second = (
-      self._prompt(dataclasses.replace(asked[places[0]], answer=answer)).ids
+      self._prompt(dataclasses.replace(query, answer=answer)).ids
       for answer in STAND_INS
     )
-    shared = candidates.parted(first, second).prefix
-    for n in places:
-      turn = self._prompt(asked[n])
-      if turn.cut:
-        self.cut.add(n)
-      yield candidates.parted(turn.ids, shared)
+    return candidates.parted(first, second).prefix
 
-  def _prompt(self, question: RewardQuery) -> prompts.EncodedPrompt:
+  def _prompt(self, query: RewardQuery) -> prompts.EncodedPrompt:
     return prompts.judge(
       self._template,
       self._model.tokenizer,
-      **vars(question),
+      instruction=query.instruction,
+      reference=query.reference,
+      answer=query.answer,
       limit=self._limit,
     )
 
 
-def rouge_reward(cfg: config.Reward, layout) -> Reward:
-  """Overlap of words, for runs without a judge (rewards/rouge.py)."""
+def rouge_reward(cfg: config.Reward, layout: layouts.Layout) -> Reward:
+  """Returns the overlap of words, for runs without a judge."""
   del cfg, layout
-  return lambda asked: (
-    [(n, rouge.mean_rouge(q.answer, q.reference))] for n, q in enumerate(asked)
+  return lambda queries: (
+    [Judgement(n, rouge.mean_rouge(query.answer, query.reference))]
+    for n, query in enumerate(queries)
   )
 
 
-REWARDS = {'judge': Judge, 'rouge': rouge_reward}
+REWARDS: dict[str, Callable[[config.Reward, layouts.Layout], Reward]] = {
+  'judge': Judge,
+  'rouge': rouge_reward,
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class ScoredQuery:
-  """A line of rewards/: a question that has its reward."""
+  """A line of rewards/: a query's reward."""
 
-  name: str  # of the question
+  name: str  # of the query, see query_key
   reward: float
   cut: bool = False  # the judge's prompt was over its limit
 
 
 @dataclasses.dataclass(frozen=True)
 class QueryRewards:
-  """Of distinct questions, by name, and how they were found."""
+  """The rewards of distinct queries, and how they came about."""
 
-  known: dict[str, float]
-  distinct: int
-  cut: int  # prompts of these that were over the judge's limit
+  known: dict[str, float]  # by query_key
+  distinct: int  # number of queries
+  truncated: int  # number of these whose prompt was over the judge's limit
   totals: dict[str, float]  # rates, for a summary
 
-  def of(self, question: RewardQuery | None) -> float:
-    """0 where there is no answer."""
-    return self.known[query_key(question)] if question else 0.0
+  def of(self, query: RewardQuery | None) -> float:
+    """Returns the reward of a query; 0 where there is no answer."""
+    return self.known[query_key(query)] if query else 0.0
 
 
 def reward_query(
   example: types.Example, answer: str | None
 ) -> RewardQuery | None:
+  """Returns what the reward of an answer depends on; None without an answer."""
   if not answer:
     return None
   return RewardQuery(example.input, example.output, answer)
@@ -206,45 +239,50 @@ def reward_query(
 def answer_reader(
   prompt: config.Prompt, *, reasoning: bool
 ) -> Callable[[str], str | None]:
-  """answer_of(text): the part of an output that is rewarded, if any."""
+  """Returns answer_of(text): the part of an output that is rewarded, if any."""
   output = templates.Output.of(generator.load_template(prompt.template))
 
-  def answer_of(text):
+  def answer_of(text: str) -> str | None:
     return output.split(text)[1] if reasoning else text.strip()
 
   return answer_of
 
 
 def rewards_of(
-  questions: Callable[[], Iterable[RewardQuery | None]],
+  queries: Callable[[], Iterable[RewardQuery | None]],
   *,
   out: epath.Path,
   cfg: config.Reward,
-  layout,
+  layout: layouts.Layout,
   accept: float | None = None,
 ) -> QueryRewards:
-  """Asks what rewards/ does not hold yet, each distinct question once.
+  """Computes the rewards that out/rewards/ lacks, of each distinct query once.
 
-  questions() gives all of them, and gives them again.
+  queries() gives all of them, and gives them again: it is called twice, so that
+  they need not be held. `accept` is the reward from which the progress counts
+  an answer as accepted.
   """
   log = append_log.AppendLog(
     out / 'rewards', ScoredQuery, host=jax.process_index()
   )
-  times = collections.Counter(query_key(q) for q in questions() if q)
-  known, cut = {}, set()
+  times = collections.Counter(query_key(q) for q in queries() if q)
+  known: dict[str, float] = {}
+  truncated: set[str] = set()
 
-  def note(found: Iterable[ScoredQuery]):
-    for scored in found:
-      known.setdefault(scored.name, scored.reward)
-      if scored.cut and scored.name in times:
-        cut.add(scored.name)
+  def note(lines: Iterable[ScoredQuery]) -> None:
+    for line in lines:
+      # Of two rewards of a query the first counts: it may be used already.
+      known.setdefault(line.name, line.reward)
+      if line.cut and line.name in times:
+        truncated.add(line.name)
 
   note(log)
-  old = [q for q in times if q in known]
-  ask = build_reward(cfg, layout)
+  old = [key for key in times if key in known]
+  reward = build_reward(cfg, layout)
 
-  def rewards(names):
-    return [r for q in names for r in [known[q]] * times[q]]
+  def repeated(keys: Iterable[str]) -> list[float]:
+    """Each reward as many times as its query is there."""
+    return [known[key] for key in keys for _ in range(times[key])]
 
   with (
     log,
@@ -258,31 +296,35 @@ def rewards_of(
       compiles=cfg.name == 'judge',
     ) as shown,
   ):
-    shown.update(0, rewards=rewards(old))
-    read = 0
-    for piece in query_pieces(questions(), known):
-      names = [query_key(q) for q in piece]
-      for found in check_rewards(ask, piece, cfg.name):
-        marks = getattr(ask, 'cut', ())
-        new = [ScoredQuery(names[n], r, n in marks) for n, r in found]
+    shown.update(0, rewards=repeated(old))
+    for piece in query_pieces(queries(), known):
+      keys = [query_key(query) for query in piece]
+      for judged in judgements(reward, piece, cfg.name):
+        new = [
+          ScoredQuery(keys[j.index], j.reward, j.truncated) for j in judged
+        ]
         log.append(new)
         note(new)
-        tokens = getattr(ask, 'tokens', read) - read
-        read += tokens
         shown.update(
-          len(new), tokens=tokens or None, rewards=rewards(s.name for s in new)
+          len(new),
+          # None where no model reads anything: there is no speed to show.
+          tokens=sum(j.tokens for j in judged) or None,
+          rewards=repeated(line.name for line in new),
         )
-  return QueryRewards(known, len(times), len(cut), shown.totals())
+  return QueryRewards(known, len(times), len(truncated), shown.totals())
 
 
 def query_pieces(
-  questions: Iterable[RewardQuery | None], known: dict[str, float]
+  queries: Iterable[RewardQuery | None], known: dict[str, float]
 ) -> Iterator[list[RewardQuery]]:
-  """Those not known when their turn comes, each once, PIECE at a time."""
+  """Yields lists of PIECE queries, each once, that are not known yet.
+
+  `known` may grow meanwhile: it is looked at when a query's turn comes.
+  """
   piece = {}
-  for q in questions:
-    if q and query_key(q) not in known:
-      piece[query_key(q)] = q
+  for query in queries:
+    if query and query_key(query) not in known:
+      piece[query_key(query)] = query
       if len(piece) == PIECE:
         yield list(piece.values())
         piece = {}
@@ -290,7 +332,7 @@ def query_pieces(
     yield list(piece.values())
 
 
-def query_key(question: RewardQuery) -> str:
-  """What a question's reward is found by."""
-  texts = json.dumps(dataclasses.astuple(question)).encode()
+def query_key(query: RewardQuery) -> str:
+  """Returns the name under which a query's reward is kept: a hash of it."""
+  texts = json.dumps(dataclasses.astuple(query)).encode()
   return hashlib.blake2b(texts, digest_size=16).hexdigest()

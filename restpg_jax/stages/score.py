@@ -74,7 +74,7 @@ def score(
     'made': num_scored,
     'distinct': query_rewards.distinct,
     'without_answer': tally.without_answer,
-    'cut_prompts': query_rewards.cut,
+    'cut_prompts': query_rewards.truncated,
     'mean_reward': tally.total / num_scored if num_scored else None,
     'accepted': None
     if cfg.accept is None or not num_scored

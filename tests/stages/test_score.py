@@ -28,26 +28,26 @@ def settings(reasoning, name='rouge'):
   return score.ScoreSettings(config.Reward(name=name), PROMPT, reasoning, m=8)
 
 
-def asked(text, reasoning=True):
-  question = rewards.reward_query(
+def answer(text, reasoning=True):
+  query = rewards.reward_query(
     EXAMPLE, rewards.answer_reader(PROMPT, reasoning=reasoning)(text)
   )
-  return question and question.answer
+  return query and query.answer
 
 
 def test_only_the_answer_behind_the_first_marker_is_rewarded():
-  assert asked('Summary:\nshort texts\nAnswer:\nIt is\nAnswer:\nbad') == (
+  assert answer('Summary:\nshort texts\nAnswer:\nIt is\nAnswer:\nbad') == (
     'It is\nAnswer:\nbad'
   )
 
 
 def test_without_marker_or_with_nothing_behind_it_there_is_no_answer():
-  assert asked('Summary:\nshort texts') is None
-  assert asked('Summary:\nshort texts\nAnswer:\n') is None
+  assert answer('Summary:\nshort texts') is None
+  assert answer('Summary:\nshort texts\nAnswer:\n') is None
 
 
 def test_a_method_without_reasoning_answers_with_the_whole_text():
-  assert asked('It is.\nAnswer:\nbad', reasoning=False) == (
+  assert answer('It is.\nAnswer:\nbad', reasoning=False) == (
     'It is.\nAnswer:\nbad'
   )
 
@@ -67,8 +67,8 @@ def scored(tmp_path, texts, name='rouge', accept=None):
     cfg=dataclasses.replace(settings(True, name), accept=accept),
     layout=None,
   )
-  found = records.read(out / 'scored.jsonl', types.Trajectory)
-  return summary, [t.reward for t in found]
+  lines = records.read(out / 'scored.jsonl', types.Trajectory)
+  return summary, [line.reward for line in lines]
 
 
 def test_no_answer_is_reward_0_and_counted_and_equal_answers_asked_once(
@@ -85,12 +85,12 @@ EQUAL = ['x\nAnswer:\nboats', 'y\nAnswer:\nstars', 'no marker']
 
 
 def test_a_reward_that_tells_nothing_apart_warns_after_an_e_step(tmp_path):
-  with pytest.warns(errors.DataWarning) as found:
+  with pytest.warns(errors.DataWarning) as caught:
     scored(tmp_path, EQUAL, accept=1.0)
   assert (
     'reward.name=rouge: all 2 distinct outputs have the same reward, 0, so '
     'none is told from another; look at reward.model and reward.template'
-  ) in [str(w.message) for w in found]
+  ) in [str(w.message) for w in caught]
 
 
 def test_of_a_test_set_or_of_rewards_that_differ_it_says_nothing(tmp_path):
@@ -141,14 +141,14 @@ def test_pieces_ask_a_question_once_wherever_it_comes_again(
       for j, text in enumerate(texts)
     ],
   )
-  heard = []
+  pieces = []
 
   def build(cfg, layout):
-    def ask(asked):
-      heard.append([q.answer for q in asked])
-      yield [(n, len(q.answer) / 10) for n, q in enumerate(asked)]
+    def reward(queries):
+      pieces.append([q.answer for q in queries])
+      yield [(n, len(q.answer) / 10) for n, q in enumerate(queries)]
 
-    return ask
+    return reward
 
   monkeypatch.setitem(rewards.REWARDS, 'length', build)
   monkeypatch.setattr(rewards, 'PIECE', 3)
@@ -159,36 +159,39 @@ def test_pieces_ask_a_question_once_wherever_it_comes_again(
     cfg=settings(True, 'length'),
     layout=None,
   )
-  assert heard == [['It', 'is', 'good'], ['bad']]
+  assert pieces == [['It', 'is', 'good'], ['bad']]
   assert summary['distinct'] == 4 and summary['made'] == 10
   assert summary['mean_reward'] == pytest.approx(0.26)
-  found = records.read(tmp_path / 'out' / 'scored.jsonl', types.Trajectory)
-  assert [t.reward for t in found] == [0.2, 0.2, 0.4, 0.2, 0.3] * 2
+  lines = records.read(tmp_path / 'out' / 'scored.jsonl', types.Trajectory)
+  assert [line.reward for line in lines] == [0.2, 0.2, 0.4, 0.2, 0.3] * 2
 
 
 def test_cut_prompts_are_counted_over_all_sittings(tmp_path, monkeypatch):
-  class Cutter:
-    cut = frozenset({0})
+  def cutter(queries):
+    yield [
+      rewards.Judgement(n, 0.5, truncated=query.answer != 'z')
+      for n, query in enumerate(queries)
+    ]
 
-    def __call__(self, asked):
-      yield [(n, 0.5) for n, _ in enumerate(asked)]
-
-  monkeypatch.setitem(rewards.REWARDS, 'cutter', lambda cfg, layout: Cutter())
-  for texts in (['x\nAnswer:\ny'], ['x\nAnswer:\ny', 'x\nAnswer:\nz']):
-    summary, _ = scored(tmp_path, texts, 'cutter')
+  monkeypatch.setitem(rewards.REWARDS, 'cutter', lambda cfg, layout: cutter)
+  for texts in ('w', 'wyz'):
+    outputs = [f'x\nAnswer:\n{text}' for text in texts]
+    summary, _ = scored(tmp_path, outputs, 'cutter')
   assert summary['cut_prompts'] == 2
 
 
 def test_samples_beyond_m_of_a_wider_store_are_not_scored(tmp_path):
   summary, scores = scored(tmp_path, ['x\nAnswer:\ny'] * 11)
-  assert len(rewards) == summary['expected'] == 8
+  assert len(scores) == summary['expected'] == 8
 
 
 def test_a_sample_that_gets_lost_is_missed(tmp_path, monkeypatch):
-  asked = score.sample_queries
-  monkeypatch.setattr(score, 'sample_queries', lambda *of: [*asked(*of)][:-1])
+  queries = score.sample_queries
+  monkeypatch.setattr(
+    score, 'sample_queries', lambda *args: [*queries(*args)][:-1]
+  )
   summary, scores = scored(tmp_path, ['x\nAnswer:\ny'] * 3)
-  assert len(rewards) == 2
+  assert len(scores) == 2
   assert (summary['expected'], summary['made']) == (3, 2)
 
 
@@ -223,23 +226,50 @@ def test_an_unknown_reward_names_the_known_ones():
     rewards.build_reward(config.Reward(name='no_such_module:build'), None)
 
 
-def test_a_reward_of_somebody_else_is_imported(tmp_path, monkeypatch):
+# Plain pairs are documented as well; judgements tell more.
+THEIR_REWARDS = """
+import numpy as np
+from restpg_jax.engines import rewards
+
+def pairs(cfg, layout):
+  return lambda queries: ([(n, 0.5)] for n, _ in enumerate(queries))
+
+def of_numpy(cfg, layout):
+  def reward(queries):
+    yield list(zip(np.arange(len(queries)), np.full(len(queries), 0.5)))
+  return reward
+
+def judgements(cfg, layout):
+  return lambda queries: (
+    [rewards.Judgement(n, 0.5, tokens=7, truncated=n == 0)]
+    for n, _ in enumerate(queries))
+"""
+
+
+@pytest.mark.parametrize(
+  ('name', 'cut', 'tokens'),
+  [('pairs', 0, None), ('of_numpy', 0, None), ('judgements', 1, 14)],
+)
+def test_a_reward_of_somebody_else_is_imported(
+  tmp_path, monkeypatch, name, cut, tokens
+):
   monkeypatch.syspath_prepend(tmp_path)
-  (tmp_path / 'their_rewards.py').write_text(
-    'def build(cfg, layout):\n  return lambda asked: (\n'
-    '    [(n, 0.5)] for n, _ in enumerate(asked))\n'
-  )
-  _, scores = scored(tmp_path, ['x\nAnswer:\ny'], 'their_rewards:build')
-  assert scores == [0.5]
+  (tmp_path / 'their_rewards.py').write_text(THEIR_REWARDS)
+  texts = ['x\nAnswer:\ny', 'x\nAnswer:\nz']
+  summary, scores = scored(tmp_path, texts, f'their_rewards:{name}')
+  assert scores == [0.5, 0.5]
+  assert summary['cut_prompts'] == cut
+  *_, line = (tmp_path / 'out' / 'metrics.jsonl').read_text().splitlines()
+  assert json.loads(line)['tokens'] == tokens
 
 
 def test_a_reward_answers_each_question_once(tmp_path, monkeypatch):
   monkeypatch.syspath_prepend(tmp_path)
   (tmp_path / 'odd_rewards.py').write_text(
     'def twice(cfg, layout):\n'
-    '  return lambda asked: [[(0, 0.5), (0, 0.5)]]\n'
+    '  return lambda queries: [[(0, 0.5), (0, 0.5)]]\n'
     'def never(cfg, layout):\n'
-    '  return lambda asked: [[(1, 0.5)]]\n'
+    '  return lambda queries: [[(1, 0.5)]]\n'
   )
   texts = ['x\nAnswer:\ny', 'x\nAnswer:\nz']
   with pytest.raises(errors.InputError, match='odd_rewards:twice: it answered'):
@@ -259,7 +289,7 @@ REFERENCE = (
   'speed too. Cheers.'
 )
 OTHER = 'Howdy team, the trip needs silence while the trip demands privacy.'
-QUESTIONS = [
+QUERIES = [
   rewards.RewardQuery(INSTRUCTION, REFERENCE, answer)
   for answer in (REFERENCE, OTHER, 'no <eos> 10', 'H')
 ] + [
@@ -268,9 +298,10 @@ QUESTIONS = [
 ]
 
 
-def answers(ask):
-  found = dict(p for part in ask(QUESTIONS) for p in part)
-  return [found[n] for n in range(len(QUESTIONS))]
+def judgements(reward, queries):
+  """One of each query, in their order."""
+  by_index = {j.index: j for part in reward(queries) for j in part}
+  return [by_index[n] for n in range(len(queries))]
 
 
 @pytest.mark.parametrize(('max_input', 'cut'), [(192, 1), (112, 3), (60, 6)])
@@ -279,29 +310,35 @@ def test_equal_to_a_judge_that_reads_each_prompt_and_label_in_full(
 ):
   cfg = config.Reward(template='prompts/tiny/judge.txt', max_input=max_input)
   layout = layouts.Layout.of(config.Compute(judged=4))
-  ask = rewards.build_reward(cfg, layout)
+  judge = rewards.build_reward(cfg, layout)
   model = generator.load_named(cfg.model, layout)
-  logp = np.array([naive(model, cfg, q) for q in QUESTIONS])
+  logp = np.array([naive(model, cfg, q) for q in QUERIES])
   likeliest = np.array([0.1, 0.3, 0.5, 0.7, 1.0])[logp.argmax(axis=1)]
-  said, label_logp = {}, label_scorer.label_logp
+  by_index, label_logp = {}, label_scorer.label_logp
 
-  def heard(*args):
-    for found in label_logp(*args):
-      said.update(found)
-      yield found
+  def noted(*args):
+    for pairs in label_logp(*args):
+      by_index.update(pairs)
+      yield pairs
 
-  monkeypatch.setattr(label_scorer, 'label_logp', heard)
-  assert answers(ask) == likeliest.tolist()
-  assert len(ask.cut) == cut
+  monkeypatch.setattr(label_scorer, 'label_logp', noted)
+  judged = judgements(judge, QUERIES)
+  assert [j.reward for j in judged] == likeliest.tolist()
+  assert sum(j.truncated for j in judged) == cut
+  assert [j.tokens for j in judged] == [
+    len(prompt_ids(model, cfg, q)) for q in QUERIES
+  ]
   np.testing.assert_allclose(
-    [said[n] for n in range(len(QUESTIONS))], logp, atol=1e-4
+    [by_index[n] for n in range(len(QUERIES))], logp, atol=1e-4
   )
   P = np.exp(logp)
   mean = P @ [0.1, 0.3, 0.5, 0.7, 1.0] / P.sum(axis=1)
   expected = rewards.build_reward(
     dataclasses.replace(cfg, rule='expected'), layout
   )
-  np.testing.assert_allclose(answers(expected), mean, atol=1e-4)
+  np.testing.assert_allclose(
+    [j.reward for j in judgements(expected, QUERIES)], mean, atol=1e-4
+  )
   assert np.ptp(mean) > 0.1
   if max_input == 192:
     assert likeliest[1] < likeliest[0]  # reads something else, or as it was
@@ -314,7 +351,7 @@ def test_a_prompt_is_parted_and_its_answers_share_what_is_before_them(
   template, monkeypatch
 ):
   cfg = config.Reward(template=template, max_input=700)
-  ask = rewards.build_reward(cfg, layouts.Layout.of(config.Compute()))
+  judge = rewards.build_reward(cfg, layouts.Layout.of(config.Compute()))
   read = []
 
   def logp(model, judged, labels):
@@ -323,65 +360,70 @@ def test_a_prompt_is_parted_and_its_answers_share_what_is_before_them(
       yield [(n, np.eye(5)[n % 5])]
 
   monkeypatch.setattr(label_scorer, 'label_logp', logp)
-  mixed = [QUESTIONS[n] for n in (0, 4, 1, 5, 2, 3)]
-  found = dict(p for part in ask(mixed) for p in part)
+  mixed = [QUERIES[n] for n in (0, 4, 1, 5, 2, 3)]
   # They are read input by input: 0 2 4 5, 1, 3.
-  assert found == {0: 0.1, 2: 0.3, 4: 0.5, 5: 0.7, 1: 1.0, 3: 0.1}
-  words = tokenizer_files.load_tokenizer(
+  assert [j.reward for j in judgements(judge, mixed)] == [
+    *(0.1, 1.0, 0.3, 0.1, 0.5, 0.7)
+  ]
+  tokenizer = tokenizer_files.load_tokenizer(
     cfg.model.tokenizer, decoder.Size(1, 2, 2, 1, 1, 2, vocabulary=1024)
   )
   whole = [
     prompts.judge(
-      generator.load_template(template), words, **vars(q), limit=700
+      generator.load_template(template), tokenizer, **vars(q), limit=700
     ).ids
-    for q in QUESTIONS
+    for q in QUERIES
   ]
   assert [[*part.prefix, *part.rest] for part in read] == whole
   assert len({part.prefix for part in read[:4]}) == 1
-  before = words.decode(read[0].prefix)
+  before = tokenizer.decode(read[0].prefix)
   assert before.endswith(('Answer:', '[answer]\n')) and REFERENCE in before
 
 
 @pytest.mark.parametrize(
-  ('diet', 'least'), [(corpus.judgements, 0.8), (corpus.muddles, 0.65)]
+  ('diet', 'correlation'), [(corpus.judgements, 0.8), (corpus.muddles, 0.65)]
 )
-def test_the_bundled_judge_knows_good_from_bad(diet, least):
+def test_the_bundled_judge_knows_good_from_bad(diet, correlation):
   """.888 and .776 on 400 rows, none of which it was trained on."""
   cfg = config.Reward(template='prompts/tiny/judge.txt', max_input=192)
-  ask = rewards.build_reward(cfg, layouts.Layout.of(config.Compute(judged=64)))
+  layout = layouts.Layout.of(config.Compute(judged=64))
+  judge = rewards.build_reward(cfg, layout)
   rows = list(itertools.islice(diet(777), 120))
-  asked = [rewards.RewardQuery(*texts) for *texts, _, _ in rows]
-  found = dict(p for part in ask(asked) for p in part)
-  given = [found[n] for n in range(len(rows))]
+  queries = [rewards.RewardQuery(*texts) for *texts, _, _ in rows]
+  given = [j.reward for j in judgements(judge, queries)]
   truth = [label / 10 for *_, label, _ in rows]
-  assert np.corrcoef(given, truth)[0, 1] > least
+  assert np.corrcoef(given, truth)[0, 1] > correlation
 
 
-def naive(judge, cfg, question):
+def prompt_ids(model, cfg, query):
+  template = generator.load_template(cfg.template)
+  return prompts.judge(
+    template, model.tokenizer, **vars(query), limit=cfg.max_input
+  ).ids
+
+
+def naive(model, cfg, query):
   """Log-probability of each label: one prompt and one label at a time, whole
   rows, in NumPy."""
-  template = generator.load_template(cfg.template)
-  ids = prompts.judge(
-    template, judge.tokenizer, **vars(question), limit=cfg.max_input
-  ).ids
+  ids = prompt_ids(model, cfg, query)
   scores = []
   for label in (1, 3, 5, 7, 10):
-    tokens = judge.tokenizer.encode(str(label))
+    tokens = model.tokenizer.encode(str(label))
     row = np.zeros(cfg.max_input + 2, int)
     row[: len(ids + tokens)] = ids + tokens
-    logits = np.float64(forward(judge.decoder, judge.params, row))
+    logits = np.float64(forward(model.decoder, model.params, row))
     logits = logits[len(ids) - 1 : len(ids + tokens)]
     logp = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-    said = sum(logp[n, token] for n, token in enumerate(tokens))
-    digits = np.exp(logp[-1, np.array(judge.tokenizer.digits)]).sum()
-    scores.append(float(said + np.log1p(-digits)))
+    total = sum(logp[n, token] for n, token in enumerate(tokens))
+    digits = np.exp(logp[-1, np.array(model.tokenizer.digits)]).sum()
+    scores.append(float(total + np.log1p(-digits)))
   return scores
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def forward(model, params, row):
+def forward(decoder, params, row):
   first = jax.tree.map(lambda x: x[0], params)  # of the only device
-  return model.apply({'params': first}, row[None])[0]
+  return decoder.apply({'params': first}, row[None])[0]
 
 
 @pytest.mark.parametrize(
@@ -411,10 +453,12 @@ def test_rewards_that_are_all_0_are_warned_of_also_when_they_are_kept(
         cfg=settings(True),
         after=score.warn_if_all_zero,
       )
-    found = [str(w.message) for w in caught if w.category is errors.DataWarning]
+    messages = [
+      str(w.message) for w in caught if w.category is errors.DataWarning
+    ]
     if remedy:
-      [message] = found
+      [message] = messages
       assert 'the reward (rouge) of all 2 outputs is 0' in message
       assert remedy in message and '\n' not in message
     else:
-      assert found == []
+      assert messages == []
