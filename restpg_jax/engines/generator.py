@@ -213,6 +213,7 @@ def generate_samples(
   def sample(decoded: engine.DecodedSample) -> Sample:
     request, left = pending.pop(decoded.request)
     if not math.isfinite(decoded.logp):
+      # Whatever else is sampled ('validate', 'test', ..) is of config.answer.
       section = purpose if purpose in ('draw', 'reason') else 'answer'
       stage = f'{purpose}{iteration}, {request.example_id}'
       raise no_numbers(model, stage, 'log-probability of a sample', section)

@@ -14,7 +14,9 @@ from restpg_jax.parallel import layout as layouts
 from restpg_jax.sampling import budget, candidates
 from restpg_jax.sampling import labels as label_scores
 
-AHEAD = 16  # batches of candidates that are read before they are sorted
+# Batches of candidates that are read before they are sorted by shape: among
+# few, many a batch of one shape would be partly empty.
+AHEAD = 16
 
 
 def label_logp(

@@ -23,7 +23,7 @@ from restpg_jax.text import prompts, templates
 # Answers that begin unlike any other, and unlike each other: the tokens around
 # an answer's first character may depend on it.
 STAND_INS = '\x02', 'a'
-PIECE = 32_768  # queries that a reward is given at once
+PIECE = 32_768  # queries that a reward is given, and memory holds, at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -265,6 +265,7 @@ def rewards_of(
   log = append_log.AppendLog(
     out / 'rewards', ScoredQuery, host=jax.process_index()
   )
+  # Keys alone: the texts of all queries need not be in memory.
   times = collections.Counter(query_key(q) for q in queries() if q)
   known: dict[str, float] = {}
   truncated: set[str] = set()

@@ -27,6 +27,7 @@ def find_model(
         f'came with the weights has {own.vocab_size}; give '
         f'{checkpoint.tokenizer} as their tokenizer'
       )
+    # As many pieces may be other pieces, and ids would mean other texts.
     if difference := own.differs(tokenizer):
       raise errors.InputError(
         f'{name} and the tokenizer that came with the weights disagree '

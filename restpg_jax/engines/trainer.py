@@ -159,6 +159,7 @@ def adapter_note(
   if not settings.rank:
     return {}
   folder = out / 'checkpoints' / 'step_0' / 'model'
+  # Relative, so that a workdir that is moved or copied stays whole.
   base = os.path.relpath(start / 'model', folder)
   return {'adapters': {'base': base, 'scale': settings.alpha / settings.rank}}
 
@@ -205,6 +206,7 @@ def initial_state(
   done = finished_steps(out)
   if not done:
     return layout.init_sharded(start, *map(layout.shard, (trained, frozen)))
+  # Shapes alone: no new state is made where an old one is read.
   like = jax.eval_shape(start, trained, frozen)
   folder = out / 'checkpoints' / f'step_{done[-1]}'
   params = checkpoints.load_tree(folder / 'model' / 'params', like.params)

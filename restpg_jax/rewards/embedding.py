@@ -14,4 +14,5 @@ def cosines(a_ND: np.ndarray, b_ND: np.ndarray) -> list[float]:
   cosines_N = np.divide(
     dots_N, lengths_N, out=np.zeros_like(dots_N), where=lengths_N > 0
   )
+  # Rounding may leave a cosine just above 1.
   return np.clip(cosines_N, -1, 1).tolist()

@@ -22,6 +22,7 @@ def expected(logp_NL: np.ndarray) -> list[float]:
 
   P = .1 for '5' and .3 for '10', nothing else  ->  (.25 * 5 + .75 * 10) / 10
   """
+  # Odds against the likeliest label: of all five, e^logp may be 0 in float.
   top_N1 = logp_NL.max(axis=-1, keepdims=True, initial=-np.inf)
   odds_NL = np.exp(np.float64(logp_NL) - top_N1)
   mean_N = odds_NL @ np.array(LABELS) / odds_NL.sum(axis=-1)

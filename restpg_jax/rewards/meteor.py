@@ -19,7 +19,7 @@ def check_wordnet() -> None:
   """Raises InputError where NLTK's data is not on this machine."""
   try:
     wordnet.ensure_loaded()
-    nltk.word_tokenize('a')
+    nltk.word_tokenize('a')  # reads punkt_tab, if it is there
   except LookupError as error:
     raise errors.InputError(
       f"meteor needs NLTK's data {' and '.join(DATA)}, and not all of it is on "

@@ -18,6 +18,7 @@ class AnyScriptTokenizer(tokenizers.Tokenizer):
   """
 
   def tokenize(self, text: str) -> list[str]:
+    # A letter to words.words, but not to the library.
     return words.words(text.replace('_', ' '))
 
 

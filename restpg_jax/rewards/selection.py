@@ -37,6 +37,8 @@ def keep_best(
     good = [s for s in group if s.reward >= bar]
     if distinct:
       good = first_of_each_text(good)
+    # Samples are i.i.d.: the first are distributed as any others, and are known
+    # before all are drawn (settled_examples).
     kept += good[:limit]
   return kept
 
