@@ -1,7 +1,8 @@
-"""Every evaluated answer of the methods in a workdir, with its scores."""
+"""Reads every evaluated answer of the methods in a workdir, with its scores."""
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 from etils import epath
 
@@ -14,7 +15,7 @@ from restpg_jax.text import templates
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-  """One test request, what a policy wrote, and all that was measured."""
+  """A test request, what a policy wrote to it, and all that was measured."""
 
   example: types.Example
   j: int
@@ -28,7 +29,7 @@ class Answer:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-  """All answers of one method's policy after iteration t."""
+  """Holds all answers of one method's policy after iteration t."""
 
   method: str  # its label (experiments.py)
   t: int
@@ -36,14 +37,15 @@ class Evaluation:
 
 
 def read_evaluations(
-  workdir: epath.Path, methods: list[dict]
+  workdir: epath.Path, methods: list[dict[str, Any]]
 ) -> list[Evaluation]:
-  """Methods in the order given; what several methods share is read once.
+  """Returns the answers of each iteration, methods in the order given.
 
-  A method's `output` holds the opening and marker lines that its answers were
-  written with (templates.Output); None for methods without reasoning.
+  What several methods share is read once. A method's `output` holds the opening
+  and marker lines that its answers were written with (templates.Output); it is
+  None for methods without reasoning.
   """
-  seen = {}
+  seen: dict[tuple, tuple[Answer, ...]] = {}
   evaluations = []
   for method in methods:
     m = method['config']['answer']['m']
@@ -65,24 +67,27 @@ def read_evaluations(
   return evaluations
 
 
-def missing(workdir: epath.Path, method: dict) -> str:
-  """The first folder of a method that was removed since; '' where all are."""
+def missing(workdir: epath.Path, method: dict[str, Any]) -> str:
+  """Returns the first folder of a method that is gone; '' where all exist."""
   folders = (
-    run[kind]
+    run[stage]
     for run in method['iterations']
-    for kind in ('examples', 'scores', 'measures')
-    if run.get(kind)
+    for stage in ('examples', 'scores', 'measures')
+    if run.get(stage)
   )
   return next((f for f in folders if not (workdir / f).exists()), '')
 
 
 def last(evaluations: list[Evaluation]) -> dict[str, Evaluation]:
-  """Each method's last iteration."""
+  """Returns each method's last iteration, by its label."""
   return {e.method: e for e in sorted(evaluations, key=lambda e: e.t)}
 
 
 def answer_metrics(answer: Answer) -> dict[str, float]:
-  """The metrics that are a number of this answer alone."""
+  """Returns the metrics that are a number of this answer alone.
+
+  Counts that only a whole task turns into a number (corpus_bleu) are left out.
+  """
   return {
     name: value
     for name, value in answer.metrics.items()
@@ -98,9 +103,10 @@ def _scored(
   m: int,
   output: templates.Output | None,
 ) -> Iterator[Answer]:
+  """Joins the files of one evaluation; raises ValueError where they differ."""
   by_id = {e.id: e for e in records.read(examples, types.Example)}
   metrics = _metrics(measured) if measured else {}
-  missing = set(by_id)
+  unanswered = set(by_id)
   for trajectory in samples.read_samples(scored, m):
     if trajectory.reward is None or trajectory.example_id not in by_id:
       raise ValueError(
@@ -113,18 +119,25 @@ def _scored(
         f'{measured}: {trajectory.example_id}, j={trajectory.j} is missing. '
         'Remove that folder and run again.'
       )
-    missing.discard(trajectory.example_id)
+    unanswered.discard(trajectory.example_id)
     yield _answer(
-      by_id[trajectory.example_id], trajectory, output, metrics.get(key, {})
+      by_id[trajectory.example_id],
+      trajectory,
+      trajectory.reward,
+      output=output,
+      metrics=metrics.get(key, {}),
     )
-  if missing:
+  if unanswered:
     raise ValueError(
-      f'{scored}: {len(missing)} of {len(by_id)} examples have no answer. '
+      f'{scored}: {len(unanswered)} of {len(by_id)} examples have no answer. '
       'Remove that folder and run again.'
     )
 
 
-def _metrics(path: epath.Path) -> dict[tuple[str, int], dict]:
+def _metrics(
+  path: epath.Path,
+) -> dict[tuple[str, int], dict[str, float | list[int]]]:
+  """Returns what was measured, by example and sample index j."""
   return {
     (m.example_id, m.j): m.values for m in records.read(path, measure.Measured)
   }
@@ -133,9 +146,12 @@ def _metrics(path: epath.Path) -> dict[tuple[str, int], dict]:
 def _answer(
   example: types.Example,
   trajectory: types.Trajectory,
+  reward: float,
+  *,
   output: templates.Output | None,
   metrics: dict[str, float | list[int]],
 ) -> Answer:
+  """Parts the output at its marker; scores it where the truth is known."""
   reasoning, text = '', trajectory.text.strip()
   if output:
     reasoning, text = output.split(trajectory.text)
@@ -148,7 +164,7 @@ def _answer(
     reasoning=reasoning,
     text=text,
     ended=trajectory.ended,
-    reward=trajectory.reward,
+    reward=reward,
     true_score=true_score,
     metrics=metrics,
   )

@@ -1,7 +1,8 @@
-"""WORKDIR/report, rebuilt from all methods that are finished in a workdir."""
+"""Rebuilds WORKDIR/report from all methods that are finished in a workdir."""
 
 import warnings
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from etils import epath
 
@@ -12,13 +13,13 @@ from restpg_jax.rewards import significance
 
 # What a summary may count; its rate is the count by the stage's seconds.
 COUNTED = ('made', 'tokens', 'steps')
-# What is told of every stage.
+# Keys of a stage in results.json.
 STAGE = ('name', 'seconds', 'rates', 'summary')
 SYNTHETIC = (
   'Data: synthetic users (restpg_jax/data/world.py), not LongLaMP: the numbers '
   'say nothing about other data or models.'
 )
-# What must be known of text metrics, by how their names begin.
+# How each text metric is computed, by how its name begins.
 METRICS = {
   'rouge': (
     'ROUGE, F-measure without stemming, by rouge_score with words as Unicode '
@@ -38,12 +39,13 @@ METRICS = {
 }
 
 
-def build_report(workdir: epath.PathLike) -> dict:
-  """Writes report.md, index.html, scores.jsonl, results.json; the last's dict.
+def build_report(workdir: epath.PathLike) -> dict[str, Any]:
+  """Writes report.md, index.html, scores.jsonl and results.json.
 
-  `methods` in it holds only numbers that a second run with the same seed
-  gives again, by the labels of experiments.py; whatever else is known
-  stands beside it.
+  Returns what results.json holds. `methods` in it holds only numbers that a
+  second run with the same seed gives again, by the labels of experiments.py;
+  seconds, versions and the like stand beside it. Raises InputError where no
+  method is finished.
   """
   workdir = epath.Path(workdir)
   methods = _finished(workdir)
@@ -58,14 +60,14 @@ def build_report(workdir: epath.PathLike) -> dict:
   return results
 
 
-def results_text(results: dict) -> str:
-  """What a person at a terminal sees at the end of a run."""
+def results_text(results: dict[str, Any]) -> str:
+  """Returns what a person at a terminal sees at the end of a run."""
   return tables.text_tables(results)
 
 
-def _finished(workdir: epath.Path) -> list[dict]:
-  """The records of all methods whose answers are still there."""
-  found = []
+def _finished(workdir: epath.Path) -> list[dict[str, Any]]:
+  """Returns the records of all methods whose answers still exist."""
+  finished = []
   for method in experiments.read_experiments(workdir):
     if gone := answers.missing(workdir, method):
       warnings.warn(
@@ -75,20 +77,21 @@ def _finished(workdir: epath.Path) -> list[dict]:
         stacklevel=2,
       )
     else:
-      found.append(method)
-  if not found:
+      finished.append(method)
+  if not finished:
     raise errors.InputError(
       f'{workdir}: no finished method to report (methods/*.json). '
       'Finish a run with this workdir first.'
     )
-  return found
+  return finished
 
 
 def _results(
-  methods: list[dict],
+  methods: list[dict[str, Any]],
   evaluations: list[answers.Evaluation],
-  stages: list[dict],
-) -> dict:
+  stages: list[dict[str, Any]],
+) -> dict[str, Any]:
+  """Returns the content of results.json, key by key."""
   by_label = {m['label']: m for m in methods}
   pairs = compare.between_methods(answers.last(evaluations), by_label)
   numbers = {label: _method(label, evaluations) for label in by_label}
@@ -112,7 +115,8 @@ def _results(
   }
 
 
-def _method(name: str, evaluations: list[answers.Evaluation]) -> dict:
+def _method(name: str, evaluations: list[answers.Evaluation]) -> dict[str, Any]:
+  """Returns a method's numbers: the last iteration's, and all iterations."""
   iterations = [
     {'t': e.t, **compare.summarize(e)} for e in evaluations if e.method == name
   ]
@@ -124,8 +128,10 @@ def _method(name: str, evaluations: list[answers.Evaluation]) -> dict:
   }
 
 
-def _scores(evaluations: list[answers.Evaluation]) -> Iterator[dict]:
-  """The lines of scores.jsonl: one answer and its numbers."""
+def _scores(
+  evaluations: list[answers.Evaluation],
+) -> Iterator[dict[str, Any]]:
+  """Yields the lines of scores.jsonl: one answer and its numbers each."""
   for e in evaluations:
     for a in e.answers:
       yield {
@@ -141,8 +147,8 @@ def _scores(evaluations: list[answers.Evaluation]) -> Iterator[dict]:
       }
 
 
-def _about(methods: list[dict], results: dict) -> list[str]:
-  """What is measured, on what, of which models: sentences to print."""
+def _about(methods: list[dict[str, Any]], results: dict[str, Any]) -> list[str]:
+  """Says what is measured, on which data and models: sentences to print."""
   configs = [m['config'] for m in methods]
   policies = _either(c['policy']['checkpoint'] for c in configs)
   about = [
@@ -180,12 +186,12 @@ def _about(methods: list[dict], results: dict) -> list[str]:
 
 
 def _either(texts: Iterable[str]) -> str:
-  """Each text once: 'a or b'."""
+  """Joins the texts, each once: 'a or b'."""
   return ' or '.join(dict.fromkeys(texts))
 
 
-def _reward(config: dict) -> str:
-  """What the reward of a run is."""
+def _reward(config: dict[str, Any]) -> str:
+  """Says what the reward of a run is."""
   reward = config['reward']
   if reward['name'] == 'judge':
     return (
@@ -197,8 +203,8 @@ def _reward(config: dict) -> str:
   return f'the score of {reward["name"]}'
 
 
-def _macros(results: dict) -> str:
-  """What the macro columns are."""
+def _macros(results: dict[str, Any]) -> str:
+  """Says what the macro columns are."""
   every, *public = tables.macros(results).values()
   text = f'{every}: the mean of all tasks there are, each with the same weight'
   if public:
@@ -206,44 +212,48 @@ def _macros(results: dict) -> str:
   return f'{text[0].upper()}{text[1:]}.'
 
 
-def _notes(methods: list[dict], numbers: dict, pairs: list[dict]) -> list[str]:
-  """What a reader must know before believing the table."""
-  found = []
-  for method, of_method in numbers.items():
+def _notes(
+  methods: list[dict[str, Any]],
+  by_method: dict[str, Any],
+  pairs: list[dict[str, Any]],
+) -> list[str]:
+  """Says what a reader must know before believing the table."""
+  notes = []
+  for method, numbers in by_method.items():
     without, cut = (
-      sum(task[count] for task in of_method['tasks'].values())
+      sum(task[count] for task in numbers['tasks'].values())
       for count in ('no_answer', 'cut')
     )
     if without or cut:
-      found.append(
+      notes.append(
         f'{method}: {without} outputs never reached the answer marker (no '
         f'answer); {cut} were cut at the output limit.'
       )
-  most = max(len(of_method['tasks']) for of_method in numbers.values())
-  for method, of_method in numbers.items():
-    if len(of_method['tasks']) < most:
-      found.append(
-        f'{method}: it has {len(of_method["tasks"])} of {most} tasks, its '
+  num_tasks = max(len(numbers['tasks']) for numbers in by_method.values())
+  for method, numbers in by_method.items():
+    if len(numbers['tasks']) < num_tasks:
+      notes.append(
+        f'{method}: it has {len(numbers["tasks"])} of {num_tasks} tasks, its '
         'macros are over these.'
       )
-  found += _unmeasured(methods)
+  notes += _unmeasured(methods)
   different = sorted(variants.setting_names(methods))
   if different:
-    found.append(
+    notes.append(
       f'The methods were run with different settings: {", ".join(different)}.'
     )
   for pair in pairs:
     if pair['left_out']:
-      found.append(
+      notes.append(
         f'{pair["a"]} and {pair["b"]} share {pair["examples"]} test '
         f'examples and are compared on these; {pair["left_out"]} are left '
         'out.'
       )
-  return found
+  return notes
 
 
-def _unmeasured(methods: list[dict]) -> Iterator[str]:
-  """Text metrics that are not there, and how to have them."""
+def _unmeasured(methods: list[dict[str, Any]]) -> Iterator[str]:
+  """Says which text metrics are missing, and how to get them."""
   older = [
     method['label']
     for method in methods
@@ -254,26 +264,28 @@ def _unmeasured(methods: list[dict]) -> Iterator[str]:
       f'{", ".join(older)}: finished before there were text metrics; the same '
       'command again measures them and makes nothing else.'
     )
-  asked = {
+  metrics = {
     name
     for method in methods
     for name in method['config'].get('evaluate', {}).get('metrics', ())
   }
-  if 'meteor' not in asked:
+  if 'meteor' not in metrics:
     yield (
       "METEOR was not measured: it needs NLTK's data (README.md, Metrics)."
     )
 
 
-def _stages(workdir: epath.Path) -> list[dict]:
-  """Every finished stage of the workdir, each after what it was made from:
-  its DONE.json with its `folder` and `rates`."""
+def _stages(workdir: epath.Path) -> list[dict[str, Any]]:
+  """Returns DONE.json of every finished stage, with its `folder` and `rates`.
+
+  Each comes after its inputs.
+  """
   done = [
     records.read_json(path) | {'folder': str(path.parent.relative_to(workdir))}
     for path in _markers(workdir)
   ]
   inputs = {
-    stage['fingerprint']: [made['fingerprint'] for made in stage['inputs']]
+    stage['fingerprint']: [source['fingerprint'] for source in stage['inputs']]
     for stage in done
   }
 
@@ -288,9 +300,10 @@ def _stages(workdir: epath.Path) -> list[dict]:
 
 
 def _markers(folder: epath.Path) -> Iterator[epath.Path]:
-  """The DONE.json of each stage; what a finished stage holds is not searched.
+  """Yields the DONE.json of each stage.
 
-  (epath has no `**`, which would walk every checkpoint.)
+  A finished stage's own folders are not searched: `**`, which epath lacks,
+  would walk every checkpoint.
   """
   if (folder / 'DONE.json').exists():
     yield folder / 'DONE.json'
@@ -300,8 +313,8 @@ def _markers(folder: epath.Path) -> Iterator[epath.Path]:
       yield from _markers(inner)
 
 
-def _rates(summary: dict, seconds: float) -> dict[str, float]:
-  """{'made': 64, ..} in 8 seconds -> {'made_per_second': 8.0}."""
+def _rates(summary: dict[str, Any], seconds: float) -> dict[str, float]:
+  """Returns counts a second: {'made': 64} in 8 s, {'made_per_second': 8.0}."""
   return {
     f'{key}_per_second': summary[key] / seconds
     for key in COUNTED
@@ -309,10 +322,12 @@ def _rates(summary: dict, seconds: float) -> dict[str, float]:
   }
 
 
-def _versions(stages: list[dict]) -> dict[str, str]:
-  """Library versions; several where a workdir was made with several."""
-  found = {}
+def _versions(stages: list[dict[str, Any]]) -> dict[str, str]:
+  """Returns library versions; several where a workdir was made with several."""
+  by_library: dict[str, set[str]] = {}
   for stage in stages:
     for library, version in stage['versions'].items():
-      found.setdefault(library, set()).add(version)
-  return {name: ', '.join(sorted(found[name])) for name in sorted(found)}
+      by_library.setdefault(library, set()).add(version)
+  return {
+    name: ', '.join(sorted(by_library[name])) for name in sorted(by_library)
+  }

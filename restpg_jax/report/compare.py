@@ -1,7 +1,9 @@
-"""The numbers of Table 1: means by task, macro means, paired tests."""
+"""Computes the numbers of Table 1: task and macro means, paired tests."""
 
 import dataclasses
 import itertools
+from collections.abc import Mapping
+from typing import Any
 
 from restpg_jax import types, variants
 from restpg_jax.report import answers
@@ -9,22 +11,25 @@ from restpg_jax.rewards import bleu, significance
 from restpg_jax.stages import measure
 
 TESTED = ('reward', 'true_score')
-# Numbers of all answers to a task together, from what is counted of each.
+# Metrics of all answers to a task together, from the counts of each answer.
 POOLED = {'corpus_bleu': bleu.corpus}
 
+Group = list[answers.Answer]  # to one example, or to one task
 
-def summarize(evaluation: answers.Evaluation) -> dict:
-  """{'tasks': {task: means}, 'macro': means, 'macro_public': means or None}.
 
-  Only tasks that are there; `macro_public` is over those of them that are not
-  e-mail. Several answers to one example count as one, their mean: n is
-  examples.
+def summarize(evaluation: answers.Evaluation) -> dict[str, Any]:
+  """Returns the means of an evaluation, by task and over tasks.
+
+  {'tasks': {task: means}, 'macro': means, 'macro_public': means or None}, of
+  the tasks that the evaluation has; `macro_public` is over those that are not
+  e-mail. Several answers to one example count as one, their mean: n is the
+  number of examples.
   """
   by_task = {task: [] for task in types.EVERY_TASK}
   for a in evaluation.answers:
     by_task[a.example.task].append(a)
-  tasks = {task: _means(found) for task, found in by_task.items() if found}
-  public = [found for task, found in tasks.items() if task != types.EMAIL]
+  tasks = {task: _means(group) for task, group in by_task.items() if group}
+  public = [means for task, means in tasks.items() if task != types.EMAIL]
   return {
     'tasks': tasks,
     'macro': _macros([*tasks.values()]),
@@ -33,24 +38,27 @@ def summarize(evaluation: answers.Evaluation) -> dict:
 
 
 def between_methods(
-  last: dict[str, answers.Evaluation], records: dict[str, dict]
-) -> list[dict]:
-  """Every pair of methods at their last iterations; a - b, the later first.
+  last: dict[str, answers.Evaluation], records: dict[str, dict[str, Any]]
+) -> list[dict[str, Any]]:
+  """Compares every pair of methods at their last iterations.
 
-  records: by label. Different rewards are not compared (None); neither are
+  Differences are a - b, where a is the later one of the report. `last` and
+  `records` go by label. Different rewards are not compared (None); neither are
   methods without a common example.
   """
-  found = []
+  pairs = []
   for b, a in itertools.combinations(last, 2):
     tested = compare(last[a], last[b])
     if not variants.same_reward(records[a], records[b]):
       tested['reward'] = None
-    found.append({'a': a, 'b': b, **tested})
-  return found
+    pairs.append({'a': a, 'b': b, **tested})
+  return pairs
 
 
-def between_iterations(evaluations: list[answers.Evaluation]) -> list[dict]:
-  """Each method's last iteration against its iteration 0."""
+def between_iterations(
+  evaluations: list[answers.Evaluation],
+) -> list[dict[str, Any]]:
+  """Compares each method's last iteration with its iteration 0."""
   first = {e.method: e for e in evaluations if e.t == 0}
   return [
     {'method': m, 'from': 0, 'to': end.t, **compare(end, first[m])}
@@ -59,33 +67,39 @@ def between_iterations(evaluations: list[answers.Evaluation]) -> list[dict]:
   ]
 
 
-def compare(a: answers.Evaluation, b: answers.Evaluation) -> dict:
-  """Paired differences a - b on what both answered: same id, same texts.
+def compare(a: answers.Evaluation, b: answers.Evaluation) -> dict[str, Any]:
+  """Returns paired differences a - b on the examples that both answered.
 
+  An example is the same if its id and its texts are. Returns
   {'examples': in common, 'left_out': of one side only, 'reward': {task,
   'macro' or 'macro_public' (where e-mail is there too): Difference},
   'true_score': the same}; None: nothing to compare.
   """
-  of_a, of_b = _by_example(a), _by_example(b)
-  common = [key for key in of_a if key in of_b]
+  answers_a, answers_b = _by_example(a), _by_example(b)
+  common = [key for key in answers_a if key in answers_b]
   return {
     'examples': len(common),
-    'left_out': len(of_a.keys() ^ of_b.keys()),
+    'left_out': len(answers_a.keys() ^ answers_b.keys()),
     **{
-      name: _tests([(of_a[key], of_b[key]) for key in common], name)
+      name: _tests([(answers_a[key], answers_b[key]) for key in common], name)
       for name in TESTED
     },
   }
 
 
-def _tests(pairs: list[tuple], name: str) -> dict | None:
-  sides = {task: ([], []) for task in types.EVERY_TASK}
+def _tests(
+  pairs: list[tuple[Group, Group]], name: str
+) -> dict[str, dict[str, Any]] | None:
+  """Tests one score by task and over tasks; None where nobody has it."""
+  sides: dict[str, tuple[list[float], list[float]]] = {
+    task: ([], []) for task in types.EVERY_TASK
+  }
   for pair in pairs:
-    values = [_mean(of_one, name) for of_one in pair]
+    values = [_mean(group, name) for group in pair]
     if None not in values:
-      of_a, of_b = sides[pair[0][0].example.task]
-      of_a.append(values[0])
-      of_b.append(values[1])
+      values_a, values_b = sides[pair[0][0].example.task]
+      values_a.append(values[0])
+      values_b.append(values[1])
   sides = {task: both for task, both in sides.items() if both[0]}
   if not sides:
     return None
@@ -97,60 +111,72 @@ def _tests(pairs: list[tuple], name: str) -> dict | None:
   return {name: dataclasses.asdict(test) for name, test in tests.items()}
 
 
-def _macro_test(sides: dict[str, tuple]) -> significance.Difference:
+def _macro_test(
+  sides: Mapping[str, tuple[list[float], list[float]]],
+) -> significance.Difference:
+  """Tests the macro mean of these tasks."""
   return significance.paired_macro(
     {task: a for task, (a, _) in sides.items()},
     {task: b for task, (_, b) in sides.items()},
   )
 
 
-def _by_example(evaluation: answers.Evaluation) -> dict[tuple, list]:
-  """Answers by example; an id alone may name rows of two data sets."""
-  found = {}
+def _by_example(
+  evaluation: answers.Evaluation,
+) -> dict[tuple[str, str, str], Group]:
+  """Groups answers by example: id, input and gold text.
+
+  An id alone may name rows of two data sets.
+  """
+  by_example: dict[tuple[str, str, str], Group] = {}
   for a in evaluation.answers:
     key = a.example.id, a.example.input, a.example.output
-    found.setdefault(key, []).append(a)
-  return found
+    by_example.setdefault(key, []).append(a)
+  return by_example
 
 
-def _means(of_task: list[answers.Answer]) -> dict:
-  by_example = {}
-  for a in of_task:
+def _means(group: Group) -> dict[str, Any]:
+  """Returns means and standard errors of the answers to one task."""
+  by_example: dict[str, Group] = {}
+  for a in group:
     by_example.setdefault(a.example.id, []).append(a)
-  found = {'n': len(by_example)}
-  for name in (*TESTED, *_metrics(of_task)):
+  means: dict[str, Any] = {'n': len(by_example)}
+  for name in (*TESTED, *_metrics(group)):
     if name in POOLED:
-      found[name] = POOLED[name]([a.metrics[name] for a in of_task])
+      means[name] = POOLED[name]([a.metrics[name] for a in group])
       continue
-    values = [_mean(of_one, name) for of_one in by_example.values()]
-    known = None not in values
-    found[name] = significance.mean(values) if known else None
-    found[f'{name}_stderr'] = significance.stderr(values) if known else None
-  return found | {
-    'no_answer': sum(a.text is None for a in of_task),
-    'cut': sum(not a.ended for a in of_task),
+    values = [_mean(one_example, name) for one_example in by_example.values()]
+    known = [value for value in values if value is not None]
+    whole = len(known) == len(values)
+    means[name] = significance.mean(known) if whole else None
+    means[f'{name}_stderr'] = significance.stderr(known) if whole else None
+  return means | {
+    'no_answer': sum(a.text is None for a in group),
+    'cut': sum(not a.ended for a in group),
   }
 
 
-def _macros(of_tasks: list[dict]) -> dict[str, float | None]:
-  found = {}
+def _macros(task_means: list[dict[str, Any]]) -> dict[str, float | None]:
+  """Returns means over tasks of the scores that all of them have."""
+  macro = {}
   for name in (*TESTED, *measure.METRICS):
-    values = [means[name] for means in of_tasks if name in means]
-    if len(values) == len(of_tasks):
-      found[name] = None if None in values else significance.mean(values)
-    if name in found and name not in POOLED:
-      errors = [means[f'{name}_stderr'] for means in of_tasks]
-      found[f'{name}_stderr'] = significance.macro_stderr(errors)
-  return found
+    values = [means[name] for means in task_means if name in means]
+    if len(values) == len(task_means):
+      macro[name] = None if None in values else significance.mean(values)
+    if name in macro and name not in POOLED:
+      errors = [means[f'{name}_stderr'] for means in task_means]
+      macro[f'{name}_stderr'] = significance.macro_stderr(errors)
+  return macro
 
 
-def _metrics(of_task: list[answers.Answer]) -> list[str]:
-  """What was measured of every answer."""
-  return [m for m in measure.METRICS if all(m in a.metrics for a in of_task)]
+def _metrics(group: Group) -> list[str]:
+  """Returns the metrics that were measured of every answer."""
+  return [m for m in measure.METRICS if all(m in a.metrics for a in group)]
 
 
-def _mean(of_one: list[answers.Answer], name: str) -> float | None:
+def _mean(group: Group, name: str) -> float | None:
+  """Returns the mean score of the answers to one example, if all have one."""
   values = [
-    getattr(a, name) if name in TESTED else a.metrics[name] for a in of_one
+    getattr(a, name) if name in TESTED else a.metrics[name] for a in group
   ]
   return None if None in values else significance.mean(values)

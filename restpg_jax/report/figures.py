@@ -1,14 +1,18 @@
-"""Charts of the report, as coordinates that its template draws."""
+"""Computes the report's charts, as coordinates that its template draws."""
 
 import math
+from typing import Any
 
 from restpg_jax.report import tables
 
 
-def chart(results: dict, measure: str, title: str) -> dict | None:
-  """Macro `measure` by iteration, as coordinates in a 520 x 240 box.
+def chart(
+  results: dict[str, Any], measure: str, title: str
+) -> dict[str, Any] | None:
+  """Returns macro `measure` by iteration, as points of a 520 x 240 box.
 
-  None where there is nothing to draw: no iterations, or an unknown measure.
+  Returns None where there is nothing to draw: no iterations, or a measure that
+  no method has.
   """
   series = {
     m: [
@@ -31,6 +35,8 @@ def chart(results: dict, measure: str, title: str) -> dict | None:
   ticks = _ticks(min(ends), max(ends))
   digits = 2 if ticks[1] - ticks[0] > 0.009 else 3
 
+  # Within the box: 46 units at the left hold the labels of y, 34 at the bottom
+  # those of x.
   def x(t: float) -> float:
     return round(46 + 454 * t / end, 1)
 
@@ -66,8 +72,8 @@ def chart(results: dict, measure: str, title: str) -> dict | None:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-  """Round values that enclose [low, high], at most seven."""
-  spread = max(high - low, 0.02)
+  """Returns round values that enclose [low, high], at most seven."""
+  spread = max(high - low, 0.02)  # equal values are drawn as a level line
   step = next(
     s
     for s in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 10, 100, 1e9)

@@ -1,9 +1,10 @@
-"""What a person opens: report.md and the page index.html."""
+"""Renders what a person opens: report.md and the page index.html."""
 
 import base64
 import hashlib
 import json
 import pathlib
+from typing import Any
 
 from restpg_jax import paper, types
 from restpg_jax.io import pages
@@ -11,8 +12,8 @@ from restpg_jax.report import answers, figures, tables
 
 EXAMPLES = 25  # test examples of each task in the page's browser
 CHARACTERS = 6000  # of one text in the page's browser
-# Of the paper's numbers.
-PAPER_PLACES = {
+# Headings of the paper's numbers.
+PAPER_COLUMNS = {
   **paper.TASK_TITLES,
   'macro': 'macro 4',
   'macro_public': 'macro 3',
@@ -20,13 +21,15 @@ PAPER_PLACES = {
 FOLDER = pathlib.Path(__file__).with_name('templates')
 
 
-def markdown(results: dict) -> str:
-  """report.md."""
+def markdown(results: dict[str, Any]) -> str:
+  """Returns report.md."""
   return _render('report.md.j2', results, escape=False)
 
 
-def report_page(results: dict, evaluations: list[answers.Evaluation]) -> str:
-  """index.html: one file, nothing loaded from elsewhere.
+def report_page(
+  results: dict[str, Any], evaluations: list[answers.Evaluation]
+) -> str:
+  """Returns index.html: one file, nothing loaded from elsewhere.
 
   Texts of users and models enter as JSON inside a script element that no
   browser executes, and reach the page as textContent only.
@@ -54,16 +57,16 @@ def report_page(results: dict, evaluations: list[answers.Evaluation]) -> str:
   )
 
 
-def script_json(value) -> str:
-  """Strict ASCII JSON that cannot end the script element it stands in."""
+def script_json(value: Any) -> str:
+  """Returns strict ASCII JSON that cannot end its script element."""
   text = json.dumps(value, ensure_ascii=True, allow_nan=False)
   for character in '<>&':
     text = text.replace(character, f'\\u{ord(character):04x}')
   return text
 
 
-def samples(evaluations: list[answers.Evaluation]) -> dict:
-  """What the page's browser shows: the same first examples for all runs."""
+def samples(evaluations: list[answers.Evaluation]) -> dict[str, Any]:
+  """Returns what the page's browser shows: the same examples for all runs."""
   index, shown, runs = {}, [], []
   for evaluation in evaluations:
     rows = []
@@ -107,13 +110,15 @@ def samples(evaluations: list[answers.Evaluation]) -> dict:
 
 
 def _first(evaluation: answers.Evaluation) -> list[answers.Answer]:
-  """One answer to each of the first EXAMPLES examples of each task."""
-  by_task = {task: {} for task in types.EVERY_TASK}
+  """Returns one answer to each of the first EXAMPLES examples of a task."""
+  by_task: dict[str, dict[str, answers.Answer]] = {
+    task: {} for task in types.EVERY_TASK
+  }
   for a in evaluation.answers:
-    of_task = by_task[a.example.task]
-    if len(of_task) < EXAMPLES or a.example.id in of_task:
-      of_task.setdefault(a.example.id, a)
-  return [a for of_task in by_task.values() for a in of_task.values()]
+    by_example = by_task[a.example.task]
+    if len(by_example) < EXAMPLES or a.example.id in by_example:
+      by_example.setdefault(a.example.id, a)
+  return [a for by_example in by_task.values() for a in by_example.values()]
 
 
 def _cut(text: str) -> str:
@@ -122,7 +127,9 @@ def _cut(text: str) -> str:
   return f'{text[:CHARACTERS]} [... {len(text) - CHARACTERS} more characters]'
 
 
-def _render(name: str, results: dict, *, escape: bool, **more) -> str:
+def _render(
+  name: str, results: dict[str, Any], *, escape: bool, **more: Any
+) -> str:
   return pages.render(
     FOLDER / name,
     escape=escape,
@@ -141,9 +148,9 @@ def _render(name: str, results: dict, *, escape: bool, **more) -> str:
     gains=tables.gains(results),
     speed=tables.speed_rows(results),
     titles=paper.TITLES,
-    places=tables.places(results),
+    column_titles=tables.column_titles(results),
     macro=tables.macros(results)['macro'],
-    paper_places=PAPER_PLACES,
+    paper_columns=PAPER_COLUMNS,
     config=json.dumps(results['config'], indent=2, ensure_ascii=False),
     **more,
   )

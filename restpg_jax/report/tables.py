@@ -1,13 +1,14 @@
-"""The numbers of results.json as rows and lines, for text, md and html."""
+"""Turns results.json into rows and lines, for text, Markdown and HTML."""
 
 import string
 import textwrap
+from typing import Any
 
 from restpg_jax import paper, types
 from restpg_jax.io import speed
 from restpg_jax.rewards import significance
 
-LETTERS = string.ascii_letters  # of the methods
+LETTERS = string.ascii_letters  # by which rows refer to methods
 METRIC_TITLES = {
   'rouge1': 'ROUGE-1',
   'rouge2': 'ROUGE-2',
@@ -22,13 +23,16 @@ METRIC_TITLES = {
 
 
 def title(label: str) -> str:
-  """'rest_pg (seed 1)' -> 'REST-PG (seed 1)'."""
+  """Returns a label as tables print it.
+
+  'rest_pg (seed 1)' -> 'REST-PG (seed 1)'
+  """
   name, space, own = label.partition(' ')
   return f'{paper.TITLES.get(name, name)}{space}{own}'
 
 
-def text_tables(results: dict) -> str:
-  """The tables as lines of plain text, with what they measure."""
+def text_tables(results: dict[str, Any]) -> str:
+  """Returns the tables as plain text, with what they measure."""
   lines = _grid(
     ['  method', *columns(results)],
     [
@@ -36,75 +40,78 @@ def text_tables(results: dict) -> str:
       for r in method_rows(results)
     ],
   )
-  texts = metrics(results, macros(results))
-  if texts['rows']:
+  measured = metrics(results, macros(results))
+  if measured['rows']:
     lines += [
       '',
       *_grid(
-        ['  method', 'over', *texts['columns']],
+        ['  method', 'over', *measured['columns']],
         [
           [f'{r["letter"]} {r["method"]}', r['over'], *map(_plain, r['cells'])]
-          for r in texts['rows']
+          for r in measured['rows']
         ],
       ),
     ]
   lines += ['', *gains(results)] if gains(results) else []
-  said = [*results['about'], *results['notes']]
-  return '\n'.join([*lines, '', *(textwrap.fill(t, 80) for t in said)])
+  sentences = [*results['about'], *results['notes']]
+  return '\n'.join([*lines, '', *(textwrap.fill(t, 80) for t in sentences)])
 
 
-def method_rows(results: dict) -> list[dict]:
-  """A row a method: letter, names, cells {value, stderr, marks}.
+def method_rows(results: dict[str, Any]) -> list[dict[str, Any]]:
+  """Returns a row a method: letter, names, cells {value, stderr, marks}.
 
   marks: the letters of the methods that this one beats with p < 0.05.
   """
-  found = []
+  rows = []
   for method, numbers in results['methods'].items():
     cells = [
-      _cell(numbers, place, 'reward')
-      | {'marks': _beaten(results, method, place)}
-      for place in places(results)
+      _cell(numbers, column, 'reward')
+      | {'marks': _beaten(results, method, column)}
+      for column in column_titles(results)
     ]
     if has_truth(results):
       cells.append(_cell(numbers, 'macro', 'true_score'))
-    found.append(_row(results, method) | {'cells': cells})
-  return found
+    rows.append(_row(results, method) | {'cells': cells})
+  return rows
 
 
-def columns(results: dict) -> list[str]:
-  """Headings of the cells in `rows`."""
-  return [*places(results).values(), *['true'] * has_truth(results)]
+def columns(results: dict[str, Any]) -> list[str]:
+  """Returns the headings of the cells in `method_rows`."""
+  return [*column_titles(results).values(), *['true'] * has_truth(results)]
 
 
-def places(results: dict) -> dict[str, str]:
-  """Where there are numbers, and how that is called: each task, and macros.
+def column_titles(results: dict[str, Any]) -> dict[str, str]:
+  """Returns the title of each column of scores: tasks, then macros.
 
   {'topic_writing': 'topic', .., 'macro': 'macro 4', 'macro_public': 'macro 3'}
   """
   return titles_of(results) | macros(results)
 
 
-def macros(results: dict) -> dict[str, str]:
-  """Over all tasks that some method has, and over all but e-mail."""
+def macros(results: dict[str, Any]) -> dict[str, str]:
+  """Returns titles of the means over all tasks, and over all but e-mail."""
   tasks = tasks_of(results)
-  found = {'macro': f'macro {len(tasks)}'}
+  titles = {'macro': f'macro {len(tasks)}'}
   if types.EMAIL in tasks and len(tasks) > 1:
-    found['macro_public'] = f'macro {len(tasks) - 1}'
-  return found
+    titles['macro_public'] = f'macro {len(tasks) - 1}'
+  return titles
 
 
-def metrics(results: dict, over: dict[str, str]) -> dict:
-  """Text metrics at the last iterations: columns, and a row for each method
-  and each of the places `over`; no rows where nothing was measured."""
+def metrics(results: dict[str, Any], over: dict[str, str]) -> dict[str, Any]:
+  """Returns the text metrics at the last iterations, {columns, rows}.
+
+  There is a row for each method and each task or macro of `over` ({key:
+  title}), and none where nothing was measured.
+  """
   names = metrics_of(results)
   rows = [
     _row(results, method)
     | {
       'over': title,
-      'cells': [_cell(numbers, place, name) for name in names],
+      'cells': [_cell(numbers, column, name) for name in names],
     }
     for method, numbers in results['methods'].items()
-    for place, title in over.items()
+    for column, title in over.items()
   ]
   return {
     'columns': [METRIC_TITLES[name] for name in names],
@@ -112,27 +119,27 @@ def metrics(results: dict, over: dict[str, str]) -> dict:
   }
 
 
-def iterations(results: dict) -> dict:
-  """The macros of every iteration, with reward and true score."""
+def iterations(results: dict[str, Any]) -> dict[str, Any]:
+  """Returns the macros of every iteration, with reward and true score."""
   names = ['reward', *['true_score'] * has_truth(results)]
   names += metrics_of(results)
   titles = {'reward': 'reward', 'true_score': 'true', **METRIC_TITLES}
   rows = [
     _row(results, method)
     | {
-      't': numbers['t'],
+      't': iteration['t'],
       'over': title,
-      'cells': [_cell(numbers, place, name) for name in names],
+      'cells': [_cell(iteration, column, name) for name in names],
     }
-    for method, of_method in results['methods'].items()
-    for numbers in of_method['iterations']
-    for place, title in macros(results).items()
+    for method, numbers in results['methods'].items()
+    for iteration in numbers['iterations']
+    for column, title in macros(results).items()
   ]
   return {'columns': [titles[name] for name in names], 'rows': rows}
 
 
-def _row(results: dict, method: str) -> dict:
-  """How a method's row begins."""
+def _row(results: dict[str, Any], method: str) -> dict[str, Any]:
+  """Returns what a method's row begins with."""
   return {
     'letter': letters(results)[method],
     'method': method,
@@ -141,17 +148,17 @@ def _row(results: dict, method: str) -> dict:
   }
 
 
-def _cell(numbers: dict, place: str, name: str) -> dict:
-  """Of a method's numbers; None for what it lacks."""
-  here = numbers['tasks'].get(place) or numbers.get(place) or {}
+def _cell(numbers: dict[str, Any], column: str, name: str) -> dict[str, Any]:
+  """Returns one score of a task or macro; None for what a method lacks."""
+  means = numbers['tasks'].get(column) or numbers.get(column) or {}
   return {
-    'value': here.get(name),
-    'stderr': here.get(f'{name}_stderr'),
+    'value': means.get(name),
+    'stderr': means.get(f'{name}_stderr'),
     'marks': '',
   }
 
 
-SPEED = {  # columns of `speeds` and how a number in them is written
+SPEED = {  # columns of `speed_rows`, and how each writes its number
   'items': lambda row: f'{row["items"]:,}',
   'time': lambda row: seconds(row['seconds']),
   'items/s': lambda row: rate(row['items_per_s']),
@@ -162,9 +169,12 @@ SPEED = {  # columns of `speeds` and how a number in them is written
 }
 
 
-def speed_rows(results: dict) -> dict:
-  """columns, and rows {method: title or '', stage, cells}; a column in which
-  no row has a number is left out, a method's title stands in its first row."""
+def speed_rows(results: dict[str, Any]) -> dict[str, Any]:
+  """Returns the table of speeds: columns, rows {method, stage, cells}, a note.
+
+  A column in which no row has a number is left out. A method's title stands in
+  its first row only.
+  """
   cells = {
     name: [write(row) for row in results['speed']]
     for name, write in SPEED.items()
@@ -181,11 +191,11 @@ def speed_rows(results: dict) -> dict:
         'cells': [column[n] for column in cells.values()],
       }
     )
-  return {'columns': list(cells), 'rows': rows, 'said': _bars(results['speed'])}
+  return {'columns': list(cells), 'rows': rows, 'note': _bars(results['speed'])}
 
 
-def _bars(rows: list[dict]) -> str:
-  """What `accepted` means in these rows; '' where nobody says so."""
+def _bars(rows: list[dict[str, Any]]) -> str:
+  """Says what `accepted` means in these rows; '' where no row has it."""
   bars = sorted({r['accept'] for r in rows if r['accepted'] is not None})
   if not bars:
     return ''
@@ -195,17 +205,17 @@ def _bars(rows: list[dict]) -> str:
   )
 
 
-def gains(results: dict) -> list[str]:
-  """Last iteration against iteration 0: a line a method and measure."""
-  found = []
+def gains(results: dict[str, Any]) -> list[str]:
+  """Compares last iteration and iteration 0: a line a method and measure."""
+  lines = []
   for gain in results['significance']['iterations']:
     for measure in ('reward', 'true_score'):
       if gain[measure]:
-        found.append(_gain(gain, measure, gain[measure]['macro']))
-  return found
+        lines.append(_gain(gain, measure, gain[measure]['macro']))
+  return lines
 
 
-def _gain(gain: dict, measure: str, macro: dict) -> str:
+def _gain(gain: dict[str, Any], measure: str, macro: dict[str, Any]) -> str:
   tasks = sum(task in types.EVERY_TASK for task in gain[measure])
   line = (
     f'{gain["method"]}, {measure.replace("_", " ")}, macro {tasks}, iteration '
@@ -220,25 +230,25 @@ def _gain(gain: dict, measure: str, macro: dict) -> str:
 
 
 def p_value(p: float | None) -> str:
-  """p=0.031, p<0.0001, or a dash where no test was possible."""
+  """Writes p=0.031, p<0.0001, or a dash where no test was possible."""
   if p is None:
     return '-'
   return 'p<0.0001' if p < 1e-4 else f'p={p:.2g}'
 
 
-def tasks_of(results: dict) -> list[str]:
-  """Those that some method has."""
-  found = {t for m in results['methods'].values() for t in m['tasks']}
-  return [task for task in types.EVERY_TASK if task in found]
+def tasks_of(results: dict[str, Any]) -> list[str]:
+  """Returns the tasks that some method has."""
+  scored = {t for m in results['methods'].values() for t in m['tasks']}
+  return [task for task in types.EVERY_TASK if task in scored]
 
 
-def titles_of(results: dict) -> dict[str, str]:
-  """What those are called."""
+def titles_of(results: dict[str, Any]) -> dict[str, str]:
+  """Returns the titles of those tasks."""
   return {task: paper.TASK_TITLES.get(task, task) for task in tasks_of(results)}
 
 
-def metrics_of(results: dict) -> list[str]:
-  """Those that were measured of some method's answers."""
+def metrics_of(results: dict[str, Any]) -> list[str]:
+  """Returns the metrics that were measured of some method's answers."""
   measured = [
     iteration['macro']
     for numbers in results['methods'].values()
@@ -251,22 +261,24 @@ def metrics_of(results: dict) -> list[str]:
   ]
 
 
-def has_truth(results: dict) -> bool:
+def has_truth(results: dict[str, Any]) -> bool:
+  """Says whether the true score is known: users were synthetic."""
   return any(
     numbers['macro']['true_score'] is not None
     for numbers in results['methods'].values()
   )
 
 
-def letters(results: dict) -> dict[str, str]:
-  """a to z, A to Z, and numbers in brackets for more methods than that."""
+def letters(results: dict[str, Any]) -> dict[str, str]:
+  """Letters the methods: a to z, A to Z, then numbers in brackets."""
   return {
     m: LETTERS[i] if i < len(LETTERS) else f'({i + 1})'
     for i, m in enumerate(results['methods'])
   }
 
 
-def _beaten(results: dict, method: str, column: str) -> str:
+def _beaten(results: dict[str, Any], method: str, column: str) -> str:
+  """Returns the letters of the methods that this one beats in a column."""
   beaten = set()
   for pair in results['significance']['methods']:
     test = (pair['reward'] or {}).get(column)
@@ -281,7 +293,7 @@ def _beaten(results: dict, method: str, column: str) -> str:
 
 
 def _grid(head: list[str], rows: list[list[str]]) -> list[str]:
-  """Lines with columns of one width each."""
+  """Returns lines in which each column has one width."""
   widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
   return [
     '  '.join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
@@ -289,27 +301,27 @@ def _grid(head: list[str], rows: list[list[str]]) -> list[str]:
   ]
 
 
-def _plain(cell: dict) -> str:
+def _plain(cell: dict[str, Any]) -> str:
   return number(cell['value'], 3) + cell['marks']
 
 
 def number(value: float | None, digits: int = 4) -> str:
-  """A fixed number of digits; a dash for what is not known."""
+  """Writes a fixed number of digits; a dash for what is not known."""
   return '-' if value is None else f'{value:.{digits}f}'
 
 
 def rate(value: float | None) -> str:
-  """0.123, 8, 12,346; a dash for what is not known."""
+  """Writes 0.123, 8 or 12,346; a dash for what is not known."""
   return '-' if value is None else speed.short(value)
 
 
 def percent(value: float | None) -> str:
-  """0.314 -> '31%'; a dash for what is not known."""
+  """Writes 0.314 as '31%'; a dash for what is not known."""
   return '-' if value is None else f'{value:.0%}'
 
 
 def seconds(value: float | None) -> str:
-  """12.3 s, 4 min 05 s, 2 h 03 min."""
+  """Writes 12.3 s, 4 min 05 s or 2 h 03 min."""
   if value is None:
     return '-'
   if value < 60:

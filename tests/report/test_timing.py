@@ -100,7 +100,7 @@ def test_what_people_see_of_it():
   assert shown['rows'][5]['cells'][-1] == '96'
   assert shown['rows'][4]['cells'][0] == '60'  # equal answers are scored once
   assert shown['rows'][4]['cells'][5] == '31%'
-  assert 'a reward of at least 0.7, as' in shown['said']
+  assert 'a reward of at least 0.7, as' in shown['note']
 
 
 def test_columns_without_a_number_are_left_out():
@@ -113,7 +113,7 @@ def test_columns_without_a_number_are_left_out():
     {'speed': timing.stage_speeds([method('sft', 'eval0/score')], stages)}
   )
   assert shown['columns'] == ['items', 'time', 'items/s']
-  assert shown['said'] == ''
+  assert shown['note'] == ''
 
 
 def test_the_report_has_it_in_all_its_forms(tmp_path):
