@@ -146,9 +146,10 @@ def generate(command: cli.Command) -> None:
   done = generate_command.generate_texts(
     command.workdir, command.generate, compute
   )
-  by = f'{done.origin.method["label"]}, iteration {done.origin.t}'
+  by = f'{done.policy.method["label"]}, iteration {done.policy.t}'
   print(
-    f'{command.generate.output}: {done.texts:,} texts by {by}; {done.made:,} '
+    f'{command.generate.output}: {done.texts:,} texts by {by}; '
+    f'{done.written:,} '
     f'made now, of them {done.no_answer:,} without an answer, {done.cut:,} cut '
     'at the output limit'
   )

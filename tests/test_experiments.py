@@ -9,7 +9,7 @@ import warnings
 import pytest
 
 from restpg_jax import config, errors, experiments
-from restpg_jax.commands import convert
+from restpg_jax.commands import policies
 from restpg_jax.io import records
 from tests import runs
 
@@ -45,7 +45,7 @@ def test_a_copy_of_a_workdir_means_the_same(tmp_path):
   for path in copy.glob('methods/*.json'):
     age = ages[path.name.split('-')[0]]
     os.utime(path, (age, age))
-  origin = convert.find_policy(str(copy))
+  origin = policies.find_policy(str(copy))
   assert (origin.method['method'], origin.t) == ('sft', 0)
   assert origin.weights == copy / 'sft/choose-a/model'
 

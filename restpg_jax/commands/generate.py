@@ -1,4 +1,4 @@
-"""Texts for users by a trained policy: requests in, answers out, in order."""
+"""Writes texts for users with a trained policy, in the order of requests."""
 
 import collections
 import dataclasses
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from etils import epath
 
 from restpg_jax import config, effective, errors, types
-from restpg_jax.commands import convert, model_card
+from restpg_jax.commands import policies
 from restpg_jax.data import requests
 from restpg_jax.engines import generator, input_files
 from restpg_jax.io import artifacts, located, partial_file, progress
@@ -22,7 +22,7 @@ AHEAD = 64  # rows whose documents are ranked together
 
 @dataclasses.dataclass(frozen=True)
 class GenerateSettings:
-  """What decides the texts."""
+  """What decides the texts: the output's fingerprint."""
 
   input: str = dataclasses.field(metadata=config.FILE)
   task: str
@@ -39,7 +39,7 @@ class TextLine:
   """A line of the output."""
 
   id: str | int
-  task: str | None  # None: nothing said it
+  task: str | None  # None: neither the row nor --task says it
   reasoning: str  # '' for a policy that does not reason
   answer: str | None  # None: the text never reached the answer marker
   ended: bool  # False: cut at the output limit
@@ -47,60 +47,75 @@ class TextLine:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-  """What was done."""
+  """What a call has done."""
 
-  origin: model_card.Origin
+  policy: policies.Policy
   texts: int  # in the output
-  made: int  # of them, by this process, as are the following
+  written: int  # of them, by this process, as are the following
   no_answer: int
   cut: int
 
 
 def generate_texts(
-  workdir: epath.PathLike, writing: config.GenerateArgs, compute: config.Compute
+  workdir: epath.PathLike, args: config.GenerateArgs, compute: config.Compute
 ) -> Result:
-  """Writes `writing.output`, a line a row of `writing.input`.
+  """Writes `args.output`, a line a row of `args.input`.
 
   The policy is what a method chose in its last iteration; `compute` is of this
   machine, which need not be the one that trained it. The file appears whole;
-  after a kill the same call goes on, to the same bytes.
+  after a kill the same call goes on, to the same bytes. Raises InputError for
+  wrong flags and for rows that are unusable.
   """
-  check_generate_args(writing)
-  origin = convert.of_workdir(epath.Path(workdir), writing.method)
-  cfg = generate_settings(origin, writing)
-  output = output_side(origin, cfg)
-  total = check_rows(cfg)
-  mark = output_fingerprint(origin, cfg)
-  layout = layouts.Layout.of(compute)
-  words = cfg.tokenizer.tokenizer
-  dtype = cfg.sample.dtype
-  model = generator.load(origin.weights, words, layout, dtype=dtype)
+  check_generate_args(args)
+  policy = policies.workdir_policy(epath.Path(workdir), args.method)
+  cfg = generate_settings(policy, args)
+  counts = write_output(
+    path=args.output,
+    policy=policy,
+    cfg=cfg,
+    output=output_side(policy, cfg),
+    total=check_rows(cfg),
+    layout=layouts.Layout.of(compute),
+  )
+  return Result(policy, **counts)
+
+
+# Outputs that an older version began are continued: the id stays as it was.
+@artifacts.stage('restpg_jax.stages.generate.generate')
+def write_output(
+  *,
+  path: str,
+  policy: policies.Policy,
+  cfg: GenerateSettings,
+  output: templates.Output | None,
+  total: int,
+  layout: layouts.Layout,
+) -> dict[str, int]:
+  """Writes the lines that are missing; returns the counts of Result."""
+  model = generator.load(
+    policy.weights, cfg.tokenizer.tokenizer, layout, dtype=cfg.sample.dtype
+  )
   retriever = retrieve.build_retriever(
     cfg.retrieval,
     seed=cfg.seed,
     layout=layout,
-    out=epath.Path(workdir) / 'retrieve' / 'generate',
+    out=policy.workdir / 'retrieve' / 'generate',
   )
-  made = collections.Counter()
-  with partial_file.open_partial(writing.output, mark) as out:
+  counts = {'texts': total, 'written': 0, 'no_answer': 0, 'cut': 0}
+  fingerprint = output_fingerprint(policy, cfg)
+  with partial_file.open_partial(path, fingerprint) as out:
     rows = itertools.islice(
       requests.read_requests(cfg.input, task=cfg.task), out.done, None
     )
     with progress.bar(total, 'texts', 'generate', out.done) as shown:
-      for ready in write_texts(
-        model, rows, retriever, cfg, output, shown, total
+      for lines in write_texts(
+        model, rows, retriever, cfg, output=output, shown=shown, total=total
       ):
-        out.append(ready)
-        made['made'] += len(ready)
-        made['no_answer'] += sum(w.answer is None for w in ready)
-        made['cut'] += sum(not w.ended for w in ready)
-  return Result(origin, total, made['made'], made['no_answer'], made['cut'])
-
-
-# By its id, texts that a kill left unfinished are recognised.
-GENERATE = artifacts.stage('restpg_jax.stages.generate.generate')(
-  generate_texts
-)
+        out.append(lines)
+        counts['written'] += len(lines)
+        counts['no_answer'] += sum(line.answer is None for line in lines)
+        counts['cut'] += sum(not line.ended for line in lines)
+  return counts
 
 
 def write_texts(
@@ -108,29 +123,40 @@ def write_texts(
   rows: Iterator[requests.TextRequest],
   retriever: retrieve.Retriever,
   cfg: GenerateSettings,
+  *,
   output: templates.Output | None,
   shown: progress.Shown,
   total: int,
 ) -> Iterator[list[TextLine]]:
-  """Texts in the order of the rows, as soon as none before them is missing."""
-  left, waiting = collections.deque(), {}
+  """Yields texts in the order of the rows.
 
-  def examples():
+  A text waits until none before it is missing; samples end in any order.
+  """
+  pending: collections.deque[requests.TextRequest] = collections.deque()
+  drawn_samples: dict[str, generator.Sample] = {}
+
+  def examples() -> Iterator[types.Example]:
     for request in rows:
-      left.append(request)
+      pending.append(request)
       yield request.example
 
-  asked = retrieve.with_contexts(
+  prompted = retrieve.with_contexts(
     examples(), retriever, k=cfg.retrieval.k, piece=AHEAD
   )
-  for harvest in sample_rows(model, asked, cfg, total):
-    shown.update(len(harvest.samples), **harvest.counts)
-    waiting |= {s.example_id: s for s in harvest.samples}
+  for finished in sample_rows(model, prompted, cfg, total):
+    counts = finished.counts
+    shown.update(
+      len(finished.samples),
+      tokens=counts['tokens'],
+      busy=counts['busy'],
+      slots=counts['slots'],
+    )
+    drawn_samples |= {s.example_id: s for s in finished.samples}
     ready = []
-    while left and left[0].example.id in waiting:
-      request = left.popleft()
+    while pending and pending[0].example.id in drawn_samples:
+      request = pending.popleft()
       ready.append(
-        written_text(request, waiting.pop(request.example.id), output)
+        written_text(request, drawn_samples.pop(request.example.id), output)
       )
     if ready:
       yield ready
@@ -142,17 +168,17 @@ def sample_rows(
   cfg: GenerateSettings,
   total: int,
 ) -> Iterator[generator.FinishedSamples]:
-  """One text each; examples are read when there is room for them."""
+  """Draws one text each; examples are read when there is room for them."""
   template = generator.load_template(cfg.prompt.template)
 
-  def wanted():
+  def sample_requests() -> Iterator[generator.SampleRequest]:
     for example in examples:
-      asked = generator.policy_prompt(template, example, model.tokenizer, cfg)
-      yield generator.SampleRequest(example.id, asked.ids, (0,))
+      prompt = generator.policy_prompt(template, example, model.tokenizer, cfg)
+      yield generator.SampleRequest(example.id, prompt.ids, (0,))
 
   return generator.generate_samples(
     model,
-    wanted(),
+    sample_requests(),
     inputs=total,
     prompt_length=cfg.prompt.max_input,
     m=1,
@@ -168,63 +194,71 @@ def sample_rows(
 
 def written_text(
   request: requests.TextRequest,
-  sampled: generator.Sample,
+  sample: generator.Sample,
   output: templates.Output | None,
 ) -> TextLine:
-  reasoning, answer = '', sampled.text.strip()
+  """Parts a sample into reasoning and answer, the whole without `output`."""
+  reasoning, answer = '', sample.text.strip()
   if output:
-    reasoning, answer = output.split(sampled.text)
+    reasoning, answer = output.split(sample.text)
   task = request.example.task or None
-  return TextLine(request.id, task, reasoning, answer, sampled.ended)
+  return TextLine(request.id, task, reasoning, answer, sample.ended)
 
 
 def generate_settings(
-  origin: model_card.Origin, writing: config.GenerateArgs
+  policy: policies.Policy, args: config.GenerateArgs
 ) -> GenerateSettings:
-  """Those of the run, as the method's record has them."""
-  cfg = origin.method['config']
+  """Returns the settings of the run, as the method's record has them."""
+  cfg = policy.method['config']
   encoder, template = (
-    located.resolved(name, origin.workdir)
+    located.resolved(name, policy.workdir)
     for name in (cfg['retrieval']['encoder'], cfg['prompt']['template'])
   )
   return GenerateSettings(
-    input=writing.input,
-    task=writing.task,
+    input=args.input,
+    task=args.task,
     retrieval=effective.retrieval(
       config.Retrieval(**cfg['retrieval'] | {'encoder': encoder})
     ),
     prompt=config.Prompt(**cfg['prompt'] | {'template': template}),
     sample=config.Sample(**cfg['answer']),
-    tokenizer=config.Model(checkpoint='', tokenizer=origin.tokenizer),
-    reasoning=bool(origin.method['output']),
+    tokenizer=config.Model(checkpoint='', tokenizer=policy.tokenizer),
+    reasoning=bool(policy.method['output']),
     seed=cfg['seed'],
   )
 
 
 def output_side(
-  origin: model_card.Origin, cfg: GenerateSettings
+  policy: policies.Policy, cfg: GenerateSettings
 ) -> templates.Output | None:
-  """Opening and marker line; None for a policy that does not reason."""
+  """Returns opening and marker line; None for a policy without reasoning.
+
+  Raises InputError where the template has others than in training.
+  """
   if not cfg.reasoning:
     return None
-  found = templates.Output.of(generator.load_template(cfg.prompt.template))
-  trained = templates.Output(**origin.method['output'])
-  if found != trained:
+  output = templates.Output.of(generator.load_template(cfg.prompt.template))
+  trained = templates.Output(**policy.method['output'])
+  if output != trained:
     raise errors.InputError(
-      f'{cfg.prompt.template}: {origin.method["label"]} was trained with the '
+      f'{cfg.prompt.template}: {policy.method["label"]} was trained with the '
       f'marker line {trained.marker!r} and the opening {trained.opening!r}, '
       'which this template has not any more; put it back as it was'
     )
-  return found
+  return output
 
 
 def check_rows(cfg: GenerateSettings) -> int:
-  """How many there are; a row that is unusable stops before any is written."""
+  """Returns the number of rows.
+
+  Raises InputError at a row that is unusable, before any text is written, and
+  warns of what is odd.
+  """
   counts = {}
   collections.deque(
     requests.read_requests(cfg.input, task=cfg.task, counts=counts), maxlen=0
   )
-  odd = [
+  remarks = [
     f'{counts[name]:,} {text}'
     for name, text in (
       ('empty_profiles', 'rows without any document'),
@@ -233,32 +267,32 @@ def check_rows(cfg: GenerateSettings) -> int:
     )
     if counts[name]
   ]
-  if odd:
+  if remarks:
     warnings.warn(
-      f'{cfg.input}: {", ".join(odd)}', errors.DataWarning, stacklevel=2
+      f'{cfg.input}: {", ".join(remarks)}', errors.DataWarning, stacklevel=2
     )
   return counts['rows']
 
 
-def output_fingerprint(origin: model_card.Origin, cfg: GenerateSettings) -> str:
-  """Of all that decides the output."""
-  policy = artifacts.Artifact(origin.weights, origin.stage['fingerprint'], {})
+def output_fingerprint(policy: policies.Policy, cfg: GenerateSettings) -> str:
+  """Returns the fingerprint of all that decides the output."""
+  artifact = artifacts.Artifact(policy.weights, policy.stage['fingerprint'], {})
   return artifacts.fingerprint(
-    'generate', GENERATE, (policy,), cfg, input_files.READS
+    'generate', write_output, (artifact,), cfg, input_files.READS
   )
 
 
-def check_generate_args(writing: config.GenerateArgs) -> None:
+def check_generate_args(args: config.GenerateArgs) -> None:
   """Raises InputError for flags that are missing or wrong."""
-  if not writing.input or not writing.output:
+  if not args.input or not args.output:
     raise errors.InputError(
       'generate needs --workdir=RUN, --input=FILE and --output=FILE'
     )
-  if writing.task and writing.task not in types.EVERY_TASK:
+  if args.task and args.task not in types.EVERY_TASK:
     raise errors.InputError(
-      f'--task={writing.task}: known are {", ".join(types.EVERY_TASK)}'
+      f'--task={args.task}: known are {", ".join(types.EVERY_TASK)}'
     )
-  source, output = epath.Path(writing.input), epath.Path(writing.output)
+  source, output = epath.Path(args.input), epath.Path(args.output)
   if not source.exists():
     raise errors.InputError(
       f'--input={source}: no such file; give one with a JSON object a line'

@@ -1,12 +1,12 @@
-"""README.md of an exported model: what it is, made from what, how good."""
+"""Writes README.md of an exported model: its method, data and results."""
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
 from etils import epath
 
 from restpg_jax import assets, config, errors, variants
+from restpg_jax.commands import policies
 from restpg_jax.io import artifacts, located, records
 from restpg_jax.models import decoder
 
@@ -37,22 +37,13 @@ params = gm.ckpts.load_params(DIR)""",
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Origin:
-  """A folder of weights, and what its run says of it."""
-
-  weights: epath.Path
-  tokenizer: str = ''
-  stage: dict[str, Any] | None = None  # DONE.json of the stage that made it
-  workdir: epath.Path | None = None
-  method: dict[str, Any] | None = None  # its record (experiments.py)
-  t: int = 0  # after which iteration
-
-
 def card_text(
-  origin: Origin, size: decoder.Size, export: config.ConvertArgs
+  origin: policies.Origin, size: decoder.Size, args: config.ConvertArgs
 ) -> str:
-  """Markdown; no path of this machine but the last part of its names."""
+  """Returns the card as Markdown.
+
+  Paths of this machine are left out, but for the last part of their names.
+  """
   if origin.method:
     title = f'{origin.method["label"]}, iteration {origin.t}'
   elif origin.stage:
@@ -60,26 +51,29 @@ def card_text(
   else:
     title = origin.weights.name
   head = HEAD.format(
-    library=LIBRARIES[export.format],
+    library=LIBRARIES[args.format],
     title=title,
-    dtype=export.dtype,
+    dtype=args.dtype,
     parameters=(
       f'{size.layers} layers of width {size.width}, {size.vocabulary:,} tokens.'
     ),
   )
-  parts = [head, f'```python\n{OPEN[export.format]}\n```\n']
+  parts = [head, f'```python\n{OPEN[args.format]}\n```\n']
   if origin.method:
     parts += ['## Method and data\n', *_method(origin.method)]
-    parts += ['## Test results\n', *_metrics(origin)]
+    results = origin.workdir and _results(origin.workdir)
+    parts += ['## Test results\n']
+    parts += _metrics(results, origin.method, origin.t)
   if origin.stage:
     parts += ['## Made by\n', *_stage(origin.stage)]
-    parts += _prompt(origin)
+    parts += _prompt(origin.stage, origin.workdir)
   versions = (origin.stage or {}).get('versions') or artifacts.versions()
   parts += ['## Versions\n', *_lines(versions)]
   return '\n'.join(parts) + '\n'
 
 
 def _method(method: dict[str, Any]) -> Iterator[str]:
+  """Yields a line for each setting that a reader of the card looks for."""
   cfg = variants.settings(method)
   judge = cfg.get('reward.model.checkpoint')
   facts = {
@@ -99,35 +93,43 @@ def _method(method: dict[str, Any]) -> Iterator[str]:
   yield from _lines({k: v for k, v in facts.items() if v is not None})
 
 
-def _metrics(origin: Origin) -> Iterator[str]:
-  path = origin.workdir / 'report' / 'results.json'
-  if not path.exists():
+def _results(workdir: epath.Path) -> dict[str, Any] | None:
+  """Returns results.json of a run; None where it was not built."""
+  path = workdir / 'report' / 'results.json'
+  return records.read_json(path) if path.exists() else None
+
+
+def _metrics(
+  results: dict[str, Any] | None, method: dict[str, Any], t: int
+) -> Iterator[str]:
+  """Yields the lines of a table: the method's means after iteration t."""
+  if results is None:
     yield 'None: the report of the run had not been built.\n'
     return
-  results, key = records.read_json(path), origin.method['key']
+  key = method['key']
   known = results.get('experiments')  # older reports: one of each name
-  known = known or {origin.method['label']: key}
+  known = known or {method['label']: key}
   label = next((label for label in known if known[label] == key), '')
   iterations = results['methods'].get(label, {}).get('iterations', ())
-  found = next((i for i in iterations if i['t'] == origin.t), None)
-  if found is None:
+  iteration = next((i for i in iterations if i['t'] == t), None)
+  if iteration is None:
     yield 'None: the report of the run is older than this model.\n'
     return
-  tasks = len(found['tasks'])
-  columns = found['tasks'] | {f'macro {tasks}': found['macro']}
-  if 'email_generation' in found['tasks'] and found.get('macro_public'):
-    columns[f'macro {tasks - 1}, without e-mail'] = found['macro_public']
+  tasks = len(iteration['tasks'])
+  columns = iteration['tasks'] | {f'macro {tasks}': iteration['macro']}
+  if 'email_generation' in iteration['tasks'] and iteration.get('macro_public'):
+    columns[f'macro {tasks - 1}, without e-mail'] = iteration['macro_public']
   yield f'| | {" | ".join(columns)} |'
   yield '|---' * (len(columns) + 1) + '|'
-  for name, value in found['macro'].items():
+  for name, value in iteration['macro'].items():
     if isinstance(value, float) and not name.endswith('_stderr'):
-      said = ' | '.join(_mean(of, name) for of in columns.values())
-      yield f'| {name} | {said} |'
+      cells = ' | '.join(_mean(column, name) for column in columns.values())
+      yield f'| {name} | {cells} |'
   yield ''
 
 
 def _mean(numbers: dict[str, Any], name: str) -> str:
-  """With its standard error, where there is one."""
+  """Writes a mean with its standard error, where there is one."""
   value, error = numbers.get(name), numbers.get(f'{name}_stderr')
   if value is None:
     return ''
@@ -135,6 +137,7 @@ def _mean(numbers: dict[str, Any], name: str) -> str:
 
 
 def _stage(stage: dict[str, Any]) -> Iterator[str]:
+  """Yields a line for each number in a stage's summary."""
   plain = {
     key: value
     for key, value in stage['summary'].items()
@@ -143,13 +146,13 @@ def _stage(stage: dict[str, Any]) -> Iterator[str]:
   yield from _lines({'stage': stage['name']} | plain)
 
 
-def _prompt(origin: Origin) -> Iterator[str]:
-  """What the policy was trained to read, where the file is still there."""
-  name = (origin.stage['cfg'].get('prompt') or {}).get('template')
+def _prompt(stage: dict[str, Any], workdir: epath.Path | None) -> Iterator[str]:
+  """Yields the template of the policy's prompts, where it still exists."""
+  name = (stage['cfg'].get('prompt') or {}).get('template')
   if not name:
     return
-  if origin.workdir:
-    name = located.resolved(name, origin.workdir)
+  if workdir:
+    name = located.resolved(name, workdir)
   try:
     template = assets.path(name).read_text()
   except (errors.InputError, OSError, UnicodeDecodeError):
@@ -165,4 +168,5 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
 
 
 def _last(name: str) -> str:
+  """Returns the last part of a path."""
   return epath.Path(name).name

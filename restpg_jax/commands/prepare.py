@@ -1,4 +1,4 @@
-"""`prepare`: the benchmark's files, or one's own, as a TFDS data set."""
+"""Turns the benchmark's files, or one's own, into a TFDS data set."""
 
 import concurrent.futures
 import multiprocessing
@@ -11,59 +11,62 @@ from restpg_jax import config, errors, storage
 from restpg_jax.data import avocado, builder, files, hub, longlamp, rows
 from restpg_jax.io import fingerprints, records
 
-HUB = 'hub'  # as --from
+HUB = 'hub'  # the value of --from that downloads the files
 EMAIL = 'email_generation_user'
 
 
-def prepare_data(asked: config.PrepareArgs, data: config.Data) -> None:
-  """TO/longlamp/NAME/VERSION for each task and setting that is there.
+def prepare_data(args: config.PrepareArgs, data: config.Data) -> None:
+  """Writes TO/longlamp/NAME/VERSION for each task and setting of the source.
 
-  Each appears when it is whole; one that is there already, of the same content
-  and settings, is kept.
+  Each appears when it is whole; one that exists already, of the same content
+  and settings, is kept. Raises InputError for what cannot be prepared.
   """
-  check_prepare_args(asked, data)
-  to = epath.Path(asked.to)
-  sources = found(asked, data)
-  if asked.avocado:
-    sources[EMAIL] = build_mails(asked, data, to / 'avocado')
+  check_prepare_args(args, data)
+  to = epath.Path(args.to)
+  sources = find_sources(args, data)
+  if args.avocado:
+    sources[EMAIL] = build_mails(args, data, to / 'avocado')
   work = [(name, source, to, data) for name, source in sources.items()]
-  for line in _each(work, jobs=int(asked.jobs or os.cpu_count() or 1)):
+  for line in _prepare_each(work, jobs=int(args.jobs or os.cpu_count() or 1)):
     print(line, flush=True)
   print(f'a run reads them by --config.data.path={to / "longlamp"}')
 
 
-def check_prepare_args(asked: config.PrepareArgs, data: config.Data) -> None:
+def check_prepare_args(args: config.PrepareArgs, data: config.Data) -> None:
   """Raises InputError for what cannot be prepared."""
   longlamp.check_data_settings(data)
-  if not asked.to or not (asked.source or asked.avocado):
+  if not args.to or not (args.source or args.avocado):
     raise errors.InputError(
       'prepare needs --to=DIR and --from=DIR, --from=hub or --avocado=DIR'
     )
-  if storage.remote(asked.to):  # ArrayRecord writes files of this machine only
+  if storage.remote(args.to):  # ArrayRecord writes files of this machine only
     raise errors.InputError(
-      f'--to={asked.to}: give a local folder and copy it from there'
+      f'--to={args.to}: give a local folder and copy it from there'
     )
-  if bool(asked.avocado) != bool(asked.ids):
+  if bool(args.avocado) != bool(args.ids):
     raise errors.InputError(
       '--avocado and --ids belong together: the mails, and which the benchmark '
       'takes'
     )
-  if asked.jobs and not (asked.jobs.isdecimal() and int(asked.jobs)):
+  if args.jobs and not (args.jobs.isdecimal() and int(args.jobs)):
     raise errors.InputError(
-      f'--jobs={asked.jobs}: the value must be a number of tasks, 1 or more'
+      f'--jobs={args.jobs}: the value must be a number of tasks, 1 or more'
     )
-  if asked.source and asked.source != HUB:
-    found(asked, data)
+  if args.source and args.source != HUB:
+    find_sources(args, data)
 
 
-def found(asked: config.PrepareArgs, data: config.Data) -> dict[str, str]:
-  """Name -> the folder that has or will have its folder, '' for e-mail that
-  is still to be made."""
-  if asked.source == HUB:
+def find_sources(args: config.PrepareArgs, data: config.Data) -> dict[str, str]:
+  """Returns the folder that holds each task's folder, by the task's name.
+
+  It is HUB for what is to be downloaded. Raises InputError where a folder or a
+  split is missing.
+  """
+  if args.source == HUB:
     return {f'{task}_{data.setting}': HUB for task in hub.TASKS}
-  if not asked.source:
+  if not args.source:
     return {}
-  source = epath.Path(asked.source)
+  source = epath.Path(args.source)
   names = [name for name in builder.NAMES if (source / name).is_dir()]
   if not names:
     raise errors.InputError(
@@ -73,50 +76,56 @@ def found(asked: config.PrepareArgs, data: config.Data) -> dict[str, str]:
   for name in names:
     for split in files.NAMES:
       files.find_split(source / name, split)
-  return {name: asked.source for name in names}
+  return {name: args.source for name in names}
 
 
 def build_mails(
-  asked: config.PrepareArgs, data: config.Data, to: epath.Path
+  args: config.PrepareArgs, data: config.Data, to: epath.Path
 ) -> str:
-  """The e-mail task in the official builder's form, as TO/EMAIL."""
+  """Writes the e-mail task in the official builder's form, as TO/EMAIL.
+
+  Returns the folder `to`.
+  """
   skipped = []
-  made = avocado.build_task(
-    epath.Path(asked.avocado),
-    epath.Path(asked.ids),
+  counts = avocado.build_task(
+    epath.Path(args.avocado),
+    epath.Path(args.ids),
     to=to / EMAIL,
     unusable=rows.unusable(data.on_error, skipped),
   )
   if skipped:
     records.write(to / 'skipped.jsonl', skipped)
   also = f', {len(skipped):,} skipped ({to}/skipped.jsonl)' if skipped else ''
-  print(f'{to / EMAIL}: {_rows(made)}{also}', flush=True)
+  print(f'{to / EMAIL}: {_rows(counts)}{also}', flush=True)
   return str(to)
 
 
-def one(name: str, source: str, to: epath.Path, data: config.Data) -> str:
-  """Prepares a task and setting; what there is to say about it."""
+def prepare_task(
+  name: str, source: str, to: epath.Path, data: config.Data
+) -> str:
+  """Prepares a task and setting; returns a line that tells of it."""
+  manual_dir = source
   if source == HUB:
-    source = hub.download(name, to / 'downloads').parent
-  folder = epath.Path(source) / name
+    manual_dir = str(hub.download(name, to / 'downloads').parent)
+  folder = epath.Path(manual_dir) / name
   content = fingerprints.content(folder, files.split_files(folder))
-  made = builder.prepared_before(name, to)
-  told = 'kept'
-  if not made:
-    made = builder.build_dataset(
+  record = builder.prepared_before(name, to)
+  status = 'kept'
+  if not record:
+    record = builder.build_dataset(
       name,
-      manual_dir=source,
+      manual_dir=manual_dir,
       to=to,
       max_text=data.max_text,
       on_error=data.on_error,
       source=content,
     )
-    told = 'prepared'
-  counts = made['counts']
+    status = 'prepared'
+  counts = record['counts']
   skipped = any(c.get('skipped_rows') for c in counts.values())
   if (
-    made['source'] != content
-    or made['max_text'] != data.max_text
+    record['source'] != content
+    or record['max_text'] != data.max_text
     or (skipped and data.on_error == 'stop')
   ):
     raise errors.InputError(
@@ -129,26 +138,33 @@ def one(name: str, source: str, to: epath.Path, data: config.Data) -> str:
     for key in sorted({key for c in counts.values() for key in c} - {'rows'})
     if any(c.get(key) for c in counts.values())
   ]
-  of_split = {split: c['rows'] for split, c in counts.items()}
-  return ', '.join([f'{name}: {told}, {_rows(of_split)}', *notes])
+  num_rows = {split: c['rows'] for split, c in counts.items()}
+  return ', '.join([f'{name}: {status}, {_rows(num_rows)}', *notes])
 
 
-def _rows(of_split: dict[str, int]) -> str:
-  each = ', '.join(f'{n:,} {split}' for split, n in of_split.items())
-  return f'{each} rows'
+def _rows(num_rows: dict[str, int]) -> str:
+  """Writes the number of rows of each split."""
+  texts = ', '.join(f'{n:,} {split}' for split, n in num_rows.items())
+  return f'{texts} rows'
 
 
-def _each(work: list[tuple], *, jobs: int) -> Iterator[str]:
-  """one(*args) for each, in order, some at once in processes of their own."""
+def _prepare_each(
+  work: list[tuple[str, str, epath.Path, config.Data]], *, jobs: int
+) -> Iterator[str]:
+  """Yields prepare_task(*args) of each, in order.
+
+  Some run at once, in processes of their own.
+  """
   if min(jobs, len(work)) < 2:
-    yield from (one(*args) for args in work)
+    yield from (prepare_task(*args) for args in work)
     return
   with concurrent.futures.ProcessPoolExecutor(
     min(jobs, len(work)), multiprocessing.get_context('spawn')
   ) as pool:
     try:
-      yield from pool.map(one, *zip(*work, strict=True))
+      yield from pool.map(prepare_task, *zip(*work, strict=True))
     except BaseException:
+      # Left to itself, the pool would wait for the tasks that run.
       pool.shutdown(wait=False, cancel_futures=True)
       for child in multiprocessing.active_children():
         child.terminate()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from restpg_jax import assets, config, errors, experiments, main, restpg
-from restpg_jax.commands import convert, model_card
+from restpg_jax.commands import convert, model_card, policies
 from restpg_jax.io import artifacts, checkpoints, records, weights
 from restpg_jax.models import decoder, hf_config
 from restpg_jax.stages import base
@@ -237,20 +237,20 @@ def workdir(tmp_path):
 
 def test_of_a_workdir_it_takes_what_was_finished_last(workdir):
   assert (
-    convert.find_policy(str(workdir)).weights == workdir / 'sft/choose-a/model'
+    policies.find_policy(str(workdir)).weights == workdir / 'sft/choose-a/model'
   )
-  origin = convert.find_policy(str(workdir), 'rest_pg')
+  origin = policies.find_policy(str(workdir), 'rest_pg')
   assert origin.weights == workdir / 'm_step1/choose-b/model'
   assert (origin.method['method'], origin.t) == ('rest_pg', 1)
   with pytest.raises(
     errors.InputError, match='finished in .* are rest_pg, sft'
   ):
-    convert.find_policy(str(workdir), 'rest_em')
+    policies.find_policy(str(workdir), 'rest_em')
 
 
 def test_of_a_stage_it_knows_the_run(workdir):
   for name in ('m_step1/choose-b', 'm_step1/choose-b/model'):
-    origin = convert.find_policy(str(workdir / name))
+    origin = policies.find_policy(str(workdir / name))
     assert origin.weights == workdir / 'm_step1/choose-b/model'
     assert origin.tokenizer == 'tiny.spm.model'
     assert (origin.method['method'], origin.t) == ('rest_pg', 1)
@@ -259,9 +259,9 @@ def test_of_a_stage_it_knows_the_run(workdir):
   for n in (2, 10):
     path = trained / 'checkpoints' / f'step_{n}' / 'model'
     checkpoints.save_model(path, tiny.parameters(size, 0.1), size)
-  assert convert.find_policy(str(trained)).weights == path
+  assert policies.find_policy(str(trained)).weights == path
   with pytest.raises(errors.InputError, match='is no workdir'):
-    convert.find_policy(str(trained), 'sft')
+    policies.find_policy(str(trained), 'sft')
 
 
 def test_the_command_and_its_card(workdir, tmp_path, capsys):
@@ -310,7 +310,7 @@ def test_the_card_has_the_numbers_of_its_own_experiment(workdir):
     """The card of the first; the report has numbers of what `label` was."""
     results = {'methods': {label: numbers}} | known
     records.write_json(path, results)
-    origin = convert.find_policy(str(workdir), first['key'])
+    origin = policies.find_policy(str(workdir), first['key'])
     return model_card.card_text(origin, tiny.size(), config.ConvertArgs())
 
   # Built when there was one experiment of this name: this one, or another.
@@ -325,7 +325,7 @@ def test_the_card_has_the_numbers_of_its_own_experiment(workdir):
 def test_the_card_names_no_judge_that_was_not_asked(workdir):
   record = experiments.pick(workdir, 'rest_pg')
   record['config']['reward']['name'] = 'rouge'
-  origin = model_card.Origin(workdir, workdir=workdir, method=record, t=1)
+  origin = policies.Origin(workdir, workdir=workdir, method=record, t=1)
   text = model_card.card_text(origin, tiny.size(), config.ConvertArgs())
   assert '* reward: rouge' in text and 'judge' not in text
 
@@ -333,9 +333,9 @@ def test_the_card_names_no_judge_that_was_not_asked(workdir):
 def test_a_run_whose_stages_were_removed_is_a_line(workdir):
   shutil.rmtree(workdir / 'm_step1')
   with pytest.raises(errors.InputError, match='of rest_pg are not there any'):
-    convert.find_policy(str(workdir), 'rest_pg')
+    policies.find_policy(str(workdir), 'rest_pg')
   (workdir / 'eval1' / 'DONE.json').unlink()
-  origin = convert.find_policy(str(workdir / 'sft' / 'choose-a'))
+  origin = policies.find_policy(str(workdir / 'sft' / 'choose-a'))
   assert (origin.method['method'], origin.t) == ('rest_pg', 0)
 
 

@@ -8,7 +8,7 @@ import pytest
 from etils import epath
 
 from restpg_jax import assets, config, main
-from restpg_jax.commands import convert, generate
+from restpg_jax.commands import generate, policies
 from restpg_jax.engines import generator
 from restpg_jax.io import partial_file, records
 from restpg_jax.text import templates
@@ -90,11 +90,11 @@ def test_files_that_lie_in_the_workdir_are_read_from_there(tmp_path):
   for path in workdir.rglob('*.json'):
     text = path.read_text().replace('"tiny.spm', '"./tiny.spm')
     path.write_text(text.replace('"prompts/tiny/', '"./prompts_tiny_'))
-  origin = convert.of_workdir(epath.Path(workdir), 'sft')
-  cfg = generate.generate_settings(origin, config.GenerateArgs())
+  policy = policies.workdir_policy(epath.Path(workdir), 'sft')
+  cfg = generate.generate_settings(policy, config.GenerateArgs())
   assert cfg.tokenizer.tokenizer == str(workdir / 'tiny.spm.model')
   assert cfg.prompt.template == str(workdir / 'prompts_tiny_policy.txt')
-  of_stage = convert.find_policy(str(workdir / 'sft' / 'choose-a'))
+  of_stage = policies.find_policy(str(workdir / 'sft' / 'choose-a'))
   assert of_stage.tokenizer == cfg.tokenizer.tokenizer
 
 
