@@ -1,6 +1,7 @@
-"""What a program computes and reads, beside what the method needs.
+"""Counts what a program computes and reads, beside what the method needs.
 
-Of one call on one device; the arithmetic of a model is in models/flops.py.
+All counts are of one call on one device; the arithmetic of a model is in
+models/flops.py.
 """
 
 import dataclasses
@@ -13,7 +14,7 @@ from restpg_jax.sampling import slots
 
 @dataclasses.dataclass(frozen=True)
 class ProgramCost:
-  """Of one call, on one device."""
+  """What one call costs on one device."""
 
   model: float  # FLOPs: what the method needs, nothing twice or unseen
   hardware: float  # FLOPs that the program computes
@@ -23,7 +24,7 @@ class ProgramCost:
 def embed_cost(
   size: bert.EncoderSize, *, texts: float, length: float
 ) -> ProgramCost:
-  """Every token sees every other one."""
+  """Returns the cost of an encoder, where every token sees every other."""
   token = 8 * size.width**2 + 4 * size.width * size.hidden
   pairs = 4 * size.width * length**2
   work = texts * size.layers * (length * token + pairs)
@@ -33,17 +34,18 @@ def embed_cost(
 def prefill_cost(
   size: decoder.Size, shape: slots.DecodeShape, dtype: str
 ) -> ProgramCost:
+  """Returns the cost of reading one prompt."""
   S = shape.prompt_length
   rest = S * flops.layers(size) + flops.logits(size)
   return ProgramCost(
     rest + flops.causal_flops(size, S),
-    rest + in_blocks(size, S),
+    rest + block_flops(size, S),
     _weights(size, dtype),
   )
 
 
-def in_blocks(size: decoder.Size, length: int) -> float:
-  """Attention as attention.causal_in_blocks computes it."""
+def block_flops(size: decoder.Size, length: int) -> float:
+  """Returns FLOPs of attention as attention.causal_in_blocks computes it."""
   ends = attention.block_ends(length)
   return sum(
     flops.square(size, end - begin, end)
@@ -54,7 +56,7 @@ def in_blocks(size: decoder.Size, length: int) -> float:
 def decode_cost(
   size: decoder.Size, shape: slots.DecodeShape, dtype: str
 ) -> ProgramCost:
-  """A chunk in which every slot is near its last token."""
+  """Returns the cost of a chunk, every slot near its last token."""
   tokens = shape.groups * shape.slots * shape.steps
   S, O = shape.prompt_length, shape.suffix  # noqa: E741
   work = tokens * (flops.layers(size) + flops.logits(size))
@@ -68,12 +70,15 @@ def decode_cost(
 def judge_cost(
   size: decoder.Size, dtype: str, *, P: int, S: int, C: int, R: int
 ) -> ProgramCost:
-  """Labels follow each answer; their few tokens are left out."""
+  """Returns the cost of judging C answers of R tokens behind P prefixes of S.
+
+  Labels follow each answer; their few tokens are left out.
+  """
   rest = (P * S + C * R) * flops.layers(size) + C * flops.logits(size)
   seen = flops.square(size, R, S) + flops.causal_flops(size, R)
   return ProgramCost(
     rest + P * flops.causal_flops(size, S) + C * seen,
-    rest + P * in_blocks(size, S) + C * flops.square(size, R, S + R),
+    rest + P * block_flops(size, S) + C * flops.square(size, R, S + R),
     (P + C) * _weights(size, dtype),
   )
 
@@ -82,15 +87,17 @@ def train_cost(
   size: decoder.Size,
   *,
   rows: float,
-  L: float,
+  L: int,
   T: float,
   attention: str,
   remat: str,
   parts: int = 1,
 ) -> ProgramCost:
-  """Forward once and backward twice; what is not kept, forward once more.
+  """Returns the cost of `rows` rows of L tokens, T of which are targets.
 
-  Logits are computed twice (training/loss.py). `parts` devices share a row.
+  The backward pass costs two forward passes, and what is not kept is computed
+  once more. Logits are computed twice (training/loss.py). `parts` devices share
+  a row.
   """
   body = L * flops.layers(size)
   logits = T * flops.logits(size)
@@ -104,9 +111,9 @@ def train_cost(
 
 
 def _attention(
-  size: decoder.Size, length: float, attention: str, remat: str
+  size: decoder.Size, length: int, attention: str, remat: str
 ) -> float:
-  """Of a row, forward and backward."""
+  """Returns FLOPs of attention in a row, forward and backward."""
   if attention == 'splash':
     # Tiles on the diagonal are computed whole. Two products forward, which is
     # kept; backward the scores once more and the gradients of them, of
@@ -114,14 +121,18 @@ def _attention(
     tiles = flops.causal_flops(size, length) * (1 + splash.TILE / length)
     return tiles * (2 + 7) / 2
   if attention == 'blocks':  # keeps no scores
-    return 4 * in_blocks(size, length)
+    return 4 * block_flops(size, length)
   return (4 if remat == 'full' else 3) * flops.square(size, length, length)
 
 
 def update_cost(state: int, gradients: int) -> ProgramCost:
-  """No matrix products: the state is read and written, gradients are read."""
+  """Returns the cost of an optimizer's update, of states of so many bytes.
+
+  It has no matrix products: the state is read and written, gradients read.
+  """
   return ProgramCost(0.0, 0.0, 2 * state + gradients)
 
 
 def _weights(size: decoder.Size, dtype: str) -> int:
+  """Returns the bytes of a model's weights."""
   return flops.weights(size) * jnp.dtype(dtype).itemsize

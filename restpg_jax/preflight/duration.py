@@ -1,19 +1,24 @@
-"""The least time that each stage takes on its chips: arithmetic, no promise.
+"""Computes the least time that each stage takes on its chips.
+
+This is arithmetic, no promise.
 
 A chip computes at its peak or reads its memory at full bandwidth, whichever
 takes longer; nothing waits, and all chips have equal shares.
 """
 
 import dataclasses
-from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from restpg_jax import config
 from restpg_jax.engines import batch_loader, model_size, trainer
+from restpg_jax.io import artifacts
 from restpg_jax.models import flops, precision
 from restpg_jax.parallel import chips
-from restpg_jax.preflight import cost, programs
+from restpg_jax.parallel import layout as layouts
+from restpg_jax.preflight import cost, draw_workloads, programs
 from restpg_jax.preflight import workload as work
 from restpg_jax.stages import (
   choose,
@@ -26,7 +31,7 @@ from restpg_jax.stages import (
 )
 from restpg_jax.training import packing
 
-STEPS = 16  # whose packing is looked at
+STEPS = 16  # optimizer steps whose packing stands for all
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,16 +39,21 @@ class RunCost:
   """What all stages of a run have in common."""
 
   cfg: config.Config
-  layout: object  # parallel.layout.Layout
+  layout: layouts.Layout
   chip: chips.Chip
-  inputs: programs.SplitSizes
+  inputs: draw_workloads.SplitSizes
 
   @property
   def texts(self) -> work.TextLengths:
     return work.text_lengths(self.cfg)
 
-  def seconds(self, dtype, arithmetic: float, read: float = 0.0) -> float:
-    """Of a chip that multiplies in this type."""
+  def seconds(
+    self, dtype: DTypeLike, arithmetic: float, read: float = 0.0
+  ) -> float:
+    """Returns seconds of a chip that multiplies in this type.
+
+    `arithmetic` is in FLOPs, `read` in bytes.
+    """
     passes = precision.passes(self.layout.platform, dtype)
     return max(
       passes * arithmetic / self.chip.flops, read / self.chip.bandwidth
@@ -51,18 +61,18 @@ class RunCost:
 
 
 def stage_seconds(
-  run: RunCost, function: Callable, settings, split: str
+  run: RunCost, function: artifacts.Stage, settings: Any, split: str
 ) -> float:
-  """Seconds on all chips together; 0 for what the host does."""
+  """Returns seconds on all chips together; 0 for what the host does."""
   return SECONDS[function](run, settings, split) if function in SECONDS else 0.0
 
 
-def _reason(run: RunCost, settings, split: str) -> float:
+def _reason(run: RunCost, settings: reason.ReasonSettings, split: str) -> float:
   del settings
   texts = run.texts
   return draw_seconds(
     run,
-    programs.reason_workload(run.cfg, run.inputs),
+    draw_workloads.reason_workload(run.cfg, run.inputs),
     inputs=work.examples(run.cfg, split),
     prompt=min(run.cfg.reason.max_input, texts.prompt + texts.gold),
     output=texts.reasoning,
@@ -72,12 +82,17 @@ def _reason(run: RunCost, settings, split: str) -> float:
 def _retrieve(
   run: RunCost, settings: retrieve.RetrieveSettings, split: str
 ) -> float:
-  """The host ranks; a dense retriever reads every document first."""
+  """Returns seconds of a dense retriever, which reads every document.
+
+  The host ranks.
+  """
   del split
   if settings.retrieval.name != 'contriever':
     return 0.0
   size = model_size.encoder_size(settings.retrieval.encoder)
-  count = work.examples(run.cfg, settings.split) * (1 + work.documents())
+  count = work.examples(run.cfg, settings.split) * (
+    1 + work.documents_per_user()
+  )
   one = cost.embed_cost(
     size, texts=1, length=min(size.positions, run.texts.gold)
   )
@@ -85,14 +100,14 @@ def _retrieve(
 
 
 def _draw(run: RunCost, settings: draw.DrawSettings, split: str) -> float:
-  kind = (
-    programs.draw_workload
+  workload_of = (
+    draw_workloads.draw_workload
     if settings.purpose == 'draw'
-    else programs.answer_workload
+    else draw_workloads.answer_workload
   )
   return draw_seconds(
     run,
-    kind(run.cfg, run.inputs),
+    workload_of(run.cfg, run.inputs),
     inputs=work.examples(run.cfg, split),
     samples=settings.m - max(settings.before, default=0),
     prompt=run.texts.prompt,
@@ -109,7 +124,10 @@ def _score(run: RunCost, settings: score.ScoreSettings, split: str) -> float:
 def _measure(
   run: RunCost, settings: measure.MeasureSettings, split: str
 ) -> float:
-  """The judge, where it is not the reward; the host does the rest."""
+  """Returns seconds of the judge, where it is not the reward.
+
+  The host does the rest.
+  """
   if not settings.judge:
     return 0.0
   return judge_seconds(
@@ -119,16 +137,16 @@ def _measure(
 
 def _choose(run: RunCost, settings: choose.ChooseSettings, split: str) -> float:
   checkpoints = -(-run.cfg.train.steps // run.cfg.train.checkpoint_every)
-  asked = work.examples(run.cfg, split, most=settings.choose.examples)
+  num_inputs = work.examples(run.cfg, split, limit=settings.choose.examples)
   answers = draw_seconds(
     run,
-    programs.answer_workload(run.cfg, run.inputs),
-    inputs=asked,
+    draw_workloads.answer_workload(run.cfg, run.inputs),
+    inputs=num_inputs,
     samples=settings.answer.m,
     prompt=run.texts.prompt,
     output=run.texts.written(settings.reasoning, run.cfg.prompt.max_output),
   )
-  judged = judge_seconds(run, settings.reward, asked, settings.answer.m)
+  judged = judge_seconds(run, settings.reward, num_inputs, settings.answer.m)
   return checkpoints * (answers + judged)
 
 
@@ -138,13 +156,13 @@ def _train(run: RunCost, settings: train.TrainSettings, split: str) -> float:
   batch, dtype = settings.train.batch_size, settings.train.compute_dtype
   attention = trainer.attention_of(layout, size, dtype)
   lengths = work.lengths(run.cfg, STEPS * batch, reasoning=settings.reasoning)
-  some = [range(n, n + batch) for n in range(0, len(lengths), batch)]
+  batches = [range(n, n + batch) for n in range(0, len(lengths), batch)]
   price, shapes = batch_loader.packing_of(
-    lengths, some, size, layout, attention
+    lengths, batches, size, layout, attention
   )
 
   def seconds(shape: packing.BatchShape) -> float:
-    """Of a micro-batch: what a device has of it, padding too."""
+    """Returns seconds of a device's part of a micro-batch, padding too."""
     needs = cost.train_cost(
       size,
       rows=shape.rows / layout.parts,
@@ -156,28 +174,32 @@ def _train(run: RunCost, settings: train.TrainSettings, split: str) -> float:
     )
     return run.seconds(dtype, needs.hardware)
 
-  found = sum(
+  total = sum(
     seconds(group.shape)
-    for step in some
+    for step in batches
     for group in packing.pack([lengths[n] for n in step], shapes, price)
   )
-  return settings.train.steps * found / STEPS
+  return settings.train.steps * total / STEPS
 
 
 def draw_seconds(
   run: RunCost,
-  what: programs.DrawWorkload,
+  workload: draw_workloads.DrawWorkload,
   *,
   inputs: int,
   prompt: float,
   output: float,
   samples: int = 1,
 ) -> float:
-  """Each prompt is read once; then all slots make a token a step."""
-  size, layout = what.size, run.layout
-  model = programs.abstract_model(size, layout, what.how.dtype)
-  shape = programs.workload_shape(what, model)
-  dtype = what.how.dtype
+  """Returns seconds of drawing `samples` of each of `inputs`.
+
+  Each prompt is read once; then all slots draw a token a step. `prompt` and
+  `output` are mean numbers of tokens.
+  """
+  size, layout = workload.size, run.layout
+  model = programs.abstract_model(size, layout, workload.sample.dtype)
+  shape = draw_workloads.decode_shape(workload, model)
+  dtype = workload.sample.dtype
   itemsize = jnp.dtype(dtype).itemsize
   weights = flops.weights(size) * itemsize
   once = run.seconds(
@@ -200,7 +222,10 @@ def draw_seconds(
 def judge_seconds(
   run: RunCost, reward: config.Reward, inputs: int, answers: int
 ) -> float:
-  """Instruction and reference once, then each answer behind them."""
+  """Returns seconds of judging `answers` answers to each of `inputs`.
+
+  Instruction and reference are read once, then each answer behind them.
+  """
   if reward.name != 'judge':
     return 0.0
   size = model_size.model_size(reward.model.checkpoint)

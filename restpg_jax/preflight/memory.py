@@ -1,9 +1,10 @@
-"""Whether the programs of a run fit its devices, found by compiling them."""
+"""Compiles the programs of a run to see whether they fit its devices."""
 
 import copy
 import dataclasses
 from collections.abc import Iterator, Sequence
 from concurrent import futures
+from typing import Any
 
 import jax
 
@@ -11,18 +12,17 @@ from restpg_jax import config, errors
 from restpg_jax.engines import trainer
 from restpg_jax.parallel import chips
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.preflight import programs
-from restpg_jax.preflight import workload as work
+from restpg_jax.preflight import draw_workloads, programs
 from restpg_jax.sampling import budget as sampling_budget
 
 GIB = 2**30
-SAID = 200  # letters of a compiler's complaint
-TOGETHER = 2  # programs that are compiled side by side; 4 GB each for a 7B
+MAX_FAULT = 200  # characters of a compiler's message
+COMPILED_AT_ONCE = 2  # programs; the compiler takes 4 GB for each of a 7B
 
 
 @dataclasses.dataclass(frozen=True)
 class ProgramReport:
-  """A program, compiled; GiB are those of a device."""
+  """What a program needs of a device, by its compiler; sizes are GiB."""
 
   program: str
   shape: str = ''
@@ -32,57 +32,53 @@ class ProgramReport:
   tflop: float | None = None  # that it computes, a call
   ratio: float | None = None  # of that to what the method needs
   seconds: float | None = None  # a call, at least; None: an unknown chip
-  fault: str = ''  # why it cannot be had
-  remedy: str = ''  # the nearest setting with which it can
+  fault: str = ''  # why it does not fit
+  remedy: str = ''  # the nearest setting with which it does
 
 
-# Stages whose programs a run compiles.
-DRAWINGS = {
-  'reason': programs.reason_workload,
-  'draw': programs.draw_workload,
-  'answer': programs.answer_workload,
+# The stages that compile, by name: those that draw, and others.
+DRAW_WORKLOADS = {
+  'reason': draw_workloads.reason_workload,
+  'draw': draw_workloads.draw_workload,
+  'answer': draw_workloads.answer_workload,
 }
-OTHERS = {
+OTHER_PROGRAMS = {
   'judge': programs.judge_programs,
-  'test_judge': programs.of_test_judge,
+  'test_judge': programs.test_judge_programs,
   'train': programs.train_programs,
   'embed': programs.encoder_programs,
 }
 
 
 def stage_programs(
-  cfg: config.Config, stage: str, layout
+  cfg: config.Config, stage: str, layout: layouts.Layout
 ) -> list[programs.Program]:
-  """The programs of a stage."""
-  if stage in OTHERS:
-    return OTHERS[stage](cfg, layout)
-  return programs.draw_programs(DRAWINGS[stage](cfg, split_sizes(cfg)), layout)
-
-
-def split_sizes(cfg: config.Config) -> programs.SplitSizes:
-  return programs.SplitSizes(
-    work.examples(cfg, 'train'),
-    work.examples(cfg, 'val', most=cfg.choose.examples),
-    work.examples(cfg, 'test'),
-  )
+  """Returns the programs of a stage."""
+  if stage in OTHER_PROGRAMS:
+    return OTHER_PROGRAMS[stage](cfg, layout)
+  workload = DRAW_WORKLOADS[stage](cfg, draw_workloads.split_sizes(cfg))
+  return programs.draw_programs(workload, layout)
 
 
 def compile_all(
-  cfg: config.Config, names: Sequence[str], devices
+  cfg: config.Config, names: Sequence[str], devices: Sequence[Any]
 ) -> Iterator[ProgramReport]:
-  """Each program of these stages; with a remedy where one cannot be had."""
+  """Yields a report of each program of these stages.
+
+  A program that does not fit comes with a remedy.
+  """
   layout = layouts.Layout.of_run(cfg, devices)
-  found = [
+  stages = [
     (name, *stage_programs_or_fault(cfg, name, layout)) for name in names
   ]
   # XLA compiles beside Python: two programs at a time on two cores.
-  with futures.ThreadPoolExecutor(TOGETHER) as pool:
+  with futures.ThreadPoolExecutor(COMPILED_AT_ONCE) as pool:
     rows = [
       (name, pool.submit(compile_program, program, layout))
-      for name, some, _ in found
-      for program in some
+      for name, programs_of_stage, _ in stages
+      for program in programs_of_stage
     ]
-    for name, _, fault in found:
+    for name, _, fault in stages:
       if fault:
         yield ProgramReport(
           name, fault=fault, remedy=nearest(cfg, name, devices)
@@ -96,18 +92,26 @@ def compile_all(
 
 
 def stage_programs_or_fault(
-  cfg: config.Config, name: str, layout
+  cfg: config.Config, name: str, layout: layouts.Layout
 ) -> tuple[list[programs.Program], str]:
-  """The programs, or none and why: sampling counts before it compiles."""
+  """Returns the programs of a stage, or none and why.
+
+  Sampling divides memory among its slots before it compiles.
+  """
   try:
     return stage_programs(cfg, name, layout), ''
   except sampling_budget.TooLittle as e:
     return [], errors.detail(e)
 
 
-def compile_program(program: programs.Program, layout) -> ProgramReport:
-  """Compiled; a fault if the compiler says or the sum shows that memory is
-  too little."""
+def compile_program(
+  program: programs.Program, layout: layouts.Layout
+) -> ProgramReport:
+  """Compiles a program.
+
+  The report has a fault where the compiler, or the sum of what it states, says
+  that there is too little memory.
+  """
   parts, fault, have = {}, '', f'of {layout.usable / GIB:.2f} GiB'
   if program.held > layout.usable:  # needs no compiler, which takes its time
     fault = f'weights alone need {program.held / GIB:.2f} {have}'
@@ -116,54 +120,60 @@ def compile_program(program: programs.Program, layout) -> ProgramReport:
       parts = _parts(program.lower().compile().memory_analysis())
     except (jax.errors.JaxRuntimeError, NotImplementedError) as e:
       # Too little memory, or a shape that this compiler stumbles over.
-      fault = errors.detail(e).split('. ')[0][:SAID]
+      fault = errors.detail(e).split('. ')[0][:MAX_FAULT]
   if parts and parts['total'] > layout.usable:
     fault = f'needs {parts["total"] / GIB:.2f} {have}'
-  chip, of = chips.CHIPS.get(layout.kind), program.work
+  sizes = {name: round(size / GIB, 4) for name, size in parts.items()}
+  chip, cost = chips.CHIPS.get(layout.kind), program.work
   seconds = chip and max(
-    program.passes * of.hardware / chip.flops, of.bytes / chip.bandwidth
+    program.passes * cost.hardware / chip.flops, cost.bytes / chip.bandwidth
   )
   return ProgramReport(
     program.name,
     program.shape,
-    **{name: round(size / GIB, 4) for name, size in parts.items()},
-    tflop=round(of.hardware / 1e12, 3),
-    ratio=round(of.hardware / of.model, 2) if of.model else None,
+    arguments=sizes.get('arguments'),
+    temporaries=sizes.get('temporaries'),
+    total=sizes.get('total'),
+    tflop=round(cost.hardware / 1e12, 3),
+    ratio=round(cost.hardware / cost.model, 2) if cost.model else None,
     seconds=seconds and round(seconds, 5),
     fault=fault,
   )
 
 
-def _parts(memory) -> dict[str, int]:
-  """Bytes on a device; what is donated counts once."""
+def _parts(memory: Any) -> dict[str, int]:
+  """Sums bytes on a device; what is donated counts once.
+
+  `memory` is what XLA calls CompiledMemoryStats.
+  """
   arguments = memory.argument_size_in_bytes
   temporaries = memory.temp_size_in_bytes
-  made = memory.output_size_in_bytes - memory.alias_size_in_bytes
+  outputs = memory.output_size_in_bytes - memory.alias_size_in_bytes
   code = memory.generated_code_size_in_bytes
-  total = arguments + temporaries + made + code
+  total = arguments + temporaries + outputs + code
   return dict(arguments=arguments, temporaries=temporaries, total=total)
 
 
-def nearest(cfg: config.Config, stage: str, devices) -> str:
-  """The first change of `changes` with which all programs of a stage fit."""
+def nearest(cfg: config.Config, stage: str, devices: Sequence[Any]) -> str:
+  """Returns the first of `changes` with which all programs of a stage fit."""
   for name, value in changes(cfg, stage, devices):
     other = copy.deepcopy(cfg)
     section, setting = name.split('.')
     setattr(getattr(other, section), setting, value)
     try:
       layout = layouts.Layout.of_run(other, devices)
-      found = stage_programs(other, stage, layout)
+      tried = stage_programs(other, stage, layout)
     except errors.InputError:
       continue
-    if not any(compile_program(program, layout).fault for program in found):
+    if not any(compile_program(program, layout).fault for program in tried):
       return f'{name}={value}'
   return 'nothing that was tried; take more or larger chips'
 
 
 def changes(
-  cfg: config.Config, stage: str, devices
+  cfg: config.Config, stage: str, devices: Sequence[Any]
 ) -> Iterator[tuple[str, float | str]]:
-  """Settings that need less memory, the smallest change first."""
+  """Yields settings that need less memory, the smallest change first."""
   compute, layout = cfg.compute, layouts.Layout.of_run(cfg, devices)
   if stage == 'embed':
     return
@@ -184,10 +194,10 @@ def changes(
     halves = (('compute.prompts', compute.prompts // n) for n in (2, 4, 8))
     yield from ((name, n) for name, n in halves if n)
   else:
-    # As sampling takes by itself, or less.
-    most = dataclasses.replace(compute, memory=0.0)
-    most = layouts.Layout.of(most, devices).memory
-    shares = (most, most * 0.9, most * 0.75)
+    # As much as sampling takes by itself, or less.
+    unset = dataclasses.replace(compute, memory=0.0)
+    largest = layouts.Layout.of(unset, devices).memory
+    shares = (largest, largest * 0.9, largest * 0.75)
     yield from (
       ('compute.memory', float(f'{share / GIB:.3g}'))
       for share in shares

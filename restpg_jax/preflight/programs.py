@@ -1,4 +1,4 @@
-"""The programs that a run compiles, in their largest shapes, without a weight.
+"""Builds the programs of a run in their largest shapes, without a weight.
 
 Each is the one that its stage makes, at the most tokens that the settings
 allow; the run also compiles it for shorter prompts, which need less.
@@ -6,10 +6,12 @@ allow; the run also compiles it for shorter prompts, which need less.
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from restpg_jax import config
 from restpg_jax.engines import (
@@ -20,191 +22,139 @@ from restpg_jax.engines import (
   trainer,
 )
 from restpg_jax.models import bert, decoder, precision, splash
+from restpg_jax.parallel import layout as layouts
 from restpg_jax.parallel import rules
-from restpg_jax.preflight import cost
+from restpg_jax.preflight import cost, draw_workloads
 from restpg_jax.rewards import judge
-from restpg_jax.sampling import candidates, slots
+from restpg_jax.sampling import candidates
 from restpg_jax.stages import measure
 from restpg_jax.training import batches, lora, packing
 from restpg_jax.training import step as steps
 
-# A tokenizer of Gemma's kind: a token a digit. Which ids they are is all one.
+# Ids of the digits, one token each as in Gemma; any ids give the same sizes.
 DIGITS = range(3, 13)
 
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-  """One to compile."""
+  """A program to compile."""
 
   name: str
-  shape: str  # in words
+  shape: str  # as a person reads it
   lower: Callable[[], jax.stages.Lowered]
   held: int  # bytes of weights, or of a state, on a device
   work: cost.ProgramCost
   passes: int = 1  # of the fastest products, see models/precision.py
 
 
-@dataclasses.dataclass(frozen=True)
-class SplitSizes:
-  """Examples of each split."""
-
-  train: int
-  val: int
-  test: int
-
-
-@dataclasses.dataclass(frozen=True)
-class DrawWorkload:
-  """What is drawn by one set of programs."""
-
-  name: str
-  size: decoder.Size
-  how: config.Sample
-  prompt: int  # tokens, at most
-  output: int
-  inputs: int
-  stop: tuple[int, ...]
-
-
-def reason_workload(cfg: config.Config, inputs: SplitSizes) -> DrawWorkload:
-  """The larger model that explains the gold outputs."""
-  how = cfg.reason
-  return DrawWorkload(
-    'reason',
-    model_size.model_size(how.model.checkpoint),
-    config.Sample(1, how.temperature, how.top_p, dtype=how.dtype),
-    prompt=how.max_input,
-    output=how.max_output,
-    inputs=inputs.train,
-    stop=(0, 1),  # end of turn, end of text
-  )
-
-
-def draw_workload(cfg: config.Config, inputs: SplitSizes) -> DrawWorkload:
-  """The E-step's outputs."""
-  return _policy('draw', cfg, cfg.draw, inputs.train)
-
-
-def answer_workload(cfg: config.Config, inputs: SplitSizes) -> DrawWorkload:
-  """Of the validation or of the test set, whichever is larger."""
-  return _policy('answer', cfg, cfg.answer, max(inputs.val, inputs.test))
-
-
-def _policy(name, cfg, how, inputs) -> DrawWorkload:
-  return DrawWorkload(
-    name,
-    model_size.model_size(cfg.policy.checkpoint),
-    how,
-    prompt=cfg.prompt.max_input,
-    output=cfg.prompt.max_output,
-    inputs=inputs,
-    stop=(1,),
-  )
-
-
-def workload_shape(
-  drawing: DrawWorkload, model: generator.LoadedModel
-) -> slots.DecodeShape:
-  """What a device draws side by side."""
-  return generator.decode_shape(
-    model,
-    m=drawing.how.m,
-    prompt=drawing.prompt,
-    output=drawing.output,
-    inputs=drawing.inputs,
-  )
-
-
-def draw_programs(drawing: DrawWorkload, layout) -> list[Program]:
-  """`start` reads a prompt, `advance` makes a chunk of tokens in all slots."""
-  name, size, how = drawing.name, drawing.size, drawing.how
-  model = abstract_model(size, layout, how.dtype)
-  shape = workload_shape(drawing, model)
-  made = generator.decode_programs(
-    model.decoder,
+def draw_programs(
+  workload: draw_workloads.DrawWorkload, layout: layouts.Layout
+) -> list[Program]:
+  """Returns two: a prompt is read, and a chunk of tokens drawn in all slots."""
+  name, size, sample = workload.name, workload.size, workload.sample
+  model = abstract_model(size, layout, sample.dtype)
+  shape = draw_workloads.decode_shape(workload, model)
+  programs = generator.decode_programs(
+    model.decoder,  # pyright: ignore[reportArgumentType]  flax's have a hash
     layout,
     shape,
-    stop=drawing.stop,
-    temperature=how.temperature,
-    top_p=how.top_p,
-    top_k=how.top_k,
+    stop=workload.stop,
+    temperature=sample.temperature,
+    top_p=sample.top_p,
+    top_k=sample.top_k,
     vocab_size=size.vocabulary,
   )
   state = jax.tree.map(
     lambda x: layout.for_each(*x.shape[1:], dtype=x.dtype),
-    jax.eval_shape(made.empty, model.params),
+    jax.eval_shape(programs.empty, model.params),
   )
   S, M = shape.prompt_length, shape.samples
-  one = layout.for_each
-  request = one(), one(S), one(), one(M, 2, dtype=np.uint32), one(M), one()
+  spec = layout.for_each
+  request = (
+    spec(),
+    spec(S),
+    spec(),
+    spec(M, 2, dtype=np.uint32),
+    spec(M),
+    spec(),
+  )
   side = f'{shape.steps} tokens in {shape.groups} x {shape.slots} slots'
-  passes = precision.passes(layout.platform, how.dtype)
+  passes = precision.passes(layout.platform, sample.dtype)
   return [
     Program(
       f'{name}/start',
       f'a prompt of {S}',
-      lambda: made.start.lower(model.params, state, *request),
+      lambda: programs.start.lower(model.params, state, *request),
       tree_device_bytes(model.params),
-      cost.prefill_cost(size, shape, how.dtype),
+      cost.prefill_cost(size, shape, sample.dtype),
       passes,
     ),
     Program(
       f'{name}/advance',
       f'{side}, {S} + {shape.output_length}',
-      lambda: made.advance.lower(model.params, state),
+      lambda: programs.advance.lower(model.params, state),
       tree_device_bytes(model.params),
-      cost.decode_cost(size, shape, how.dtype),
+      cost.decode_cost(size, shape, sample.dtype),
       passes,
     ),
   ]
 
 
-def judge_programs(cfg: config.Config, layout) -> list[Program]:
-  """That of the E-step, and of validation."""
+def judge_programs(cfg: config.Config, layout: layouts.Layout) -> list[Program]:
+  """Returns the judge of the E-step and of validation."""
   return [_judge('judge', cfg, cfg.reward.dtype, layout)]
 
 
-def of_test_judge(cfg: config.Config, layout) -> list[Program]:
-  """That of the test set, in its own precision."""
+def test_judge_programs(
+  cfg: config.Config, layout: layouts.Layout
+) -> list[Program]:
+  """Returns the judge of the test set, in its own precision."""
   shared = layout.context_parallel_copies(cfg.evaluate.shards or layout.shards)
   return [_judge('test_judge', cfg, measure.reward_of(cfg).dtype, shared)]
 
 
-def _judge(name: str, cfg: config.Config, dtype: str, layout) -> Program:
-  """Reads answers as long as they may be."""
+def _judge(
+  name: str, cfg: config.Config, dtype: str, layout: layouts.Layout
+) -> Program:
+  """Returns a judge that reads answers as long as they may be."""
   size = model_size.model_size(cfg.reward.model.checkpoint)
-  reader = abstract_model(size, layout, dtype)
-  rest = min(cfg.prompt.max_output, cfg.reward.max_input // 2)
-  R = candidates.round_to_steps(rest, candidates.REST_STEPS)
+  model = abstract_model(size, layout, dtype)
+  max_answer = min(cfg.prompt.max_output, cfg.reward.max_input // 2)
+  R = candidates.round_to_steps(max_answer, candidates.REST_STEPS)
   S = candidates.round_to_steps(
-    cfg.reward.max_input - rest, candidates.PREFIX_STEPS
+    cfg.reward.max_input - max_answer, candidates.PREFIX_STEPS
   )
   labels = tuple(
     tuple(DIGITS[int(digit)] for digit in str(label)) for label in judge.LABELS
   )
-  room = label_scorer.room_of(reader, labels)((S, R))
+  room = label_scorer.room_of(model, labels)((S, R))
   P, C = room.prefixes, room.candidates
   score = label_scorer.label_program(
-    reader.decoder, layout, labels, tuple(DIGITS)
+    model.decoder, layout, labels, tuple(DIGITS)
   )
-  one = layout.for_each
+  spec = layout.for_each
   return Program(
     name,
     f'{C} answers of {R} behind {P} x {S}',
     lambda: score.lower(
-      reader.params, one(P, S), one(P), one(C, R), one(C), one(C)
+      model.params,
+      spec(P, S),
+      spec(P),
+      spec(C, R),
+      spec(C),
+      spec(C),
     ),
-    tree_device_bytes(reader.params),
+    tree_device_bytes(model.params),
     cost.judge_cost(size, dtype, P=P, S=S, C=C, R=R),
     precision.passes(layout.platform, dtype),
   )
 
 
-def train_programs(cfg: config.Config, layout) -> list[Program]:
-  """The step of SFT and of every M-step, for rows of the longest example.
+def train_programs(cfg: config.Config, layout: layouts.Layout) -> list[Program]:
+  """Returns the step of SFT and every M-step, for rows of the longest example.
 
-  Every place of them may be a target: no shape that a run chooses for its
-  examples holds more. Gradients of earlier micro-batches are there as well,
+  Every position of them may be a target: no shape that a run chooses for its
+  examples holds more. Gradients of earlier micro-batches are held as well,
   unless a row for each example makes one micro-batch of the whole step.
   """
   size = model_size.model_size(cfg.policy.checkpoint)
@@ -216,28 +166,36 @@ def train_programs(cfg: config.Config, layout) -> list[Program]:
   shapes = abstract_parameters(decoder.Decoder(size))
   dtype = jnp.dtype(settings.compute_dtype)
 
-  def begun(params):
+  def begin(params: Any) -> steps.TrainState:
     frozen, trained = lora.split(params, settings.lora, dtype=dtype, seed=0)
     return steps.init_state(trained, tx, frozen)
 
-  state = layout.abstract(jax.eval_shape(begun, shapes))
+  state = layout.abstract(jax.eval_shape(begin, shapes))
   accumulate, update = trainer.training_programs(model, tx, state, layout)
   shape = largest_batch(cfg, layout)
   B, L = shape.rows, shape.length
 
-  def of(dtype, *shape, sharding=layout.rows):
+  def abstract(
+    dtype: DTypeLike,
+    *shape: int,
+    sharding: jax.sharding.Sharding | None = layout.rows,
+  ) -> Any:
     return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
 
   ints, floats = jnp.int32, jnp.float32
-  places = of(ints, B, L), of(ints, B, L), of(floats, B, L)
-  batch = batches.Batch(of(ints, B, L), of(ints, B, L), of(ints, B, L), *places)
-  sums = steps.Sums(of(floats, sharding=None), state.params)
+  targets = abstract(ints, B, L), abstract(ints, B, L), abstract(floats, B, L)
+  batch = batches.Batch(
+    abstract(ints, B, L), abstract(ints, B, L), abstract(ints, B, L), *targets
+  )
+  sums = steps.Sums(abstract(floats, sharding=None), state.params)
   before = sums if settings.batch_size > B else None
   return [
     Program(
       'train/rows',
       f'{B} rows of {L}, {attention} attention',
-      lambda: accumulate.lower(state, before, batch, of(floats, sharding=None)),
+      lambda: accumulate.lower(
+        state, before, batch, abstract(floats, sharding=None)
+      ),
       tree_device_bytes(state) + tree_device_bytes(before and before.grads),
       cost.train_cost(
         size,
@@ -260,8 +218,10 @@ def train_programs(cfg: config.Config, layout) -> list[Program]:
   ]
 
 
-def largest_batch(cfg: config.Config, layout) -> packing.BatchShape:
-  """The largest micro-batch, if one example is as long as it may be."""
+def largest_batch(
+  cfg: config.Config, layout: layouts.Layout
+) -> packing.BatchShape:
+  """Returns the largest micro-batch: one example is as long as it may be."""
   shape = packing.largest(
     cfg.prompt.max_input + cfg.prompt.max_output,
     rows=layout.compute.rows,
@@ -272,12 +232,14 @@ def largest_batch(cfg: config.Config, layout) -> packing.BatchShape:
   return dataclasses.replace(shape, rows=shape.rows * layout.parts)
 
 
-def encoder_programs(cfg: config.Config, layout) -> list[Program]:
-  """Contriever, or whatever a metric asks for, at texts as long as it can."""
+def encoder_programs(
+  cfg: config.Config, layout: layouts.Layout
+) -> list[Program]:
+  """Returns the encoders of retrieval and metrics, for the longest texts."""
   return [_encoder(name, layout) for name in model_size.encoder_names(cfg)]
 
 
-def _encoder(checkpoint: str, layout) -> Program:
+def _encoder(checkpoint: str, layout: layouts.Layout) -> Program:
   size = model_size.encoder_size(checkpoint)
   shapes = jax.eval_shape(
     bert.BertEncoder(size).init,
@@ -288,12 +250,12 @@ def _encoder(checkpoint: str, layout) -> Program:
   params = layout.abstract_replicated(shapes)
   L = size.positions
   B = embedder.texts_per_device(layout, L)
-  one = layout.for_each
+  spec = layout.for_each
   return Program(
     'embed',
     f'{B} texts of {L}',
     lambda: embedder.embed_program(size, layout).lower(
-      params, one(B, L), one(B)
+      params, spec(B, L), spec(B)
     ),
     tree_device_bytes(params),
     cost.embed_cost(size, texts=B, length=L),
@@ -302,23 +264,28 @@ def _encoder(checkpoint: str, layout) -> Program:
 
 
 def abstract_model(
-  size: decoder.Size, layout, dtype: str
+  size: decoder.Size, layout: layouts.Layout, dtype: str
 ) -> generator.LoadedModel:
-  """A model on every device, of which only the shapes exist."""
-  kind = jnp.dtype(dtype)
-  model = decoder.Decoder(size, kind, stacked=False, block=layout.block)
-  params = layout.abstract_replicated(abstract_parameters(model, kind))
-  return generator.LoadedModel(model, params, None, layout)
+  """Returns a model on every device of which only the shapes exist."""
+  compute_dtype = jnp.dtype(dtype)
+  model = decoder.Decoder(
+    size, compute_dtype, stacked=False, block=layout.block
+  )
+  params = layout.abstract_replicated(abstract_parameters(model, compute_dtype))
+  tokenizer: Any = None  # no text is read
+  return generator.LoadedModel(model, params, tokenizer, layout)
 
 
-def abstract_parameters(model: decoder.Decoder, dtype=jnp.float32):
-  """Shapes of all of them."""
+def abstract_parameters(
+  model: decoder.Decoder, dtype: DTypeLike = jnp.float32
+) -> Any:
+  """Returns the shapes of all parameters, nested as they are."""
   shapes = jax.eval_shape(
     model.init, jax.random.key(0), jnp.zeros((1, 4), jnp.int32)
   )['params']
   return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, dtype), shapes)
 
 
-def tree_device_bytes(tree) -> int:
-  """Bytes on a device of a tree of shapes that are placed."""
+def tree_device_bytes(tree: Any) -> int:
+  """Returns the bytes on a device of a tree of sharded shapes."""
   return sum(map(generator.device_bytes, jax.tree.leaves(tree)))

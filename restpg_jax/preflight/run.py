@@ -1,4 +1,4 @@
-"""Before a run: does every program fit, how long and how dear will it be?
+"""Tells before a run whether its programs fit, and what it takes and costs.
 
 All that the run compiles is compiled, for this machine or for TPUs that nobody
 has to own; no weight, no tokenizer and no data is read. Memory is what the
@@ -7,15 +7,16 @@ compiler states, seconds and hours are arithmetic (models/flops.py).
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 from etils import epath
 
 from restpg_jax import cautions, config, errors, restpg, validate
 from restpg_jax.engines import model_size
-from restpg_jax.io import records
+from restpg_jax.io import artifacts, records
 from restpg_jax.parallel import chips
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.preflight import duration, memory
+from restpg_jax.preflight import draw_workloads, duration, memory
 from restpg_jax.preflight import workload as work
 
 GIB = 2**30
@@ -24,27 +25,35 @@ FILE = 'preflight.json'
 
 @dataclasses.dataclass(frozen=True)
 class StageHours:
-  """Of the run."""
+  """The hours of one stage of the run."""
 
   method: str  # the first of those that share it
   name: str
   hours: float  # at least, on all chips together
 
 
-def run_preflight(
-  cfg: config.Config, flight: config.PreflightArgs, workdir: str
-) -> None:
-  """Prints what it finds and writes it as preflight.json.
+@dataclasses.dataclass(frozen=True)
+class AbstractArtifact:
+  """What a stage would make."""
 
-  Raises InputError where a program does not fit.
+  name: str
+  number: int  # among all that differ
+
+
+def run_preflight(
+  cfg: config.Config, args: config.PreflightArgs, workdir: str
+) -> None:
+  """Prints what the run needs and writes it as preflight.json.
+
+  Raises InputError for wrong flags and where a program does not fit.
   """
-  price = _number('price', flight.price) if flight.price else None
-  efficiency = _number('efficiency', flight.efficiency)
+  price = _number('price', args.price) if args.price else None
+  efficiency = _number('efficiency', args.efficiency)
   if efficiency > 1:
     raise errors.InputError(f'--efficiency={efficiency:g}: at most 1')
   restpg.check_config(cfg)
   restpg.check_splits(cfg)
-  devices = chips.described(flight.topology) if flight.topology else ()
+  devices = chips.described(args.topology) if args.topology else ()
   layout = layouts.Layout.of_run(cfg, devices)
   validate.check_policy(cfg, layout)
   cautions.warn_of_cautions(cfg, **restpg.kinds(cfg))
@@ -56,8 +65,8 @@ def run_preflight(
   for row in memory.compile_all(cfg, stages(cfg), devices):
     rows.append(row)
     print(program_line(row), flush=True)
-  found = {
-    'topology': flight.topology or layout.kind,
+  report = {
+    'topology': args.topology or layout.kind,
     'devices': layout.devices,
     'usable': round(usable, 2),
     'programs': [dataclasses.asdict(row) for row in rows],
@@ -65,25 +74,25 @@ def run_preflight(
   }
   bad = [row.program for row in rows if row.fault]
   if chip and not bad:
-    hours_of = stage_hours(cfg, layout, chip)
-    found['stages'] = [dataclasses.asdict(stage) for stage in hours_of]
-    found['assumed'] = work.assumed(cfg)
-    found['efficiency'], found['price'] = efficiency, price
-    print(stage_table(hours_of, layout.devices, efficiency, price))
-    print(found['assumed'])
+    hours = stage_hours(cfg, layout, chip)
+    report['stages'] = [dataclasses.asdict(stage) for stage in hours]
+    report['assumed'] = work.assumed(cfg)
+    report['efficiency'], report['price'] = efficiency, price
+    print(stage_table(hours, layout.devices, efficiency, price))
+    print(report['assumed'])
   path = epath.Path(workdir or '.') / FILE
   path.parent.mkdir(parents=True, exist_ok=True)
-  records.write_json(path, found)
+  records.write_json(path, report)
   print(path)
   if bad:
     raise errors.InputError(
-      f'{", ".join(bad)}: not to be had on {found["topology"]}; '
+      f'{", ".join(bad)}: not to be had on {report["topology"]}; '
       f'{path} says what would be'
     )
 
 
 def stages(cfg: config.Config) -> list[str]:
-  """Those of `fit` that this run has."""
+  """Returns the stages of this run that compile programs."""
   methods = [restpg.METHODS[name] for name in cfg.methods]
   has = {
     'reason': any(m.reasoning for m in methods),
@@ -92,11 +101,15 @@ def stages(cfg: config.Config) -> list[str]:
     'test_judge': has_test_judge(cfg),
     'embed': bool(model_size.encoder_names(cfg)),
   }
-  return [n for n in (*memory.DRAWINGS, *memory.OTHERS) if has.get(n, True)]
+  return [
+    n
+    for n in (*memory.DRAW_WORKLOADS, *memory.OTHER_PROGRAMS)
+    if has.get(n, True)
+  ]
 
 
 def has_test_judge(cfg: config.Config) -> bool:
-  """Whether the test set is judged by a program of its own."""
+  """Says whether the test set is judged by a program of its own."""
   if cfg.reward.name != 'judge':
     return 'judge' in cfg.evaluate.metrics
   test = cfg.evaluate
@@ -110,36 +123,35 @@ def has_test_judge(cfg: config.Config) -> bool:
 
 
 def stage_hours(
-  cfg: config.Config, layout, chip: chips.Chip
+  cfg: config.Config, layout: layouts.Layout, chip: chips.Chip
 ) -> list[StageHours]:
-  """Every stage of all methods, those that they share once."""
-  of_run = duration.RunCost(cfg, layout, chip, memory.split_sizes(cfg))
-  known = {}  # what a stage is made from -> its hours
-  alike = {}  # what decides its seconds -> these
+  """Returns every stage of all methods, those that they share once."""
+  run = duration.RunCost(cfg, layout, chip, draw_workloads.split_sizes(cfg))
+  known: dict[str, StageHours] = {}  # by what a stage is made from
+  alike: dict[tuple, float] = {}  # seconds, by what decides them
 
-  def step(name, function, *came_from, cfg=None, after=None):
+  def step(
+    name: str,
+    function: artifacts.Stage,
+    *inputs: AbstractArtifact,
+    cfg: Any = None,
+    after: Any = None,
+  ) -> AbstractArtifact:
+    """Stands for a store's step: nothing is made, its seconds are computed."""
     del after  # what follows a stage is for the host
-    key = repr((name, cfg, came_from))
+    key = repr((name, cfg, inputs))
     if key not in known:
-      splits = [m.name for m in came_from if m.name.startswith('retrieve/')]
+      splits = [m.name for m in inputs if m.name.startswith('retrieve/')]
       split = splits[0].removeprefix('retrieve/') if splits else ''
-      asked = function, repr(cfg), split
-      if asked not in alike:
-        alike[asked] = duration.stage_seconds(of_run, function, cfg, split)
-      known[key] = StageHours(method, name, round(alike[asked] / 3600, 4))
+      workload = function, repr(cfg), split
+      if workload not in alike:
+        alike[workload] = duration.stage_seconds(run, function, cfg, split)
+      known[key] = StageHours(method, name, round(alike[workload] / 3600, 4))
     return AbstractArtifact(name, list(known).index(key))
 
   for method in cfg.methods:
     list(restpg.restpg(cfg, restpg.METHODS[method], step))
   return [stage for stage in known.values() if stage.hours]
-
-
-@dataclasses.dataclass(frozen=True)
-class AbstractArtifact:
-  """Stands for what a stage would make."""
-
-  name: str
-  number: int  # among all that differ
 
 
 HEAD = (
@@ -149,9 +161,9 @@ HEAD = (
 
 
 def program_line(row: memory.ProgramReport) -> str:
-  """Of the table under HEAD."""
+  """Returns a line of the table under HEAD."""
 
-  def number(x, form):
+  def number(x: float | None, form: str) -> str:
     return '-' if x is None else format(x, form)
 
   text = (
@@ -166,13 +178,20 @@ def program_line(row: memory.ProgramReport) -> str:
 
 
 def stage_table(
-  found: Sequence[StageHours],
+  stages: Sequence[StageHours],
   chips: int,
   efficiency: float,
   price: float | None,
 ) -> str:
-  """Hours of each stage and of all."""
-  rows = [*found, StageHours('all', '', sum(stage.hours for stage in found))]
+  """Returns the table of hours, of each stage and of all.
+
+  efficiency: the share of a chip's peak that is likely, in (0, 1]. price: of a
+  chip-hour; None: no column of costs.
+  """
+  rows = [
+    *stages,
+    StageHours('all', '', sum(stage.hours for stage in stages)),
+  ]
   lines = [
     f'{"method":<15}{"stage":<18}{"takes at least":>16}'
     f'{f"at {efficiency:.0%} of it":>16}{"chip-hours":>12}'
@@ -191,15 +210,16 @@ def stage_table(
 
 
 def _time(hours: float) -> str:
-  """0.0182  ->  '1.1 min', 5.3  ->  '5.30 h'."""
+  """Writes 0.0182 as '1.1 min', 5.3 as '5.30 h'."""
   return f'{60 * hours:.1f} min' if hours < 1 else f'{hours:.2f} h'
 
 
 def _number(name: str, text: str) -> float:
+  """Reads the value of a flag; raises InputError unless it is above 0."""
   try:
-    found = float(text)
+    value = float(text)
   except ValueError:
-    found = 0.0
-  if not 0 < found < float('inf'):
+    value = 0.0
+  if not 0 < value < float('inf'):
     raise errors.InputError(f'--{name}={text}: it must be a number above 0')
-  return found
+  return value

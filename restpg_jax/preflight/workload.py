@@ -1,16 +1,17 @@
-"""How much there is to read and write in a run, before its data is at hand."""
+"""Estimates how much a run reads and writes, before its data is at hand."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
 from restpg_jax import config, paper
 from restpg_jax.training import packing
 
-# Assumed, and said with every figure that follows from them.
-TOKENS = 1.35  # of a word
+# Assumptions, printed with every figure that follows from them (`assumed`).
+TOKENS = 1.35  # tokens a word
 TEMPLATE = 120  # tokens of a prompt that are neither input nor document
-REASONING = 250  # tokens
+REASONING = 250  # tokens of the reasoning before an answer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,40 +24,44 @@ class TextLengths:
   reasoning: float
 
   def written(self, reasoning: bool, limit: int) -> float:
-    """By the policy."""
+    """Returns the mean tokens that the policy writes for an input."""
     return min(limit, self.gold + reasoning * self.reasoning)
 
 
-def examples(cfg: config.Config, split: str, *, most: int = 0) -> int:
-  """Of all tasks; at most so many of each, if that is not 0."""
+def examples(cfg: config.Config, split: str, *, limit: int = 0) -> int:
+  """Returns the number of examples of a split, all tasks together.
+
+  limit: at most so many of each task; 0: all.
+  """
   if cfg.data.path:
-    of_task = [
+    counts = [
       row.examples[paper.SPLITS.index(split)] for row in paper.LONGLAMP.values()
     ]
   else:
     total, tasks = getattr(cfg.data.world, split), len(paper.LONGLAMP)
-    of_task = [total // tasks + (n < total % tasks) for n in range(tasks)]
-  limits = [n for n in (most, cfg.data.limit) if n]
-  return sum(min([count, *limits]) for count in of_task)
+    counts = [total // tasks + (n < total % tasks) for n in range(tasks)]
+  limits = [n for n in (limit, cfg.data.limit) if n]
+  return sum(min([count, *limits]) for count in counts)
 
 
 def text_lengths(cfg: config.Config) -> TextLengths:
-  """Of LongLaMP; the synthetic users' are at most as long."""
+  """Returns LongLaMP's lengths; synthetic users' texts are at most as long."""
   total = sum(row.examples[0] for row in paper.LONGLAMP.values())
 
-  def mean(of):
+  def mean(length: Callable[[float, float], float]) -> float:
+    """Averages length(input, gold), both in tokens, over all tasks."""
     return sum(
       row.examples[0]
       / total
-      * of(TOKENS * row.input[0], TOKENS * row.output[0])
+      * length(TOKENS * row.input[0], TOKENS * row.output[0])
       for row in paper.LONGLAMP.values()
     )
 
-  k, limit = _read(cfg), cfg.prompt.max_input
+  k, limit = _num_documents(cfg), cfg.prompt.max_input
   return TextLengths(
-    input=mean(lambda asked, gold: asked),
-    gold=min(cfg.prompt.max_output, mean(lambda asked, gold: gold)),
-    prompt=mean(lambda asked, gold: min(limit, TEMPLATE + asked + k * gold)),
+    input=mean(lambda input, gold: input),
+    gold=min(cfg.prompt.max_output, mean(lambda input, gold: gold)),
+    prompt=mean(lambda input, gold: min(limit, TEMPLATE + input + k * gold)),
     reasoning=min(REASONING, cfg.reason.max_output),
   )
 
@@ -64,8 +69,11 @@ def text_lengths(cfg: config.Config) -> TextLengths:
 def lengths(
   cfg: config.Config, count: int, *, reasoning: bool
 ) -> list[packing.Length]:
-  """Of so many training examples, as if words were log-normal; always the
-  same."""
+  """Returns lengths of `count` training examples, the same at every call.
+
+  Numbers of words are drawn from log-normal distributions with the means and
+  deviations of Table 2.
+  """
   rng = np.random.default_rng(0)
   rows = list(paper.LONGLAMP.values())
   share = np.array([row.examples[0] for row in rows], float)
@@ -73,30 +81,40 @@ def lengths(
   return [_length(rng, rows[n], cfg, reasoning) for n in chosen]
 
 
-def _length(rng, row: paper.DatasetStats, cfg: config.Config, reasoning: bool):
-  said = [_words(rng, row.output) for _ in range(1 + _read(cfg))]
-  prompt = TEMPLATE + TOKENS * (_words(rng, row.input) + sum(said[1:]))
-  target = 1 + TOKENS * said[0]
+def _length(
+  rng: np.random.Generator,
+  row: paper.DatasetStats,
+  cfg: config.Config,
+  reasoning: bool,
+) -> packing.Length:
+  """Draws the tokens of an example and of its target."""
+  num_words = [
+    _draw_words(rng, row.output) for _ in range(1 + _num_documents(cfg))
+  ]
+  prompt = TEMPLATE + TOKENS * (
+    _draw_words(rng, row.input) + sum(num_words[1:])
+  )
+  target = 1 + TOKENS * num_words[0]
   if reasoning:
     target += min(REASONING, cfg.reason.max_output)
   target = min(int(target), cfg.prompt.max_output)
   return packing.Length(min(int(prompt), cfg.prompt.max_input) + target, target)
 
 
-def _words(rng, of: tuple[float, float]) -> float:
-  """Log-normal with this mean and deviation."""
-  mean, deviation = of
+def _draw_words(rng: np.random.Generator, stats: tuple[float, float]) -> float:
+  """Draws from the log-normal distribution with this mean and deviation."""
+  mean, deviation = stats
   variance = np.log1p((deviation / mean) ** 2)
   return rng.lognormal(np.log(mean) - variance / 2, variance**0.5)
 
 
-def _read(cfg: config.Config) -> int:
-  """Documents in a prompt."""
+def _num_documents(cfg: config.Config) -> int:
+  """Returns the number of documents in a prompt."""
   return cfg.retrieval.k if cfg.retrieval.name != 'none' else 0
 
 
-def documents() -> float:
-  """Of a user, in the mean."""
+def documents_per_user() -> float:
+  """Returns the mean number of documents of a user."""
   counted = [
     (row.examples[0], row.profile[0]) for row in paper.LONGLAMP.values()
   ]
@@ -104,7 +122,7 @@ def documents() -> float:
 
 
 def assumed(cfg: config.Config) -> str:
-  """In words, for whoever reads the figures."""
+  """Says what the figures assume, for whoever reads them."""
   known = text_lengths(cfg)
   data = 'LongLaMP (Table 2)' if cfg.data.path else 'synthetic users'
   return (

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from restpg_jax import types, variants
 from restpg_jax.report import answers
@@ -95,11 +95,11 @@ def _tests(
     task: ([], []) for task in types.EVERY_TASK
   }
   for pair in pairs:
-    values = [_mean(group, name) for group in pair]
-    if None not in values:
+    a, b = (_mean(group, name) for group in pair)
+    if a is not None and b is not None:
       values_a, values_b = sides[pair[0][0].example.task]
-      values_a.append(values[0])
-      values_b.append(values[1])
+      values_a.append(a)
+      values_b.append(b)
   sides = {task: both for task, both in sides.items() if both[0]}
   if not sides:
     return None
@@ -143,7 +143,9 @@ def _means(group: Group) -> dict[str, Any]:
   means: dict[str, Any] = {'n': len(by_example)}
   for name in (*TESTED, *_metrics(group)):
     if name in POOLED:
-      means[name] = POOLED[name]([a.metrics[name] for a in group])
+      means[name] = POOLED[name](
+        [cast(list[int], a.metrics[name]) for a in group]
+      )
       continue
     values = [_mean(one_example, name) for one_example in by_example.values()]
     known = [value for value in values if value is not None]
@@ -176,7 +178,9 @@ def _metrics(group: Group) -> list[str]:
 
 def _mean(group: Group, name: str) -> float | None:
   """Returns the mean score of the answers to one example, if all have one."""
+  # Only the metrics of POOLED are lists of counts; they have no mean.
   values = [
-    getattr(a, name) if name in TESTED else a.metrics[name] for a in group
+    getattr(a, name) if name in TESTED else cast(float, a.metrics[name])
+    for a in group
   ]
   return None if None in values else significance.mean(values)

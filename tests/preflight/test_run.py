@@ -153,7 +153,7 @@ def test_the_papers_counts():
   cfg = paper()
   assert work.examples(cfg, 'train') == 43_166
   assert work.examples(cfg, 'test') == 9_658
-  assert work.examples(cfg, 'val', most=1024) == 958 + 3 * 1024
+  assert work.examples(cfg, 'val', limit=1024) == 958 + 3 * 1024
   assert work.examples(config.Config(), 'train') == 1000
   cfg.data.limit = 10
   assert work.examples(cfg, 'train') == 40
@@ -201,7 +201,7 @@ def test_a_judge_that_no_chip_holds_alone_is_shared(monkeypatch):
   """7B in float32 has 31.8 GiB of weights; a v4 chip has 30.75."""
   monkeypatch.setattr(layouts.Layout, 'usable', int(30.75 * 2**30))
   monkeypatch.setattr(layouts.Layout, 'on_cpu', False)
-  monkeypatch.setattr(layouts.Layout, 'sharing_copies', alone)
+  monkeypatch.setattr(layouts.Layout, 'context_parallel_copies', alone)
   cfg = paper()
   found, fault = memory.stage_programs_or_fault(
     cfg, 'test_judge', layouts.Layout.of_run(cfg)
