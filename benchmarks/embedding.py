@@ -73,10 +73,10 @@ def main() -> None:
 
 
 class Ours:
-  """Ways of an embedder that knows no text yet."""
+  """Our ways to embed, with no text embedded before."""
 
   def __init__(self, encoder: str):
-    compute = config.Compute(cpu_devices=os.cpu_count())
+    compute = config.Compute(cpu_devices=os.cpu_count() or 1)
     folder = epath.Path(tempfile.mkdtemp())
     self._embedder = embedder.Embedder(
       encoder, layouts.Layout.of(compute), folder
@@ -119,7 +119,7 @@ def table(name: str, engines, texts, rounds: int) -> None:
 
 
 def agree(queries, distinct, ours, theirs) -> None:
-  """Vectors of the two, text by text, and their first five documents."""
+  """Prints how far the vectors agree, and the first five documents."""
   a, b = (np.asarray(run(distinct), np.float32) for run in (ours, theirs))
   cosine = np.sum(a * b, axis=1)
   cosine /= np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)

@@ -49,13 +49,13 @@ def main() -> None:
 
 
 def measured(run, scratch: pathlib.Path, layers: int):
-  """Seconds, peak memory in GiB, and what the phase remarks."""
+  """Returns seconds, peak memory in GiB, and the remark of the phase."""
   remark, seconds = timing.timed(run, scratch, layers)
   return seconds.wall, memory.peak() / memory.GIB, remark
 
 
 def write(scratch: pathlib.Path, layers: int) -> str:
-  """Weights whose logits are of the usual scale."""
+  """Writes weights whose logits are of the usual scale."""
   import dataclasses
 
   import ml_dtypes

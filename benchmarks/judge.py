@@ -57,7 +57,7 @@ def tiny_it(layout) -> generator.LoadedModel:
 
 
 def large(layout) -> generator.LoadedModel:
-  """Random weights; its tokens are those of the bundled tokenizer."""
+  """Returns random weights with the bundled tokenizer."""
   size = models.SIZE_100M
   start = jax.device_get(models.initial_parameters(size))
   params = layout.replicate(decoder.unstacked(start))

@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def write(folder: pathlib.Path, size, dtype: str) -> None:
-  """The three folders."""
+  """Writes the three folders."""
   rng = np.random.default_rng(0)
   params = formats.nested(
     {
@@ -58,7 +58,7 @@ def write(folder: pathlib.Path, size, dtype: str) -> None:
 
 
 def read(path: pathlib.Path, keep: bool) -> tuple[float, float, float]:
-  """(peak above the start, result, both in GB; seconds)."""
+  """Returns the peak above the start and the result, in GB, and seconds."""
   source = weights.find_checkpoint(path)
   before = memory.anonymous()
   watch = memory.Watch()

@@ -9,6 +9,9 @@ minds. Medians of the CPU's seconds over rounds in which all take turns. METEOR
 needs NLTK's data (README.md).
 """
 
+import functools
+from collections.abc import Callable
+
 import common.as_command  # noqa: F401
 import numpy as np
 from common import flags, timing
@@ -28,15 +31,15 @@ def main() -> None:
   args = parser.parse_args()
   metrics = scores(args.meteor)
   print(f'{"words":<14}' + ''.join(f'{name:>11}' for name in metrics))
-  for words in WORDS:
+  for num_words in WORDS:
     for end in (' ', '\n'):
-      pairs = texts(words, args.answers, end)
+      pairs = texts(num_words, args.answers, end)
       ways = {
         name: lambda score=score, pairs=pairs: [score(*p) for p in pairs]
         for name, score in metrics.items()
       }
       seconds = timing.alternate(ways, args.rounds)
-      row = f'{words} in lines' if end == '\n' else f'{words}'
+      row = f'{num_words} in lines' if end == '\n' else f'{num_words}'
       print(
         f'{row:<14}'
         + ''.join(
@@ -47,13 +50,12 @@ def main() -> None:
       )
 
 
-def scores(with_meteor: bool) -> dict:
-  """Functions of an answer and its gold text."""
+def scores(with_meteor: bool) -> dict[str, Callable[[str, str], float]]:
+  """Returns functions of an answer and its gold text, by name."""
 
-  def ours(name: str):
-    return lambda written, gold: rouge.rouge(name, written, gold)
-
-  metrics = {name: ours(name) for name in rouge.NAMES}
+  metrics: dict[str, Callable[[str, str], float]] = {
+    name: functools.partial(rouge.rouge, name) for name in rouge.NAMES
+  }
   metrics['bleu'] = bleu.sentence
   if with_meteor:
     meteor.check_wordnet()
@@ -61,15 +63,15 @@ def scores(with_meteor: bool) -> dict:
   return metrics
 
 
-def texts(words: int, count: int, end: str) -> list[tuple[str, str]]:
-  rng = np.random.default_rng(words)
+def texts(num_words: int, count: int, end: str) -> list[tuple[str, str]]:
+  rng = np.random.default_rng(num_words)
   odds = 1 / np.arange(1, VOCABULARY + 1)
   odds /= odds.sum()
 
   def text() -> str:
-    drawn = [f'w{n}' for n in rng.choice(VOCABULARY, words, p=odds)]
+    words = [f'w{n}' for n in rng.choice(VOCABULARY, num_words, p=odds)]
     return end.join(
-      ' '.join(drawn[n : n + LINE]) for n in range(0, words, LINE)
+      ' '.join(words[n : n + LINE]) for n in range(0, num_words, LINE)
     )
 
   return [(text(), text()) for _ in range(count)]

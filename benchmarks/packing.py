@@ -72,7 +72,7 @@ def show_lengths(sizes) -> None:
 
 
 def show_full(sizes) -> None:
-  """Of all steps of an epoch."""
+  """Prints how full the rows are of all steps of an epoch."""
   epoch = [
     batches.rows_of_step(len(sizes), seed=0, step=n, size=BATCH)
     for n in range(len(sizes) // BATCH)
@@ -107,7 +107,8 @@ def compare(sizes, args) -> None:
   rng = np.random.default_rng(1)
   rows = [
     batches.TrainingExample(
-      *lengths.shrunk(rng, size, by=args.shrink, words=SMALL.vocabulary), 1.0
+      *lengths.shrunk(rng, size, by=args.shrink, vocab_size=SMALL.vocabulary),
+      1.0,
     )
     for size in sizes
   ]
@@ -122,16 +123,18 @@ def compare(sizes, args) -> None:
   for run in runs.values():  # compiles
     run(range(args.rounds * args.steps, (args.rounds + 1) * args.steps))
   print(f'{"packed, tok/s":>15}{"padded, tok/s":>15}{"ratio":>8}{"full":>8}')
-  rates, apart = [], 0.0
+  rates, largest_gap = [], 0.0
   for start in range(0, args.rounds * args.steps, args.steps):
     numbers = range(start, start + args.steps)
     results = [run(numbers) for run in runs.values()]
     rates.append([rate for rate, _ in results])
-    apart = max(apart, *np.abs(np.subtract(*(loss for _, loss in results))))
+    largest_gap = max(
+      largest_gap, *np.abs(np.subtract(results[0][1], results[1][1])).tolist()
+    )
     show(rates[-1:], runs['packed'].full(numbers))
   print('medians')
   show(rates, runs['packed'].full(range(args.rounds * args.steps)))
-  print(f'losses apart by at most {apart:.1e}')
+  print(f'losses apart by at most {largest_gap:.1e}')
 
 
 def show(rates, full: float) -> None:
@@ -176,7 +179,7 @@ class Run:
     return sums
 
   def __call__(self, numbers) -> tuple[float, list[float]]:
-    """Real tokens a second, and the loss of each step."""
+    """Returns real tokens a second, and the loss of each step."""
     (tokens, losses), seconds = timing.timed(self.train, numbers)
     return tokens / seconds.wall, losses
 
@@ -191,7 +194,7 @@ class Run:
     return tokens, losses
 
   def full(self, numbers) -> float:
-    """Share of slots that held tokens in these steps."""
+    """Returns the share of slots that held tokens in these steps."""
     taken = [self.step(n) for n in numbers]
     return sum(s.tokens for s in taken) / sum(s.slots for s in taken)
 
@@ -199,7 +202,7 @@ class Run:
 def by_themselves(
   count: int, shape: packing.BatchShape
 ) -> list[packing.MicroBatch]:
-  """Every example in a row of its own, ROWS at a time."""
+  """Puts every example in a row of its own, ROWS at a time."""
   shape = dataclasses.replace(shape, rows=ROWS)
   starts = range(0, count, ROWS)
   return [

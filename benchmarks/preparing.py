@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def measured(function, folder: pathlib.Path) -> tuple[float, float]:
-  """(GB at most, seconds), in a process of its own."""
+  """Returns peak memory in GB and seconds, of this process."""
   _, seconds = timing.timed(function, folder)
   return memory.peak() / GB, seconds.wall
 
@@ -89,7 +89,7 @@ def read_prepared(folder: pathlib.Path) -> None:
 
 
 def write(folder: pathlib.Path, form: str, size: float, field: float) -> None:
-  """The split train in a form, val and test of one row."""
+  """Writes the split train in a form, val and test of one row."""
   task = epath.Path(folder / NAME)
   task.mkdir()
   for split in ('val', 'test'):
@@ -110,14 +110,14 @@ def write(folder: pathlib.Path, form: str, size: float, field: float) -> None:
 
 
 def stream(size: float, field: float):
-  """Rows of so many bytes in all, the giant field in the middle one."""
+  """Yields rows of `size` bytes in all, the giant field in the middle one."""
   count = max(2, int((size - field) / len(json.dumps(row(0, LENGTH)))))
   for n in range(count):
     yield row(n, int(field) if n == count // 2 else LENGTH)
 
 
 def row(n: int, length: int) -> dict:
-  """A text of its profile has `length` characters."""
+  """Returns row n; one text of its profile has `length` characters."""
   starts = range(n * 7919, n * 7919 + ITEMS * 104_729, 104_729)
   profile = [{'summary': text(s, 40), 'content': text(s)} for s in starts]
   profile[3]['content'] = text(0, length)
@@ -131,7 +131,7 @@ def row(n: int, length: int) -> dict:
 
 
 def text(start: int, length: int = LENGTH) -> str:
-  """A piece of an endless text."""
+  """Returns a piece of an endless text."""
   start %= len(pool())
   times = (start + length) // len(pool()) + 1
   return (pool() * times)[start : start + length]
@@ -139,7 +139,7 @@ def text(start: int, length: int = LENGTH) -> str:
 
 @functools.cache
 def pool() -> str:
-  """Some megabytes of words, with what JSON has to escape and UTF-8."""
+  """Returns some megabytes of words, with what JSON must escape and UTF-8."""
   rng = random.Random(0)
   letters = 'etaoinshrdlucmfwyp'
   words = [

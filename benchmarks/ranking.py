@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def ranked(users: int, documents: int) -> tuple[float, float, float]:
-  """Seconds by the clock and of all cores, and the peak memory in GiB."""
+  """Returns seconds by the clock and of all cores, and peak memory in GiB."""
   retriever = retrieve.by_bm25(config.Retrieval(), 0, None, None)
   wall = cores = 0.0
   for begin in range(0, users, retrieve.PIECE):
@@ -62,7 +62,7 @@ def ranked(users: int, documents: int) -> tuple[float, float, float]:
 
 
 def example(user: int, documents: int) -> types.Example:
-  """The same for the same user, however many there are."""
+  """Returns an example of a user, the same however many users there are."""
   rng = np.random.default_rng(user)
   spread = np.sqrt(np.log1p((DEVIATION / MEAN) ** 2))
   center = np.log(MEAN) - spread**2 / 2

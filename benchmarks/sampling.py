@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def draw_all(workers, n: int, args) -> dict[str, dict]:
-  """Answers of round n, in which one sampler after the other draws."""
+  """Returns answers of round n, in which one sampler after the other draws."""
   answers = {}
   for name, sampler in workers.items():
     count = args.inputs if name == 'ours' else args.others
@@ -86,7 +86,7 @@ def draw_all(workers, n: int, args) -> dict[str, dict]:
 
 
 def job_of(folder: pathlib.Path, args) -> Job:
-  """Weights in all forms, prompts, and lengths if they are drawn."""
+  """Writes weights in all forms; returns prompts, and lengths if drawn."""
   rng = np.random.default_rng(0)
   size = models.write_all(folder, args.model, rng)
   inputs = args.inputs + SPARE
@@ -115,8 +115,10 @@ def job_of(folder: pathlib.Path, args) -> Job:
 
 
 def policy_prompts(size, length: int, count: int) -> list[list[int]]:
-  """What the policy reads, of exactly so many tokens: the documents of a user
-  and of others that write the same kind of texts."""
+  """Returns what the policy reads, of exactly `length` tokens each.
+
+  They hold the documents of a user and of others who write such texts.
+  """
   template = generator.load_template('prompts/tiny/policy.txt')
   tokenizer = tokenizer_files.load_tokenizer(models.TOKENIZER, size)
   examples = list(retrieve.load_examples(config.Data(), 'test')[0])
@@ -139,7 +141,7 @@ def policy_prompts(size, length: int, count: int) -> list[list[int]]:
 
 
 def draw_lengths(inputs: int) -> list[list[int]]:
-  """Log-normal, half of them under 64 tokens, the mean near 80."""
+  """Draws log-normal lengths, half under 64 tokens, the mean near 80."""
   rng = np.random.default_rng(1)
   lengths = rng.lognormal(np.log(64), 0.7, (inputs, M))
   lengths[-SPARE:] = 2
@@ -147,7 +149,7 @@ def draw_lengths(inputs: int) -> list[list[int]]:
 
 
 def show(job, workers, rounds) -> None:
-  """The table: medians over the rounds."""
+  """Prints the table: medians over the rounds."""
   lengths = np.concatenate(
     [np.ravel(r['ours']['lengths']) for r in rounds if 'ours' in r] or [[0]]
   )

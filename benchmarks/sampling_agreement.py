@@ -43,13 +43,13 @@ def main() -> None:
 
 
 def of_process(inputs: int, shape: tuple[int, int, int]) -> dict:
-  """The samples that a process of its own draws."""
+  """Returns the samples that a process of its own draws."""
   flag = ','.join(map(str, shape))
   return processes.run(__file__, f'--inputs={inputs}', f'--shape={flag}')
 
 
 def draw(inputs: int, groups: int, slots: int, devices: int) -> dict:
-  """'id j' -> text, log-probability, tokens."""
+  """Returns text, log-probability and number of tokens by 'id j'."""
   from restpg_jax import config
   from restpg_jax.engines import generator
   from restpg_jax.parallel import layout as layouts
@@ -74,13 +74,13 @@ def draw(inputs: int, groups: int, slots: int, devices: int) -> dict:
     iteration=0,
   )
   policy_prompts = generator.policy_prompts(examples, model.tokenizer, settings)
-  extent = prompts.PromptStats.of(policy_prompts)
+  stats = prompts.PromptStats.of(policy_prompts)
   return {
     f'{s.example_id} {s.j}': (s.text, s.logp, s.tokens)
-    for harvest in generator.generate_missing(
-      model, examples, settings, stats=extent
+    for finished in generator.generate_missing(
+      model, examples, settings, stats=stats
     )
-    for s in harvest.samples
+    for s in finished.samples
   }
 
 

@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def measure(case: Case, rounds: int) -> dict[str, list[timing.Seconds]]:
-  """Seconds of each way."""
+  """Returns the seconds of each way."""
   ways = {way.__name__: way(case) for way in (both, not_shared, not_refilled)}
   for draw in ways.values():  # compiles
     assert draw() == case.inputs * case.m
@@ -106,7 +106,7 @@ def not_shared(case: Case):
 
 
 def not_refilled(case: Case):
-  """A call takes as many samples as there are slots."""
+  """Draws as many samples a call as there are slots."""
   G = min(case.m, case.slots)
   parts = [
     engine.DecodeRequest(r.prompt, r.keys[n : n + G], r.limits[n : n + G])
@@ -135,30 +135,30 @@ def requests(case: Case) -> list[engine.DecodeRequest]:
 def engine_of(
   case: Case, *, m: int, slots: int, calls: list[list[engine.DecodeRequest]]
 ):
-  """draw() -> number of samples; one call of the engine after the other."""
+  """Returns draw(), which makes all calls and returns the number of samples."""
   compute = config.Compute(prompts=case.slots // slots, samples=slots)
   layout = layouts.Layout.of(compute)
   model = generator.load(assets.path('tiny_pt'), models.TOKENIZER, layout)
   shape = generator.decode_shape(
     model, m=m, prompt=case.prompt, output=MAX_OUTPUT, inputs=case.inputs
   )
-  words = model.tokenizer.vocab_size
+  vocab_size = model.tokenizer.vocab_size
   programs = generator.decode_programs(
     model.decoder,
     layout,
     shape,
-    stop=(words,),  # never drawn
+    stop=(vocab_size,),  # never drawn
     temperature=0.7,
     top_p=0.95,
     top_k=0,
-    vocab_size=words,
+    vocab_size=vocab_size,
   )
 
   def draw():
     return sum(
-      len(harvest.drawn)
+      len(output.drawn)
       for call in calls
-      for harvest in engine.decode(
+      for output in engine.decode(
         programs, model.params, call, shape, layout.copies
       )
     )

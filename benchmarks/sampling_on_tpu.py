@@ -84,6 +84,8 @@ def measure(name: str, size: decoder.Size, shape: slots.DecodeShape) -> None:
   ):
     compiled = jax.jit(program, donate_argnums=1).lower(*arguments).compile()
     m = compiled.memory_analysis()
+    if m is None:
+      raise RuntimeError(f'{name}: the compiler states no memory')
     total = (
       m.argument_size_in_bytes
       + m.output_size_in_bytes

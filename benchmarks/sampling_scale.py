@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def write(folder: pathlib.Path, inputs: int) -> None:
-  """What the stages read: some inputs to compile with, and all."""
+  """Writes what the stages read: some inputs to compile with, and all."""
   shutil.copytree(assets.HERE / 'tiny_pt', folder / 'policy' / 'model')
   world = config.World(train=inputs)
   examples, _ = retrieve.load_examples(config.Data(world=world), 'train')
@@ -64,7 +64,7 @@ def write(folder: pathlib.Path, inputs: int) -> None:
 
 
 def measure(folder: epath.Path, side: int) -> dict[str, float]:
-  """In a process that has done nothing else."""
+  """Measures in this process, which has done nothing else."""
   layout = layouts.Layout.of(config.Compute(prompts=side, samples=M))
   settings = draw.DrawSettings.of(
     config.Sample(m=M),

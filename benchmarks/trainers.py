@@ -85,7 +85,7 @@ def main() -> None:
 
 
 def train_all(workers, n: int, args) -> dict[str, dict]:
-  """Answers of round n, in which one trainer after the other goes on."""
+  """Returns answers of round n, in which trainers go on one by one."""
   answers = {}
   for name, trainer in workers.items():
     first = args.warm + n * args.steps
@@ -98,7 +98,7 @@ def train_all(workers, n: int, args) -> dict[str, dict]:
 
 
 def losses_of(workers, rounds) -> dict[str, list[float]]:
-  """Of each trainer the loss of every step, those that compile too."""
+  """Returns each trainer's loss of every step, also of those that compile."""
   return {
     name: trainer.ready['losses']
     + [loss for answers in rounds for loss in answers[name]['losses']]
@@ -108,7 +108,7 @@ def losses_of(workers, rounds) -> dict[str, list[float]]:
 
 
 def job_of(folder: pathlib.Path, args) -> Job:
-  """Weights in all forms, and rows."""
+  """Writes weights in all forms; returns the rows to learn."""
   rng = np.random.default_rng(0)
   size = models.write_all(folder, args.model, rng)
   if args.lengths == 'longlamp':
@@ -135,7 +135,7 @@ def job_of(folder: pathlib.Path, args) -> Job:
 
 
 def users_rows(size) -> list[tuple[list[int], list[int]]]:
-  """What SFT without reasoning reads: prompt with documents, the gold text."""
+  """Returns what SFT without reasoning reads: prompts and gold texts."""
   tokenizer = tokenizer_files.load_tokenizer(models.TOKENIZER, size)
   examples, _ = retrieve.load_examples(config.Data(), 'train')
   examples = [
@@ -154,7 +154,7 @@ def users_rows(size) -> list[tuple[list[int], list[int]]]:
 
 
 def random_rows(vocabulary: int, rng) -> list[tuple[list[int], list[int]]]:
-  """Log-normal lengths, together at most LONGEST."""
+  """Draws rows of log-normal lengths, together at most LONGEST."""
 
   def tokens(length):
     return rng.integers(models.FIRST_WORD, vocabulary, length).tolist()
@@ -172,14 +172,14 @@ def longlamp_rows(vocabulary: int, rng) -> list[tuple[list[int], list[int]]]:
   return [
     tuple(
       part.tolist()
-      for part in lengths.shrunk(rng, size, by=SHRINK, words=vocabulary)
+      for part in lengths.shrunk(rng, size, by=SHRINK, vocab_size=vocabulary)
     )
     for size in sizes
   ]
 
 
 def show(job, workers, rounds, steps: int) -> None:
-  """The table: medians over the rounds."""
+  """Prints the table: medians over the rounds."""
   tokens = [len(prompt) + len(target) for prompt, target in job.rows]
   print(
     f'\n{job.optimizer}, {job.batch} examples a step, rows of '
@@ -207,7 +207,7 @@ def show(job, workers, rounds, steps: int) -> None:
 
 
 def show_curves(losses: dict[str, list[float]]) -> None:
-  """Each step's losses, and the largest difference from ours."""
+  """Prints each step's losses, and the largest difference from ours."""
   print(f'\n{"step":<6}' + ''.join(f'{name:>12}' for name in losses))
   for step, row in enumerate(zip(*losses.values(), strict=True)):
     print(f'{step:<6}' + ''.join(f'{loss:>12.6f}' for loss in row))

@@ -1,4 +1,4 @@
-"""The same Gemma 1 in the packages of others."""
+"""Builds the same Gemma 1 in the packages of others."""
 
 import json
 import os
@@ -6,13 +6,13 @@ import pathlib
 
 
 def size_of(folder: str) -> dict:
-  """The shape of the model in folder/ours, as its file states it."""
+  """Returns the shape of the model in folder/ours, as its file states it."""
   path = pathlib.Path(folder) / 'ours' / 'model.json'
   return json.loads(path.read_text())['size']
 
 
 def config(size: dict) -> dict:
-  """A Gemma 1 as DeepMind's package and Tunix both name its parts."""
+  """Returns the sizes of a Gemma 1 by the names of DeepMind and Tunix."""
   return {
     'num_embed': size['vocabulary'],
     'embed_dim': size['width'],
@@ -27,7 +27,7 @@ def config(size: dict) -> dict:
 
 
 def tunix(folder: str):
-  """Tunix's Gemma with the weights of folder/gemma."""
+  """Returns Tunix's Gemma with the weights of folder/gemma."""
   from flax import nnx
   from tunix.models.gemma import model as gemma
   from tunix.models.gemma import params

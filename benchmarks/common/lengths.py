@@ -1,4 +1,4 @@
-"""Examples as long as those of LongLaMP, or so many times shorter."""
+"""Draws examples as long as LongLaMP's, or so many times shorter."""
 
 import numpy as np
 
@@ -15,15 +15,15 @@ FIRST_WORD = 4  # the tokens before it are control tokens
 
 
 def longlamp(count: int) -> list[packing.Length]:
-  """As preflight assumes them, from Table 2 of the paper."""
+  """Returns lengths as preflight assumes them, from Table 2 of the paper."""
   return workload.lengths(PAPER, count, reasoning=False)
 
 
 def shrunk(
-  rng, size: packing.Length, *, by: int, words: int
+  rng: np.random.Generator, size: packing.Length, *, by: int, vocab_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Prompt and target of random tokens, as many as the lengths say."""
+  """Returns a random prompt and target, `by` times shorter than `size`."""
   tokens = max(2, size.tokens // by)
   targets = min(max(1, size.targets // by), tokens - 1)
-  drawn = rng.integers(FIRST_WORD, words, tokens, np.int32)
-  return drawn[:-targets], drawn[-targets:]
+  ids = rng.integers(FIRST_WORD, vocab_size, tokens, np.int32)
+  return ids[:-targets], ids[-targets:]

@@ -1,4 +1,4 @@
-"""Memory of this process, as the kernel counts it."""
+"""Reads the memory of this process, as the kernel counts it."""
 
 import pathlib
 import resource
@@ -8,17 +8,17 @@ GB, MIB, GIB = 10**9, 2**20, 2**30
 
 
 def peak() -> int:
-  """The most bytes that this process has held."""
+  """Returns the most bytes that this process has held."""
   return _usage().ru_maxrss * 1024
 
 
 def faults() -> int:
-  """Pages of memory that were touched for the first time."""
+  """Returns the number of pages that were touched for the first time."""
   return _usage().ru_minflt
 
 
 def anonymous() -> int:
-  """Bytes that are not backed by a file (those pages can be dropped)."""
+  """Returns bytes that no file backs (pages of a file can be dropped)."""
   for line in pathlib.Path('/proc/self/status').read_text().splitlines():
     if line.startswith('RssAnon'):
       return int(line.split()[1]) * 1024
@@ -26,7 +26,7 @@ def anonymous() -> int:
 
 
 class Watch(threading.Thread):
-  """The most bytes of this process, pages of mapped files left out."""
+  """Samples the most bytes of this process, without pages of mapped files."""
 
   def __init__(self):
     super().__init__(daemon=True)
@@ -38,6 +38,7 @@ class Watch(threading.Thread):
       self._peak = max(self._peak, anonymous())
 
   def stop(self) -> int:
+    """Ends the thread; returns the peak since it began, in bytes."""
     self._ended.set()
     self.join()
     return max(self._peak, anonymous())

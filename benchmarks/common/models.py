@@ -1,4 +1,4 @@
-"""Models to measure with: the bundled one, and random weights in a shape."""
+"""Writes models to measure with: the bundled one, or random weights."""
 
 import pathlib
 import shutil
@@ -28,7 +28,9 @@ SIZE_100M = decoder.Size(
 )
 
 
-def write_all(folder: pathlib.Path, model: str, rng) -> decoder.Size:
+def write_all(
+  folder: pathlib.Path, model: str, rng: np.random.Generator
+) -> decoder.Size:
   """Writes 'tiny' or '100m' in each package's form, as folder/ours, hf, gemma.
 
   Returns its size.
@@ -44,7 +46,7 @@ def write_all(folder: pathlib.Path, model: str, rng) -> decoder.Size:
 
 
 def export(folder: pathlib.Path, dtype: str = 'float32') -> None:
-  """folder/ours -> folder/hf and folder/gemma"""
+  """Exports folder/ours as folder/hf and folder/gemma."""
   for form in ('hf', 'gemma'):
     convert.convert_policy(
       config.ConvertArgs(
@@ -57,8 +59,8 @@ def export(folder: pathlib.Path, dtype: str = 'float32') -> None:
     )
 
 
-def random_parameters(size: decoder.Size, rng) -> dict:
-  """Weights in the form of our folders, such that activations keep their scale.
+def random_parameters(size: decoder.Size, rng: np.random.Generator) -> dict:
+  """Draws weights in the form of our folders; activations keep their scale.
 
   They are nested by their paths, layers stacked.
   """
@@ -74,6 +76,6 @@ def random_parameters(size: decoder.Size, rng) -> dict:
 
 
 def initial_parameters(size: decoder.Size):
-  """Weights as the decoder's own initialisation draws them."""
+  """Draws weights as the decoder's own initialisation does."""
   init = jax.jit(decoder.Decoder(size).init)
   return init(jax.random.key(0), jnp.zeros((1, 4), int))['params']

@@ -1,13 +1,14 @@
-"""Work in a process that has done nothing else, so that its peak is its own."""
+"""Runs work in a process of its own, so that its peak memory is its own."""
 
 import json
 import multiprocessing
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 
-def call(function, *args) -> Any:
+def call(function: Callable, *args: Any) -> Any:
   """Calls a function of a module in a new process."""
   with multiprocessing.get_context('spawn').Pool(1) as pool:
     return pool.apply(function, args)

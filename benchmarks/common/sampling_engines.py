@@ -15,13 +15,14 @@ it; the tokens behind a limit are not counted.
 
 import dataclasses
 import pathlib
+from collections.abc import Callable, Iterable
 
 import common.as_command  # noqa: F401  before all that imports NumPy
 from common import sampling_peers, worker
 from common.sampling_job import Job
 
 
-class Words:
+class IdTokenizer:
   """A tokenizer whose texts are ids: '7 8 9' <-> 7 8 9."""
 
   def __init__(self, job: Job, vocabulary: int):
@@ -30,12 +31,12 @@ class Words:
   def encode(self, text: str) -> list[int]:
     return [int(word) for word in text.split()]
 
-  def decode(self, ids) -> str:
+  def decode(self, ids: Iterable[int]) -> str:
     return ' '.join(map(str, ids))
 
 
-def ours(job: Job):
-  """restpg_jax.stages.language.sample; forced lengths go to its engine."""
+def ours(job: Job) -> tuple[Callable, tuple[str, ...]]:
+  """Draws with engines/generator.py; forced lengths by sampling/engine.py."""
   from restpg_jax import config
   from restpg_jax.engines import generator
   from restpg_jax.parallel import layout as layouts
@@ -49,14 +50,13 @@ def ours(job: Job):
   folder = pathlib.Path(job.folder) / 'ours'
   model = generator.load(folder, job.tokenizer or 'tiny.spm.model', layout)
   if not job.tokenizer:
-    words = Words(job, model.decoder.size.vocabulary)
-    model = dataclasses.replace(model, tokenizer=words)
+    tokenizer = IdTokenizer(job, model.decoder.size.vocabulary)
+    model = dataclasses.replace(model, tokenizer=tokenizer)
   length = max(map(len, job.prompts))
-  how = {'temperature': job.temperature, 'top_p': job.top_p}
 
-  def natural(inputs, seed):
-    found = {}
-    for harvest in generator.generate_samples(
+  def natural(inputs: list[int], seed: int) -> list[list[int]]:
+    tokens = {}
+    for finished in generator.generate_samples(
       model,
       (
         generator.SampleRequest(str(n), job.prompts[n], range(job.m))
@@ -69,12 +69,14 @@ def ours(job: Job):
       stop=[job.stop],
       seed=seed,
       purpose='draw',
-      **how,
+      temperature=job.temperature,
+      top_p=job.top_p,
     ):
-      found |= {(int(s.example_id), s.j): s.tokens for s in harvest.samples}
-    return [[found[n, j] for j in range(job.m)] for n in inputs]
+      tokens |= {(int(s.example_id), s.j): s.tokens for s in finished.samples}
+    return [[tokens[n, j] for j in range(job.m)] for n in inputs]
 
-  def forced(inputs, seed):
+  def forced(inputs: list[int], seed: int) -> list[list[int]]:
+    limits = job.limits or []
     shape = generator.decode_shape(
       model,
       m=job.m,
@@ -82,31 +84,36 @@ def ours(job: Job):
       output=job.max_output,
       inputs=len(job.prompts),
     )
-    words = model.tokenizer.vocab_size
+    vocab_size = model.tokenizer.vocab_size
     programs = generator.decode_programs(
       model.decoder,
       layout,
       shape,
-      stop=(words,),
+      stop=(vocab_size,),  # never drawn: the limits end a sample
+      temperature=job.temperature,
+      top_p=job.top_p,
       top_k=0,
-      vocab_size=words,
-      **how,
+      vocab_size=vocab_size,
     )
-    name = {'seed': seed, 'purpose': 'draw', 'iteration': 0}
     requests = (
       engine.DecodeRequest(
         job.prompts[n],
-        [keys.row_key(**name, example_id=str(n), j=j) for j in range(job.m)],
-        job.limits[n],
+        [
+          keys.row_key(
+            seed=seed, purpose='draw', iteration=0, example_id=str(n), j=j
+          )
+          for j in range(job.m)
+        ],
+        limits[n],
       )
       for n in inputs
     )
-    found = {}
-    for harvest in engine.decode(
+    lengths = {}
+    for output in engine.decode(
       programs, model.params, requests, shape, layout.copies
     ):
-      found |= {(d.request, d.sample): len(d.tokens) for d in harvest.drawn}
-    return [[found[n, j] for j in range(job.m)] for n in range(len(inputs))]
+      lengths |= {(d.request, d.sample): len(d.tokens) for d in output.drawn}
+    return [[lengths[n, j] for j in range(job.m)] for n in range(len(inputs))]
 
   return (natural if job.limits is None else forced), ('restpg_jax', 'jax')
 
@@ -119,7 +126,8 @@ ENGINES = {
 }
 
 
-def warm(draw, job: Job) -> dict:
+def warm(draw: Callable, job: Job) -> dict:
+  """Compiles with the spare inputs, which no round draws."""
   last = len(job.prompts)
   draw(list(range(last - job.spare, last))[: job.batch], 0)
   return {}

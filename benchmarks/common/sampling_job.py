@@ -1,4 +1,4 @@
-"""The work that all samplers of a benchmark do."""
+"""States the work that all samplers of a benchmark do."""
 
 import dataclasses
 

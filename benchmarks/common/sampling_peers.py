@@ -1,4 +1,4 @@
-"""The samplers of others: DeepMind's, Hugging Face's and Tunix's.
+"""Draws with the samplers of others: DeepMind's, Hugging Face's and Tunix's.
 
 Each is a function of a job that imports its package and returns draw(inputs,
 seed) -> tokens of each sample, and the packages that count.
@@ -6,6 +6,7 @@ seed) -> tokens of each sample, and the packages that count.
 
 import dataclasses
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from common.sampling_job import Job
 
 
 def gm(job: Job):
-  """gm.text.Sampler of DeepMind's gemma package."""
+  """Draws with gm.text.Sampler of DeepMind's gemma package."""
   from kauldron import checkpoints
 
   # gemma 3.3.0 knows this class by the name it had before kauldron 1.4.
@@ -40,11 +41,11 @@ def gm(job: Job):
       return ''
 
   size = gemma.size_of(job.folder)
-  kinds = package.nn.config.AttentionType
+  attention = package.nn.config.AttentionType
   model = package.nn.Transformer(
     config=package.nn.config.TransformerConfig(
       **gemma.config(size),
-      attention_types=(kinds.GLOBAL,) * size['layers'],
+      attention_types=(attention.GLOBAL,) * size['layers'],
     ),
     dtype=np.float32,
   )
@@ -62,7 +63,7 @@ def gm(job: Job):
     pad_length=length,
   )
 
-  def some(inputs, seed):
+  def draw_batch(inputs, seed):
     texts = [_text(job.prompts[n]) for n in inputs for _ in range(job.m)]
     out = sampler.sample(
       texts, max_new_tokens=job.limit(inputs), rng=seed, return_state=True
@@ -71,11 +72,11 @@ def gm(job: Job):
     tokens = np.asarray(out.state.predicted_tokens)
     return job.lengths(inputs, tokens)
 
-  return _batched(some, job), ('gemma', 'jax')
+  return _batched(draw_batch, job), ('gemma', 'jax')
 
 
 def hf(job: Job):
-  """transformers' generate."""
+  """Draws with transformers' generate."""
   import torch
   import transformers
 
@@ -91,14 +92,14 @@ def hf(job: Job):
     def __call__(self, input_ids, scores, **kwargs):
       return input_ids.shape[1] >= self._ends
 
-  def some(inputs, seed):
+  def draw_batch(inputs, seed):
     torch.manual_seed(seed)
     ids = torch.tensor([job.prompts[n] for n in inputs])
-    how = {'eos_token_id': job.stop}
+    options: dict[str, Any] = {'eos_token_id': job.stop}
     if job.limits is not None:
       ends = [ids.shape[1] + k for n in inputs for k in job.limits[n]]
-      how['stopping_criteria'] = [Lengths(ends)]
-      how['suppress_tokens'] = [job.stop]
+      options['stopping_criteria'] = [Lengths(ends)]
+      options['suppress_tokens'] = [job.stop]
     out = model.generate(
       ids,
       attention_mask=torch.ones_like(ids),
@@ -109,15 +110,15 @@ def hf(job: Job):
       top_k=0,
       max_new_tokens=job.max_output,
       pad_token_id=0,
-      **how,
+      **options,
     )
     return job.lengths(inputs, out[:, ids.shape[1] :].numpy())
 
-  return _batched(some, job), ('transformers', 'torch')
+  return _batched(draw_batch, job), ('transformers', 'torch')
 
 
 def tunix(job: Job):
-  """Tunix's sampler on its own Gemma."""
+  """Draws with Tunix's sampler on its own Gemma."""
   import jax.numpy as jnp
   from tunix.generate import sampler as samplers
 
@@ -161,7 +162,7 @@ def tunix(job: Job):
     ),
   )
 
-  def some(inputs, seed):
+  def draw_batch(inputs, seed):
     sampler.steps = job.limit(inputs)
     out = sampler(
       [_text(job.prompts[n]) for n in inputs for _ in range(job.m)],
@@ -177,15 +178,15 @@ def tunix(job: Job):
     counts = [min(len(t) + 1, job.max_output) for t in out.tokens]
     return np.reshape(counts, (len(inputs), job.m)).tolist()
 
-  return _batched(some, job), ('google-tunix', 'jax')
+  return _batched(draw_batch, job), ('google-tunix', 'jax')
 
 
-def _batched(some, job: Job):
+def _batched(draw_batch, job: Job):
   def draw(inputs, seed):
     return [
       row
       for start in range(0, len(inputs), job.batch)
-      for row in some(inputs[start : start + job.batch], seed + start)
+      for row in draw_batch(inputs[start : start + job.batch], seed + start)
     ]
 
   return draw

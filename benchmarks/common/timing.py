@@ -1,4 +1,4 @@
-"""Seconds of a call, of alternating rounds, and ratios of them."""
+"""Takes the seconds of calls in alternating rounds, and their ratios."""
 
 import statistics
 import time
@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 
 
 class Seconds(NamedTuple):
-  """By the clock, and of all cores: others may use the machine too."""
+  """Seconds by the clock, and of all cores: others may use the machine too."""
 
   wall: float
   cpu: float
 
 
 def timed(run: Callable, *inputs, **options) -> tuple[Any, Seconds]:
-  """What the call returns, and what it took."""
+  """Returns what the call returns, and what it took."""
   wall, cpu = time.monotonic(), time.process_time()
   result = run(*inputs, **options)
   return result, Seconds(time.monotonic() - wall, time.process_time() - cpu)
@@ -26,7 +26,7 @@ def alternate(
   *inputs,
   after: Callable[[dict[str, Seconds]], None] = lambda seconds: None,
 ) -> dict[str, list[Seconds]]:
-  """Seconds of each way, in rounds in which all take turns.
+  """Returns seconds of each way, in rounds in which all take turns.
 
   So a machine that slows down for a while slows all of them. `after` sees
   each round as it ends.
@@ -44,7 +44,7 @@ def medians(rounds: Sequence[Seconds]) -> Seconds:
 
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> float:
-  """The median of the rounds' ratios.
+  """Returns the median of the rounds' ratios.
 
   Not the ratio of medians, which compares one round with another.
   """
@@ -52,6 +52,6 @@ def ratio(above: Sequence[float], below: Sequence[float]) -> float:
 
 
 def ratios(theirs: Sequence[Seconds], ours: Sequence[Seconds]) -> Seconds:
-  """How many times as long theirs took, by the clock and of all cores."""
+  """Returns how many times as long theirs took, by the clock and all cores."""
   columns = zip(zip(*theirs, strict=True), zip(*ours, strict=True), strict=True)
   return Seconds(*(ratio(above, below) for above, below in columns))

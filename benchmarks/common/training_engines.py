@@ -15,7 +15,7 @@ from common.training_job import Job
 
 
 def ours(job: Job):
-  """The programs of engines/trainer.py, without its files."""
+  """Trains with the programs of engines/trainer.py, without its files."""
   import jax
   import jax.numpy as jnp
   import numpy as np

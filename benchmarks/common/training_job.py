@@ -1,4 +1,4 @@
-"""The work that all trainers of a benchmark do."""
+"""States the work that all trainers of a benchmark do."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ SEED = 0  # of the order of the examples
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-  """Which rows to learn, and how."""
+  """The rows to learn, and the settings of their training."""
 
   folder: str  # holds the weights: ours/, hf/, gemma/
   rows: list[tuple[list[int], list[int]]]  # (prompt, target)
@@ -26,14 +26,14 @@ class Job:
   accumulate: int = 1  # micro-batches of hf
 
   def chosen(self, step: int) -> list[tuple[list[int], list[int]]]:
-    """The examples of a step, the same for all trainers."""
+    """Returns the examples of a step, the same for all trainers."""
     rows = batches.rows_of_step(
       len(self.rows), seed=SEED, step=step, size=self.batch
     )
     return [self.rows[n] for n in rows]
 
   def schedule(self):
-    """step -> learning rate"""
+    """Returns a function of the step that gives the learning rate."""
     return optimizer.schedule(
       self.rate,
       steps=self.steps,

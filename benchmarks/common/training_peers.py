@@ -1,4 +1,4 @@
-"""The trainers of others: PyTorch with Hugging Face's model, and Tunix's.
+"""Trains as others do: PyTorch with Hugging Face's model, and Tunix.
 
 Each is a function of a job that imports its package and returns train(first,
 count) -> losses of these steps, and the packages that count.

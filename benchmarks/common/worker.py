@@ -1,4 +1,4 @@
-"""An engine in a process of its own, which answers again and again.
+"""Keeps an engine alive in a process of its own, which answers requests.
 
 `Worker` is its handle, `serve` what runs in that process. Requests are lines
 of JSON on its standard input, keyword arguments of the engine; an answer is a
@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from importlib import metadata
-from typing import Any
+from typing import IO, Any, cast
 
 from common import flags, memory, timing
 
@@ -28,7 +28,9 @@ class Worker:
   `ready` is its first line; `failure` its last words where it died.
   """
 
-  def __init__(self, module: str, name: str, job, *, python: str, keep: bool):
+  def __init__(
+    self, module: str, name: str, job: Any, *, python: str, keep: bool
+  ):
     self.job, self.ready, self.failure = job, {}, ''
     path = pathlib.Path(job.folder) / f'{name}.json'
     path.write_text(json.dumps(dataclasses.asdict(job)))
@@ -44,6 +46,9 @@ class Worker:
         | {'JAX_PLATFORMS': 'cpu', 'KEEP_MEMORY': str(int(keep))}
         | {'PYTHONPATH': f'{BENCHMARKS}{os.pathsep}{BENCHMARKS.parent}'},
       )
+    # Both are pipes, as asked for above.
+    self._requests = cast(IO[str], self._process.stdin)
+    self._answers = cast(IO[str], self._process.stdout)
     self.ready = self._answer() or {}
     if not self.failure:
       print(f'{name}: {self.versions}', flush=True)
@@ -53,15 +58,15 @@ class Worker:
     return self.ready.get('ready', {})
 
   def ask(self, **request) -> dict | None:
-    """Its answer; None where it failed, now or before."""
+    """Returns its answer; None where it failed, now or before."""
     if self.failure:
       return None
-    self._process.stdin.write(json.dumps(request) + '\n')
-    self._process.stdin.flush()
+    self._requests.write(json.dumps(request) + '\n')
+    self._requests.flush()
     return self._answer()
 
   def _answer(self) -> dict | None:
-    line = self._process.stdout.readline()
+    line = self._answers.readline()
     if line:
       return json.loads(line)
     self.failure = (self._log.read_text().splitlines() or ['it died'])[-1]
@@ -70,7 +75,7 @@ class Worker:
 
 
 def start(module: str, jobs: Mapping[str, Any], args) -> dict[str, Worker]:
-  """A worker for each job, by the flags of flags.add_engines."""
+  """Starts a worker for each job, by the flags of flags.add_engines."""
   pythons = flags.pairs(args.python)
   return {
     name: Worker(
