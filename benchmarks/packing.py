@@ -85,7 +85,7 @@ def show_full(sizes) -> None:
       sizes,
       epoch[: batch_loader.SAMPLE],
       work,
-      least=splash.multiple(context_parallel),
+      multiple=splash.multiple(context_parallel),
     )
     packed = [
       packing.pack([sizes[n] for n in step], shapes, work) for step in epoch

@@ -156,7 +156,7 @@ def engine_of(
 
   def draw():
     return sum(
-      len(output.drawn)
+      len(output.samples)
       for call in calls
       for output in engine.decode(
         programs, model.params, call, shape, layout.copies

@@ -70,19 +70,19 @@ def measure(name: str, size: decoder.Size, shape: slots.DecodeShape) -> None:
   here = SingleDeviceSharding(device)
   model = decoder.Decoder(size, jnp.bfloat16, stacked=False)
   params = on(here, parameters(model))
-  programs = slots.build(
-    model, shape, stop=(1,), temperature=0.7, top_p=0.95, words=256_000
+  program = slots.DecodeProgram(
+    model, shape, stop=(1,), temperature=0.7, top_p=0.95, vocab_size=256_000
   )
-  state = on(here, jax.eval_shape(programs.empty, params))
+  state = on(here, jax.eval_shape(program.empty_state, params))
   S, M = shape.prompt_length, shape.samples
   int_ = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.int32, sharding=here)
   keys = jax.ShapeDtypeStruct((M, 2), jnp.uint32, sharding=here)
   request = int_(()), int_((S,)), int_(()), keys, int_((M,)), int_(())
-  for label, program, arguments in (
-    ('start', programs.start, (params, state, *request)),
-    ('advance', programs.advance, (params, state)),
+  for label, function, arguments in (
+    ('start', program.prefill, (params, state, *request)),
+    ('advance', program.decode_chunk, (params, state)),
   ):
-    compiled = jax.jit(program, donate_argnums=1).lower(*arguments).compile()
+    compiled = jax.jit(function, donate_argnums=1).lower(*arguments).compile()
     m = compiled.memory_analysis()
     if m is None:
       raise RuntimeError(f'{name}: the compiler states no memory')

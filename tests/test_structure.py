@@ -22,7 +22,7 @@ LAYERS = (  # imports go down this list, never up or sideways
   ('text',),
   ('cli', 'effective', 'paper'),
   ('config', 'assets'),
-  ('types', 'errors', 'malloc', 'storage', 'folders', 'backends'),
+  ('types', 'errors', 'malloc', 'storage', 'folders', 'backends', 'integers'),
 )
 DOORS = {  # package -> the only modules that may import it
   'absl': ('cli',),

@@ -41,7 +41,7 @@ def parameters(of: decoder.Size, scale: float) -> dict:
 def cache(call, kv, *, samples: int, suffix: int, chunk: int) -> list:
   """Room behind prefilled prompts; `call` is an unstacked decoder's apply."""
   prompts, length = kv[0][0].shape[:2]
-  found = call(prompts, samples, length, suffix, chunk, method='room')
+  found = call(prompts, samples, length, suffix, chunk, method='empty_cache')
   for a in range(prompts):
     found = [
       layer.with_prompt(k[a : a + 1], v[a : a + 1], a)

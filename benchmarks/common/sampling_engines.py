@@ -112,7 +112,7 @@ def ours(job: Job) -> tuple[Callable, tuple[str, ...]]:
     for output in engine.decode(
       programs, model.params, requests, shape, layout.copies
     ):
-      lengths |= {(d.request, d.sample): len(d.tokens) for d in output.drawn}
+      lengths |= {(d.request, d.sample): len(d.tokens) for d in output.samples}
     return [[lengths[n, j] for j in range(job.m)] for n in range(len(inputs))]
 
   return (natural if job.limits is None else forced), ('restpg_jax', 'jax')

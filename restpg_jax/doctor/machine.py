@@ -33,7 +33,7 @@ def devices(cfg: config.Config) -> Iterator[findings.Finding]:
   def find_layout() -> str:
     held['layout'] = layout = layouts.Layout.of_run(cfg)
     usable = f'{layout.usable / GIB:.1f} GiB usable each'
-    return f'{layout.devices} x {layout.kind}, {usable}'
+    return f'{layout.devices} x {layout.device_kind}, {usable}'
 
   def check_training() -> str:
     validate.check_policy(cfg, held['layout'])

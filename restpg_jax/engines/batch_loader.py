@@ -124,7 +124,7 @@ def packing_of(
     work,
     rows=layout.compute.rows,
     length=layout.compute.row_length,
-    least=min_length,
+    multiple=min_length,
   )
 
 

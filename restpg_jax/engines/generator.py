@@ -231,7 +231,7 @@ def generate_samples(
   for output in engine.decode(
     programs, model.params, decode_requests(), shape, model.layout.copies
   ):
-    yield FinishedSamples([sample(d) for d in output.drawn], *output[1:])
+    yield FinishedSamples([sample(d) for d in output.samples], *output[1:])
 
 
 def no_numbers(
@@ -273,7 +273,9 @@ def decode_shape(
   )
   # No more slots than the inputs of a device could ever fill.
   max_slots = min(compute.slots, -(-inputs // layout.copies) * G)
-  return budget.fit(shape, need, memory=layout.memory, most=max(max_slots, G))
+  return budget.fit(
+    shape, need, memory=layout.memory, max_slots=max(max_slots, G)
+  )
 
 
 def device_bytes(x: jax.Array) -> int:
@@ -299,20 +301,24 @@ def decode_programs(
   vocab_size: int,
 ) -> slots.Programs:
   """Builds the programs that sample, one call of which drives all devices."""
-  empty, start, advance = slots.build(
+  program = slots.DecodeProgram(
     decoder,
     shape,
     stop=stop,
     temperature=temperature,
     top_p=top_p,
     top_k=top_k,
-    words=vocab_size,
+    vocab_size=vocab_size,
     alone=layout.shards == 1,
   )
+  prefill, decode_chunk = (
+    precision.exact(function, decoder.dtype)
+    for function in (program.prefill, program.decode_chunk)
+  )
   return slots.Programs(
-    layout.each_device(empty),
-    layout.each_device(precision.exact(start, decoder.dtype), donate=[1]),
-    layout.each_device(precision.exact(advance, decoder.dtype), donate=[1]),
+    layout.each_device(program.empty_state),
+    layout.each_device(prefill, donate=[1]),
+    layout.each_device(decode_chunk, donate=[1]),
   )
 
 

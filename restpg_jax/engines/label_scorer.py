@@ -70,10 +70,10 @@ def room_of(
     model.decoder.size,
     weights=generator.weight_bytes(model),
     itemsize=np.dtype(model.decoder.dtype).itemsize,
-    places=len(label_scores.LabelTree.of(labels).token_N) + 1,
+    num_logits=len(label_scores.LabelTree.of(labels).token_N) + 1,
   )
   return functools.partial(
-    need.room, memory=layout.memory, most=layout.compute.judged
+    need.room, memory=layout.memory, max_candidates=layout.compute.judged
   )
 
 

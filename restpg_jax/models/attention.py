@@ -13,9 +13,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from restpg_jax import integers
+
+Window = jax.Array | int | None  # tokens that are seen; None: all
 OUTPUT = 'attention output'  # its name for remat policies
 MASKED = -2.0e38  # finite: a fully masked row must not become NaN
-QUERIES, BLOCKS = 128, 8  # of `causal_in_blocks`: at least, at most
+QUERIES, BLOCKS = 128, 8  # blockwise attention: at least, at most
 
 
 class Cache(NamedTuple):
@@ -33,17 +36,21 @@ class Cache(NamedTuple):
   chunk_k: jax.Array  # [A, G, K, C, H]: each sample's tokens since
   chunk_v: jax.Array
 
-  def with_token(self, k, v, c) -> 'Cache':
-    """With keys and values [A, G, K, 1, H] at place c of the chunk."""
+  def with_token(self, k: jax.Array, v: jax.Array, c: jax.Array) -> 'Cache':
+    """Returns it with keys and values [A, G, K, 1, H] at c of the chunk."""
     start = (0, 0, 0, c, 0)
     return self._replace(
       chunk_k=jax.lax.dynamic_update_slice(self.chunk_k, k, start),
       chunk_v=jax.lax.dynamic_update_slice(self.chunk_v, v, start),
     )
 
-  def with_prompt(self, k, v, a) -> 'Cache':
-    """With keys and values [1, S', K, H] of a prompt at place a; A: as is."""
+  def with_prompt(
+    self, k: jax.Array, v: jax.Array, a: jax.Array | int
+  ) -> 'Cache':
+    """Returns it with keys and values [1, S', K, H] of a prompt at index a.
 
+    A, the number of prompts, leaves it as it is.
+    """
     k, v = k[0].transpose(1, 2, 0), v[0].swapaxes(0, 1)
     length = v.shape[1]
     return self._replace(
@@ -51,10 +58,11 @@ class Cache(NamedTuple):
       prefix_v=self.prefix_v.at[a, :, :length].set(v, mode='drop'),
     )
 
-  def with_chunk(self, begin_AG) -> 'Cache':
-    """With each sample's chunk in its suffix, from token `begin` on.
+  def with_chunk(self, begin_AG: jax.Array) -> 'Cache':
+    """Returns it with each sample's chunk in its suffix, from `begin` on.
 
-    One after the other: a scatter would copy the whole suffix to turn it.
+    Samples go one after the other: a scatter would copy the whole suffix to
+    turn it.
     """
 
     def flat(x):
@@ -80,14 +88,14 @@ class Cache(NamedTuple):
 
 
 class StepPositions(NamedTuple):
-  """Where the tokens of one `step` stand."""
+  """The positions of the tokens of one `step`."""
 
   length_A: jax.Array  # of the prompts
   begun_AG: jax.Array  # tokens in the suffix, before this chunk
   c: jax.Array  # scalar: tokens in this chunk so far, the same for all
 
-  def position(self):
-    """Of each sample's next token, [A, G]."""
+  def position(self) -> jax.Array:
+    """Returns the position of each sample's next token, [A, G]."""
     return self.length_A[:, None] + self.begun_AG + self.c
 
 
@@ -99,14 +107,14 @@ class PartialSoftmax(NamedTuple):
   y: jax.Array  # [.., H]: sum of exp(score - top) v
 
   @classmethod
-  def nothing(cls, q) -> 'PartialSoftmax':
-    """Of no keys, for queries q [.., H]."""
+  def nothing(cls, q: jax.Array) -> 'PartialSoftmax':
+    """Returns that of no keys, for queries q [.., H]."""
     zeros = jnp.zeros(q.shape[:-1], jnp.float32)
     return cls(zeros + MASKED, zeros, jnp.zeros(q.shape, jnp.float32))
 
 
 class SuffixPositions(NamedTuple):
-  """Where the tokens of one `extend` stand: C rows, each behind a prefix."""
+  """The positions of the tokens of one `extend`: C rows behind prefixes."""
 
   prefix_C: jax.Array  # which of the P prefilled ones
   length_C: jax.Array  # its tokens; 0: nothing of it is seen
@@ -115,9 +123,15 @@ class SuffixPositions(NamedTuple):
 
 
 def causal_attention(
-  q_BLNH, k_BMKH, v_BMKH, *, window=None, cap: float = 0.0, segment_BM=None
-):
-  """Each position sees itself and those before it, [B, L, N, H].
+  q_BLNH: jax.Array,
+  k_BMKH: jax.Array,
+  v_BMKH: jax.Array,
+  *,
+  window: Window = None,
+  cap: float = 0.0,
+  segment_BM: jax.Array | None = None,
+) -> jax.Array:
+  """Attends from each position to itself and those before it, [B, L, N, H].
 
   The queries are the last L of M positions. With segments, a position sees
   its own only.
@@ -146,18 +160,26 @@ def causal_attention(
 
 
 def blockwise_causal_attention(
-  q_BLNH, k_BLKH, v_BLKH, *, segment_BL=None, remat: bool = False, **how
-):
-  """`causal`, a few queries at a time over the keys that they can see.
+  q_BLNH: jax.Array,
+  k_BLKH: jax.Array,
+  v_BLKH: jax.Array,
+  *,
+  window: Window = None,
+  cap: float = 0.0,
+  segment_BL: jax.Array | None = None,
+  remat: bool = False,
+) -> jax.Array:
+  """Computes causal_attention a few queries at a time.
 
-  Nearly half of the work, and never the scores of all pairs; with `remat`,
-  gradients do not keep them either.
+  It is little more than half of the work, as a block reads only the keys that
+  it can see, and never holds the scores of all pairs; with `remat`, gradients
+  do not keep them either.
   """
   ends = block_ends(q_BLNH.shape[1])
 
   def block(q_BlNH, k_BMKH, v_BMKH, segment_BM):
     return causal_attention(
-      q_BlNH, k_BMKH, v_BMKH, segment_BM=segment_BM, **how
+      *(q_BlNH, k_BMKH, v_BMKH), window=window, cap=cap, segment_BM=segment_BM
     )
 
   if remat:
@@ -177,23 +199,23 @@ def blockwise_causal_attention(
 
 
 def block_ends(length: int) -> list[int]:
-  """Where `causal_in_blocks` ends its blocks: 300  ->  128, 256, 300."""
-  size = max(QUERIES, -(-length // BLOCKS))
+  """Returns where blockwise attention ends its blocks: 300 -> 128, 256, 300."""
+  size = max(QUERIES, integers.cdiv(length, BLOCKS))
   return [*range(size, length, size), length]
 
 
 def shared_prefix_attention(
-  q_AGNH,
-  k_AGKH,
-  v_AGKH,
+  q_AGNH: jax.Array,
+  k_AGKH: jax.Array,
+  v_AGKH: jax.Array,
   cache: Cache,
-  place: StepPositions,
+  positions: StepPositions,
   *,
   block: int,
-  window=None,
+  window: Window = None,
   cap: float = 0.0,
-):
-  """One query a sample over its prompt, its own tokens so far and itself.
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+  """Attends from one query a sample to its prompt, its own tokens and itself.
 
   The prompt is stored once and read once for its G samples, the suffix in
   blocks of so many tokens, as far as there are any. Returns
@@ -205,10 +227,10 @@ def shared_prefix_attention(
   q_AGKrH = q_AGNH.reshape(A, G, K, r, H)
   S, O, C = (x.shape[-2] for x in cache[1::2])  # noqa: E741
   block = math.gcd(O, block)
-  position_AG = place.position()
+  position_AG = positions.position()
 
   def seen(index, valid, offset_AG):
-    """Which keys count: [A, G, 1, 1, keys]; key n stands at offset + n."""
+    """Returns which keys count, [A, G, 1, 1, keys]; key n is at offset + n."""
     if window is not None:
       valid &= offset_AG[..., None] + index > position_AG[..., None] - window
     return valid[:, :, None, None]
@@ -216,7 +238,7 @@ def shared_prefix_attention(
   index = jnp.arange(S)
   in_prompt = seen(
     index,
-    jnp.broadcast_to(index < place.length_A[:, None, None], (A, G, S)),
+    jnp.broadcast_to(index < positions.length_A[:, None, None], (A, G, S)),
     jnp.zeros((A, G), jnp.int32),
   )
   # All samples of a prompt are one matrix against its keys.
@@ -232,35 +254,40 @@ def shared_prefix_attention(
 
   parts = [PartialSoftmax(*map(ungroup, prompt))]
   if O:
-    begin_AG = jnp.broadcast_to(place.length_A[:, None], (A, G))
-    of_block = functools.partial(_block, q_AGKrH, cache, cap)
+    begin_AG = jnp.broadcast_to(positions.length_A[:, None], (A, G))
+    attend = functools.partial(_block, q_AGKrH, cache, cap)
 
     def further(n, before):
       index = n * block + jnp.arange(block)
-      earlier = seen(index, index < place.begun_AG[..., None], begin_AG)
-      return merge([before, of_block(n * block, block, earlier)])
+      earlier = seen(index, index < positions.begun_AG[..., None], begin_AG)
+      return merge([before, attend(n * block, block, earlier)])
 
-    # As far as the longest sample goes. What more blocks would add is exactly
-    # nothing, so a sample does not depend on how long its neighbours are.
+    # As far as the longest sample reaches. What more blocks would add is
+    # exactly nothing, so a sample does not depend on its neighbours' lengths.
     nothing = PartialSoftmax.nothing(q_AGKrH)
-    blocks = -(-jnp.max(place.begun_AG) // block)
+    blocks = -(-jnp.max(positions.begun_AG) // block)
     parts.append(jax.lax.fori_loop(0, blocks, further, nothing))
   index = jnp.arange(C)
-  begin_AG = place.length_A[:, None] + place.begun_AG
-  valid = jnp.broadcast_to(index < place.c, (A, G, C))
+  begin_AG = positions.length_A[:, None] + positions.begun_AG
+  valid = jnp.broadcast_to(index < positions.c, (A, G, C))
   now = seen(index, valid, begin_AG)
   chunk_k = cache.chunk_k.swapaxes(-1, -2)
   parts.append(partial_softmax(q_AGKrH, chunk_k, cache.chunk_v, now, cap))
   k, v = k_AGKH[:, :, :, None], v_AGKH[:, :, :, None]
   itself = k_AGKH[..., None], v, jnp.bool(True)
   parts.append(partial_softmax(q_AGKrH, *itself, cap))
-  found = merge(parts)
-  y = found.y / found.mass[..., None]
+  total = merge(parts)
+  y = total.y / total.mass[..., None]
   return y.reshape(A, G, N, H).astype(q_AGNH.dtype), (k, v)
 
 
-def partial_softmax(q, k, v, seen, cap: float) -> PartialSoftmax:
-  """q [.., Q, H] over k [.., H, M], v [.., M, H] where `seen` [.., Q, M]."""
+def partial_softmax(
+  q: jax.Array, k: jax.Array, v: jax.Array, seen: jax.Array, cap: float
+) -> PartialSoftmax:
+  """Attends from q [.., Q, H] to k [.., H, M], v [.., M, H], where `seen`.
+
+  seen is [.., Q, M].
+  """
   product = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
   scores = soft_cap(product('...qh,...hm->...qm', q, k), cap)
   scores = jnp.where(seen, scores, MASKED)
@@ -271,35 +298,41 @@ def partial_softmax(q, k, v, seen, cap: float) -> PartialSoftmax:
 
 
 def _block(
-  q_AGKrH, cache: Cache, cap: float, start, size: int, seen
+  q_AGKrH: jax.Array,
+  cache: Cache,
+  cap: float,
+  start: jax.Array,
+  size: int,
+  seen: jax.Array,
 ) -> PartialSoftmax:
-  """Over `size` tokens of the suffix."""
+  """Attends to `size` tokens of the suffix."""
   k = jax.lax.dynamic_slice_in_dim(cache.suffix_k, start, size, axis=-1)
   v = jax.lax.dynamic_slice_in_dim(cache.suffix_v, start, size, axis=-2)
   return partial_softmax(q_AGKrH, k, v, seen, cap)
 
 
 def merge(parts: Sequence[PartialSoftmax]) -> PartialSoftmax:
-  """Over the keys of all parts."""
+  """Returns the attention over the keys of all parts."""
   top = functools.reduce(jnp.maximum, [p.top for p in parts])
   # A part of which nothing is seen has the top MASKED: its weight is 0.
   weights = [jnp.exp(p.top - top) for p in parts]
-  mass = sum(w * p.mass for w, p in zip(weights, parts, strict=True))
-  y = sum(w[..., None] * p.y for w, p in zip(weights, parts, strict=True))
+  weighted = list(zip(weights, parts, strict=True))
+  mass = jnp.asarray(sum(w * p.mass for w, p in weighted))
+  y = jnp.asarray(sum(w[..., None] * p.y for w, p in weighted))
   return PartialSoftmax(top, mass, y)
 
 
 def suffix_attention(
-  q_CRNH,
-  k_CRKH,
-  v_CRKH,
+  q_CRNH: jax.Array,
+  k_CRKH: jax.Array,
+  v_CRKH: jax.Array,
   prefix: tuple[jax.Array, jax.Array],
   behind: SuffixPositions,
   *,
-  window=None,
+  window: Window = None,
   cap: float = 0.0,
-):
-  """Rows over their prefix and over what they see of themselves.
+) -> jax.Array:
+  """Attends from rows to their prefix and to what they see of themselves.
 
   prefix: keys and values [P, S, K, H], stored once for all rows that share
   them. Returns [C, R, N, H].
@@ -314,9 +347,9 @@ def suffix_attention(
   in_prefix_CRS = jnp.broadcast_to(in_prefix_CS[:, None], (C, R, S))
   seen_CRM = jnp.concatenate([in_prefix_CRS, behind.seen_CRR], axis=-1)
   if window is not None:
-    place_CS = jnp.broadcast_to(jnp.arange(S), (C, S))
-    place_CM = jnp.concatenate([place_CS, behind.position_CR], axis=1)
-    seen_CRM &= behind.position_CR[..., None] - place_CM[:, None] < window
+    position_CS = jnp.broadcast_to(jnp.arange(S), (C, S))
+    position_CM = jnp.concatenate([position_CS, behind.position_CR], axis=1)
+    seen_CRM &= behind.position_CR[..., None] - position_CM[:, None] < window
   q = q_CRNH.reshape(C, R, K, N // K, H).transpose(0, 2, 3, 1, 4)
   scores = jnp.einsum(
     'ckqh,cmkh->ckqm',
@@ -332,6 +365,6 @@ def suffix_attention(
   return y.reshape(C, R, N, H)
 
 
-def soft_cap(x, cap: float):
-  """cap * tanh(x / cap), which stays inside +-cap; 0 leaves x as it is."""
+def soft_cap(x: jax.Array, cap: float) -> jax.Array:
+  """Returns cap * tanh(x / cap), which stays inside +-cap; x itself for 0."""
   return cap * jnp.tanh(x / cap) if cap else x

@@ -1,4 +1,4 @@
-"""BERT-type encoders of texts, as Contriever and sentence encoders are.
+"""Encodes texts with a BERT, as Contriever and sentence encoders do.
 
 Post-norm layers over learned positions; a text is the mean of its last hidden
 states. BERT: arXiv 1810.04805, Contriever: arXiv 2112.09118.
@@ -18,7 +18,7 @@ ACTIVATIONS = {
   'gelu_new': functools.partial(jax.nn.gelu, approximate=True),
   'relu': jax.nn.relu,
 }
-MASKED = -1e30
+MASKED = -1e30  # finite: a fully masked row must not become NaN
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ class EncoderSize:
   norm_eps: float = 1e-12
 
   def __post_init__(self):
-    """Raises InputError for what no encoder can be."""
+    """Raises InputError for a shape that no encoder has."""
     if self.activation not in ACTIVATIONS:
       raise errors.InputError(
         f'encoder: activation {self.activation!r} is not known; known: '
@@ -48,20 +48,22 @@ class EncoderSize:
 
 
 class BertEncoder(nn.Module):
-  """Texts -> one vector each."""
+  """Turns texts into one vector each."""
 
   size: EncoderSize
 
   @nn.compact
-  def __call__(self, tokens_BL, length_B):
-    """tokens [B, L], of which `length` each are the text -> [B, D]."""
+  def __call__(self, tokens_BL: jax.Array, length_B: jax.Array) -> jax.Array:
+    """Returns [B, D] for tokens [B, L], of which `length` each are the text."""
     s = self.size
     B, L = tokens_BL.shape
-    table = nn.initializers.normal(0.02)
-    words_VD = self.param('words', table, (s.vocabulary, s.width))
+    init = nn.initializers.normal(0.02)
+    table_VD = self.param('words', init, (s.vocabulary, s.width))
     # The kind of a first text (of two) is added to every position.
-    places_LD = self.param('positions', table, (s.positions, s.width))
-    x_BLD = Norm(s.norm_eps, name='norm')(words_VD[tokens_BL] + places_LD[:L])
+    positions_LD = self.param('positions', init, (s.positions, s.width))
+    x_BLD = Norm(s.norm_eps, name='norm')(
+      table_VD[tokens_BL] + positions_LD[:L]
+    )
     real_BL = jnp.arange(L) < length_B[:, None]
     for n in range(s.layers):
       x_BLD = Layer(s, name=f'layer_{n}')(x_BLD, real_BL)
@@ -75,19 +77,19 @@ class Layer(nn.Module):
   size: EncoderSize
 
   @nn.compact
-  def __call__(self, x_BLD, real_BL):
+  def __call__(self, x_BLD: jax.Array, real_BL: jax.Array) -> jax.Array:
     s = self.size
     B, L, D = x_BLD.shape
     H = D // s.heads
 
-    def heads(name):
+    def heads(name: str) -> jax.Array:
       return Dense(D, name=name)(x_BLD).reshape(B, L, s.heads, H)
 
     q, k, v = heads('query'), heads('key'), heads('value')
     scores = jnp.einsum('blnh,bmnh->bnlm', q * H**-0.5, k)
     scores = jnp.where(real_BL[:, None, None], scores, MASKED)
     weights = jnp.exp(scores - jnp.max(scores, -1, keepdims=True))
-    # Divided by their sum is what is mixed, not the weights: they are more.
+    # The mixed values are divided by the sum, not the weights: these are more.
     y = jnp.einsum('bnlm,bmnh->bnlh', weights, v)
     y = (y / jnp.sum(weights, -1, keepdims=True)).transpose(0, 2, 1, 3)
     y = Dense(D, name='out')(y.reshape(B, L, D))
@@ -98,24 +100,24 @@ class Layer(nn.Module):
 
 
 class Dense(nn.Module):
-  """x w + b."""
+  """Computes x w + b."""
 
   width: int
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x: jax.Array) -> jax.Array:
     draw = nn.initializers.normal(0.02)
     w = self.param('w', draw, (x.shape[-1], self.width))
     return x @ w + self.param('b', nn.initializers.zeros, (self.width,))
 
 
 class Norm(nn.Module):
-  """Layer norm with scale and bias."""
+  """Norms over the last axis, with scale and bias."""
 
   eps: float
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x: jax.Array) -> jax.Array:
     scale = self.param('scale', nn.initializers.ones, (x.shape[-1],))
     bias = self.param('bias', nn.initializers.zeros, (x.shape[-1],))
     x -= jnp.mean(x, -1, keepdims=True)

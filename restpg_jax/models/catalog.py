@@ -1,4 +1,4 @@
-"""Published models by name: the sizes of their text towers.
+"""Lists published models by name: the sizes of their text towers.
 
 Vocabularies count the rows of the embedding as DeepMind publishes it; Hugging
 Face cuts Gemma 1 and 2 to 256,000 and pads the larger Gemma 3 to 262,208.
@@ -68,7 +68,10 @@ CONTEXTS = {  # tokens that each was trained on; max_position_embeddings
 
 
 def catalog_context(size: decoder.Size) -> int | None:
-  """Of a published model, whatever rows its embedding is padded to."""
+  """Returns the context of a published model, None for any other.
+
+  It does not matter to how many rows the embedding is padded.
+  """
   any_rows = dataclasses.replace(size, vocabulary=0)
   for name, known in CATALOG.items():
     if dataclasses.replace(known, vocabulary=0) == any_rows:
@@ -77,7 +80,7 @@ def catalog_context(size: decoder.Size) -> int | None:
 
 
 def catalog_size(name: str) -> decoder.Size:
-  """Raises InputError for a name that is not in the catalog."""
+  """Returns the size of this name; raises InputError for an unknown one."""
   if name not in CATALOG:
     nearest = difflib.get_close_matches(name, CATALOG, n=1, cutoff=0.0)[0]
     raise errors.InputError(

@@ -15,97 +15,37 @@ Four ways through the same weights, equal up to rounding:
   extend    whole rows behind prefilled prefixes that they share: judging
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from restpg_jax import errors
 from restpg_jax.models import attention, packed, rotary
+from restpg_jax.models import size as sizes
+from restpg_jax.models.size import Size
 
-ACTIVATIONS = {
-  'gelu': functools.partial(jax.nn.gelu, approximate=True),  # by tanh
-  'silu': jax.nn.silu,
-}
+Positions = Any  # what the mode wants, see Attention
 # What gradients keep of a layer; the rest of it they compute once more.
 REMAT = {
   'none': None,  # they keep all
   'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-  # Its input and what its attention gave: as small, and dear to have again.
+  # Its input and what its attention gave: as small, and expensive to redo.
   'full': jax.checkpoint_policies.save_only_these_names(attention.OUTPUT),
 }
 
 
-def look_up(table_VD, tokens, dtype):
-  """Rows of an embedding, as `dtype`."""
+def look_up(
+  table_VD: jax.Array, tokens: jax.Array, dtype: jax.typing.DTypeLike
+) -> jax.Array:
+  """Returns rows of an embedding, as `dtype`."""
   return table_VD[tokens].astype(dtype)  # gradients add up in its own type
 
 
-@dataclasses.dataclass(frozen=True)
-class Size:
-  """The shape of a model."""
-
-  layers: int
-  width: int  # D
-  hidden: int  # of the gated feed-forward
-  heads: int  # N
-  kv_heads: int  # K
-  head_size: int  # H
-  vocabulary: int  # V
-  # What the families differ in; the defaults are Gemma 1's.
-  activation: str = 'gelu'  # in its tanh form, or 'silu'
-  norm_offset: float = 1.0  # RMSNorm multiplies by offset + w
-  norm_eps: float = 1e-6
-  scaled_embedding: bool = True  # times sqrt(width)
-  tied: bool = True  # the embedding gives the logits; else `head` does
-  post_norms: bool = False  # a norm behind attention and feed-forward too
-  qk_norm: bool = False  # queries and keys are normed before they rotate
-  query_scale: float = 0.0  # queries times this; 0: head_size ** -0.5
-  attention_softcap: float = 0.0  # cap * tanh(x / cap); 0: none
-  final_softcap: float = 0.0
-  window: int = 0  # tokens a local layer sees, its own included
-  pattern: str = 'g'  # layers in turn, over and over: l local, g global
-  rope_base: float = 10_000.0
-  local_rope_base: float = 0.0  # of local layers; 0: the same
-  rope_scale: float = 1.0  # positions of global layers are divided by it
-  rope_context: int = 0  # >0: only slow angles are, see rotary.speeds
-
-  def __post_init__(self):
-    """Raises InputError for what no model can be."""
-    if self.activation not in ACTIVATIONS:
-      known = ', '.join(ACTIVATIONS)
-      fault = f'activation {self.activation!r} is not known; known: {known}'
-    elif self.heads % self.kv_heads:
-      fault = f'{self.heads} heads cannot share {self.kv_heads} kv_heads'
-    elif self.head_size % 2:
-      fault = f'head_size {self.head_size} must be even, to rotate in pairs'
-    elif not self.pattern or set(self.pattern) - {'l', 'g'}:
-      fault = f'pattern {self.pattern!r} must be made of l and g'
-    elif 'l' in self.pattern and self.window < 1:
-      fault = f'pattern {self.pattern!r} has local layers: set window'
-    else:
-      return
-    raise errors.InputError(f'model size: {fault}')
-
-  def local_layers(self) -> list[bool]:
-    """3 layers of pattern 'lg'  ->  True, False, True."""
-    repeats = -(-self.layers // len(self.pattern))
-    return [kind == 'l' for kind in (self.pattern * repeats)[: self.layers]]
-
-  def attention_share(self) -> float:
-    """Work of a token on what it sees, per token of its row, as a share of its
-    work with a layer's weights; it sees half of the row on average."""
-    heads = 2 * self.heads + 2 * self.kv_heads
-    weights = self.width * (heads * self.head_size + 3 * self.hidden)
-    return self.heads * self.head_size / weights
-
-
 class Decoder(nn.Module):
-  """tokens -> hidden states and logits."""
+  """Turns tokens into hidden states and logits."""
 
   size: Size
   dtype: jnp.dtype = jnp.float32  # of matrix products; weights stay float32
@@ -113,15 +53,16 @@ class Decoder(nn.Module):
   unroll: int = 1  # layers compiled in one piece; more is faster on a CPU
   block: int = 128  # tokens of their own that samples read at a time in `step`
   remat: str = 'none'  # of REMAT
-  attend: Callable = packed.naive  # over packed rows
-  look_up: Callable = look_up  # of tokens in the embedding
+  attend: packed.Attend = packed.naive  # over packed rows
+  look_up: Callable[..., jax.Array] = look_up  # of tokens in the embedding
 
-  def setup(self):
+  def setup(self) -> None:
     s = self.size
     table = nn.initializers.normal(0.02), (s.vocabulary, s.width)
     self.embedding = self.param('embedding', *table)
     self.head = self.embedding if s.tied else self.param('head', *table)
     self.final_norm = RMSNorm(s.norm_offset, s.norm_eps)
+    self.layers: Any  # by position, or all of them as one
     if not self.stacked:
       self.layers = [
         Block(s, self.dtype, self.block, self.attend) for _ in range(s.layers)
@@ -133,39 +74,45 @@ class Decoder(nn.Module):
       block = nn.remat(
         Block, policy=policy, static_argnums=5, prevent_cse=self.unroll > 1
       )
+    axes: Any = (0, 0, nn.broadcast, nn.broadcast)  # Flax says int, takes both
     stack = nn.scan(
       block,
       variable_axes={'params': 0, 'lora': 0},
       split_rngs={'params': True},
-      in_axes=(0, 0, nn.broadcast, nn.broadcast),
+      in_axes=axes,
       length=s.layers,
       unroll=self.unroll,
     )
     self.layers = stack(s, self.dtype, attend=self.attend)
 
-  def __call__(self, tokens_BL):
-    """Logits of whole rows, [B, L, V]."""
+  def __call__(self, tokens_BL: jax.Array) -> jax.Array:
+    """Returns the logits of whole rows, [B, L, V]."""
     return self.logits(self.hidden(tokens_BL))
 
-  def hidden(self, tokens_BL, positions_BL=None, segments_BL=None):
-    """Last hidden states [B, L, D]; rows are right-padded.
+  def hidden(
+    self,
+    tokens_BL: jax.Array,
+    positions_BL: jax.Array | None = None,
+    segments_BL: jax.Array | None = None,
+  ) -> jax.Array:
+    """Returns the last hidden states [B, L, D]; rows are right-padded.
 
     Rows of several texts have their number, 1, 2, .., at each token (0: no
     text), and positions that begin anew with each.
     """
-    if segments_BL is None:
+    if positions_BL is None or segments_BL is None:
       return self._rows(tokens_BL, 'one')[0]
     rows = Rows(positions_BL, segments_BL)
     return self._stack(tokens_BL, None, rows, 'rows')[0]
 
-  def prefill(self, tokens_PS):
-    """Hidden states [P, S, D] and the (keys, values) of all layers."""
+  def prefill(self, tokens_PS: jax.Array) -> tuple[jax.Array, Any]:
+    """Returns hidden states [P, S, D] and the (keys, values) of all layers."""
     return self._rows(tokens_PS, 'prefill')
 
-  def room(
+  def empty_cache(
     self, prompts: int, samples: int, prompt: int, suffix: int, chunk: int
   ) -> list[attention.Cache]:
-    """For so many prompts, samples of each, and tokens of their parts."""
+    """Returns it for prompts, samples of each, and tokens of each part."""
     s = self.size
     A, G, K, H = prompts, samples, s.kv_heads, s.head_size
 
@@ -182,44 +129,60 @@ class Decoder(nn.Module):
     ]
 
   def step(
-    self, tokens_AG, cache: list[attention.Cache], length_A, begun_AG, c
-  ):
-    """Feeds each sample's next token: logits [A, G, V], the cache with it.
+    self,
+    tokens_AG: jax.Array,
+    cache: list[attention.Cache],
+    length_A: jax.Array,
+    begun_AG: jax.Array,
+    c: jax.Array | int,
+  ) -> tuple[jax.Array, list[attention.Cache]]:
+    """Feeds each sample's next token; returns logits [A, G, V] and the cache.
 
     The prompts have `length`, the samples `begun` tokens in their suffix and
-    `c` in their chunk. For unstacked parameters only.
+    `c` in their chunk. It is for unstacked parameters only.
     """
-    place = attention.StepPositions(length_A, begun_AG, jnp.asarray(c))
-    x_AGD, new = self._stack(tokens_AG, cache, place, 'step')
+    positions = attention.StepPositions(length_A, begun_AG, jnp.asarray(c))
+    x_AGD, new = self._stack(tokens_AG, cache, positions, 'step')
     cache = [
-      layer.with_token(*kv, place.c)
-      for layer, kv in zip(cache, new, strict=True)
+      layer.with_token(k, v, positions.c)
+      for layer, (k, v) in zip(cache, new, strict=True)
     ]
     return self.logits(x_AGD), cache
 
   def extend(
-    self, tokens_CR, kv, prefix_C, prefix_length_C, position_CR, seen_CRR
-  ):
-    """Last hidden states [C, R, D] of rows that go on where prefixes ended.
+    self,
+    tokens_CR: jax.Array,
+    kv: Any,
+    prefix_C: jax.Array,
+    prefix_length_C: jax.Array,
+    position_CR: jax.Array,
+    seen_CRR: jax.Array,
+  ) -> jax.Array:
+    """Returns last hidden states [C, R, D] of rows that go on behind prefixes.
 
-    kv: what `prefill` kept of the prefixes, [P, S, K, H] a layer. The others:
-    see attention.Behind.
+    kv: what `prefill` kept of the prefixes, [P, S, K, H] a layer. The others
+    are those of attention.SuffixPositions.
     """
     behind = attention.SuffixPositions(
       prefix_C, prefix_length_C, position_CR, seen_CRR
     )
     return self._stack(tokens_CR, kv, behind, 'extend')[0]
 
-  def embed(self, tokens):
+  def embed(self, tokens: jax.Array) -> jax.Array:
+    """Returns the embeddings of tokens [..], [.., D]."""
     x = self.look_up(self.embedding, tokens, self.dtype)
     if not self.size.scaled_embedding:
       return x
     # Gemma rounds the factor to the compute type: 55.4256 is 55.5 in bfloat16.
     return x * jnp.sqrt(jnp.float32(self.size.width)).astype(self.dtype)
 
-  def logits(self, hidden, head_vD=None):
-    """float32 logits over the vocabulary for any [..., D]; of these rows of the
-    head only, where they are given."""
+  def logits(
+    self, hidden: jax.Array, head_vD: jax.Array | None = None
+  ) -> jax.Array:
+    """Returns float32 logits over the vocabulary for any [..., D].
+
+    They are those of some rows of the head only, where these are given.
+    """
     head_vD = self.head if head_vD is None else head_vD
     logits = jnp.einsum(
       '...d,vd->...v',
@@ -229,44 +192,46 @@ class Decoder(nn.Module):
     )
     return attention.soft_cap(logits, self.size.final_softcap)
 
-  def _rows(self, tokens_BL, mode: str):
+  def _rows(self, tokens_BL: jax.Array, mode: str) -> tuple[jax.Array, Any]:
     positions_BL = jnp.broadcast_to(
       jnp.arange(tokens_BL.shape[1]), tokens_BL.shape
     )
     return self._stack(tokens_BL, None, positions_BL, mode)
 
-  def _stack(self, tokens, cache, place, mode: str):
-    """Through all layers: normed hidden states, what the layers keep.
+  def _stack(
+    self, tokens: jax.Array, cache: Any, positions: Positions, mode: str
+  ) -> tuple[jax.Array, Any]:
+    """Returns normed hidden states, and what the layers keep.
 
     `cache` and what is kept are stacked, or lists, as the parameters are.
     """
     local = self.size.local_layers()
     x = self.embed(tokens)
     if self.stacked:
-      local = jnp.array(local) if any(local) else None
-      x, kept = self.layers(x, cache, local, place, mode)
+      stacked = jnp.array(local) if any(local) else None
+      x, kept = self.layers(x, cache, stacked, positions, mode)
       return self.final_norm(x), kept
     kept = []
     for n, layer in enumerate(self.layers):
-      of_layer = cache and cache[n]
+      layer_cache = cache and cache[n]
       near = local[n] if any(local) else None
-      x, kv = layer(x, of_layer, near, place, mode)
+      x, kv = layer(x, layer_cache, near, positions, mode)
       kept.append(kv)
     return self.final_norm(x), kept
 
 
 class Rows(NamedTuple):
-  """Where the tokens of packed rows stand."""
+  """The positions of the tokens of packed rows."""
 
   position_BL: jax.Array
   segment_BL: jax.Array
 
 
-def unstacked(params: dict) -> dict:
-  """The same parameters, a tree for each layer.
+def unstacked(params: dict[str, Any]) -> dict[str, Any]:
+  """Returns the same parameters, a tree for each layer.
 
-  For loops of steps: what is stacked is copied out, layer by layer, at every
-  step.
+  It is for loops of steps: what is stacked is copied out, layer by layer, at
+  every step.
   """
   layers = params['layers']
   count = len(jax.tree.leaves(layers)[0])
@@ -278,20 +243,29 @@ def unstacked(params: dict) -> dict:
 
 
 class Block(nn.Module):
-  """One layer: attention, then the gated feed-forward, each residual."""
+  """A layer: attention, then the gated feed-forward, each residual."""
 
   size: Size
   dtype: jnp.dtype
   block: int = 0
-  attend: Callable = packed.naive
+  attend: packed.Attend = packed.naive
 
   @nn.compact
-  def __call__(self, x, cache, local, place, mode):
+  def __call__(
+    self,
+    x: jax.Array,
+    cache: Any,
+    local: jax.Array | bool | None,
+    positions: Positions,
+    mode: str,
+  ) -> tuple[jax.Array, Any]:
     s = self.size
     norm = functools.partial(RMSNorm, s.norm_offset, s.norm_eps)
     attend = Attention(s, self.dtype, self.block, self.attend, name='attention')
     forward = FeedForward(s, self.dtype, name='feed_forward')
-    y, kv = attend(norm(name='attention_norm')(x), cache, local, place, mode)
+    y, kv = attend(
+      norm(name='attention_norm')(x), cache, local, positions, mode
+    )
     x += norm(name='attention_post_norm')(y) if s.post_norms else y
     y = forward(norm(name='feed_forward_norm')(x))
     x += norm(name='feed_forward_post_norm')(y) if s.post_norms else y
@@ -304,10 +278,17 @@ class Attention(nn.Module):
   size: Size
   dtype: jnp.dtype
   block: int
-  attend: Callable
+  attend: packed.Attend
 
   @nn.compact
-  def __call__(self, x, cache, local, place, mode):
+  def __call__(
+    self,
+    x: jax.Array,
+    cache: Any,
+    local: jax.Array | bool | None,
+    positions: Positions,
+    mode: str,
+  ) -> tuple[jax.Array, Any]:
     s = self.size
     q = self._heads(x, 'q', s.heads)
     k = self._heads(x, 'k', s.kv_heads)
@@ -315,37 +296,46 @@ class Attention(nn.Module):
     if s.qk_norm:
       q = RMSNorm(s.norm_offset, s.norm_eps, name='q_norm')(q)
       k = RMSNorm(s.norm_offset, s.norm_eps, name='k_norm')(k)
-    positions = place
+    index = positions
     if mode == 'step':
-      positions = place.position()
+      index = positions.position()
     elif mode == 'extend':
-      positions = place.position_CR
+      index = positions.position_CR
     elif mode == 'rows':
-      positions = place.position_BL
+      index = positions.position_BL
     speed = self._speed(local)
-    q = rotary.rotate(q, positions, speed)
+    q = rotary.rotate(q, index, speed)
     q *= s.query_scale or s.head_size**-0.5
-    k = rotary.rotate(k, positions, speed)
-    cap = s.attention_softcap
-    how = {'window': packed.window_of(local, s.window), 'cap': cap}
+    k = rotary.rotate(k, index, speed)
+    cap, window = s.attention_softcap, packed.window_of(local, s.window)
     if mode == 'step':
       y, kv = attention.shared_prefix_attention(
-        q, k, v, cache, place, block=self.block, **how
+        *(q, k, v, cache, positions),
+        block=self.block,
+        window=window,
+        cap=cap,
       )
     elif mode == 'extend':
-      y, kv = attention.suffix_attention(q, k, v, cache, place, **how), None
+      y = attention.suffix_attention(
+        *(q, k, v, cache, positions), window=window, cap=cap
+      )
+      kv = None
     elif mode == 'prefill':
-      y, kv = attention.blockwise_causal_attention(q, k, v, **how), (k, v)
+      y = attention.blockwise_causal_attention(
+        *(q, k, v), window=window, cap=cap
+      )
+      kv = k, v
     elif mode == 'rows':
-      rows = q, k, v, place.segment_BL, local
+      rows = q, k, v, positions.segment_BL, local
       y, kv = self.attend(*rows, window=s.window, cap=cap), None
     else:
-      y, kv = attention.causal_attention(q, k, v, **how), None
+      y = attention.causal_attention(q, k, v, window=window, cap=cap)
+      kv = None
     y = y.reshape(*y.shape[:-2], s.heads * s.head_size)
     return project(self, y, 'out', s.width), kv
 
-  def _speed(self, local):
-    """Of this layer's rotation, [H / 2]."""
+  def _speed(self, local: jax.Array | bool | None) -> jax.Array:
+    """Returns the speed of this layer's rotation, [H / 2]."""
     s = self.size
     speed = rotary.speeds(
       s.head_size, s.rope_base, scale=s.rope_scale, context=s.rope_context
@@ -355,29 +345,34 @@ class Attention(nn.Module):
     near = rotary.speeds(s.head_size, s.local_rope_base or s.rope_base)
     return jnp.where(local, near, speed)
 
-  def _heads(self, x, name: str, heads: int):
-    """x [..., D] projected to [..., heads, H]."""
+  def _heads(self, x: jax.Array, name: str, heads: int) -> jax.Array:
+    """Returns x [..., D] projected to [..., heads, H]."""
     y = project(self, x, name, heads * self.size.head_size)
     return y.reshape(*y.shape[:-1], heads, self.size.head_size)
 
 
 class FeedForward(nn.Module):
-  """(activation(x gate) * (x up)) down."""
+  """Computes (activation(x gate) * (x up)) down."""
 
   size: Size
   dtype: jnp.dtype
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x: jax.Array) -> jax.Array:
     s = self.size
-    gate = ACTIVATIONS[s.activation](project(self, x, 'gate', s.hidden))
+    gate = sizes.ACTIVATIONS[s.activation](project(self, x, 'gate', s.hidden))
     up = project(self, x, 'up', s.hidden)
     return project(self, gate * up, 'down', s.width)
 
 
-def project(module: nn.Module, x, name: str, width: int):
-  """x W to so many numbers, in module.dtype; where the collection `lora` has
-  a pair of matrices for W (training/lora.py), x W + (x A) B."""
+def project(
+  module: nn.Module, x: jax.Array, name: str, width: int
+) -> jax.Array:
+  """Returns x W, so many numbers, in module.dtype.
+
+  Where the collection `lora` has a pair of matrices for W (training/lora.py),
+  it is x W + (x A) B.
+  """
   draw = nn.initializers.variance_scaling(1.0, 'fan_in', 'normal')
   weight = module.param(name, draw, (x.shape[-1], width))
   y = x @ weight.astype(module.dtype)
@@ -389,13 +384,13 @@ def project(module: nn.Module, x, name: str, width: int):
 
 
 class RMSNorm(nn.Module):
-  """x / rms(x) * (offset + w), computed in float32; at the start x / rms(x)."""
+  """Computes x / rms(x) * (offset + w) in float32; at the start x / rms(x)."""
 
   offset: float = 1.0
   eps: float = 1e-6
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x: jax.Array) -> jax.Array:
     start = nn.initializers.constant(1 - self.offset)
     w = self.param('scale', start, (x.shape[-1],))
     y = x.astype(jnp.float32)

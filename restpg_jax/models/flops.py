@@ -1,4 +1,4 @@
-"""How much arithmetic a model's programs need, and what they must read.
+"""Counts the arithmetic of a model's programs, and what they must read.
 
 A multiplication and an addition are two. Only matrix products are counted:
 weights, attention over pairs of a query and a key, logits. What a compiler
@@ -9,30 +9,33 @@ from restpg_jax.models import decoder
 
 
 def layers(size: decoder.Size) -> int:
-  """Of a token through the weights of all layers."""
+  """Returns those of a token through the weights of all layers."""
   return 2 * size.layers * weights_of_layer(size)
 
 
 def weights_of_layer(size: decoder.Size) -> int:
-  """In matrices: q and out, k and v, gate and up and down."""
+  """Returns the weights in matrices: q, out, k, v, gate, up and down."""
   heads = 2 * size.heads + 2 * size.kv_heads
   return size.width * (heads * size.head_size + 3 * size.hidden)
 
 
 def weights(size: decoder.Size) -> int:
-  """In all matrices; norms are left out."""
+  """Returns the weights in all matrices; norms are left out."""
   tables = 1 if size.tied else 2
   embedding = tables * size.vocabulary * size.width
   return size.layers * weights_of_layer(size) + embedding
 
 
 def pair(size: decoder.Size) -> int:
-  """Of a query with a key in one layer: the score, and the sum of values."""
+  """Returns those of a query and a key in one layer: score, sum of values."""
   return 4 * size.heads * size.head_size
 
 
 def causal_flops(size: decoder.Size, length: float) -> float:
-  """Attention of a whole text in all layers, each token over what it sees."""
+  """Returns those of attention over a whole text in all layers.
+
+  Only pairs are counted whose key is seen.
+  """
   return pair(size) * sum(
     pairs(length, size.window if local else length)
     for local in size.local_layers()
@@ -40,21 +43,21 @@ def causal_flops(size: decoder.Size, length: float) -> float:
 
 
 def pairs(length: float, window: float) -> float:
-  """(query, key) with the key seen: 4 tokens, window 2  ->  1 + 2 + 2 + 2."""
+  """Counts the keys seen: 4 tokens, window 2  ->  1 + 2 + 2 + 2."""
   window = min(window, length)
   return window * (window + 1) / 2 + (length - window) * window
 
 
 def square(size: decoder.Size, queries: float, keys: float) -> float:
-  """Attention in all layers where every key is computed, seen or not."""
+  """Returns those of attention in all layers over every key, seen or not."""
   return pair(size) * size.layers * queries * keys
 
 
 def logits(size: decoder.Size) -> int:
-  """Of one place."""
+  """Returns those of the logits behind one token."""
   return 2 * size.width * size.vocabulary
 
 
 def token_bytes(size: decoder.Size, itemsize: int) -> int:
-  """Keys and values of a token in all layers."""
+  """Returns the bytes of keys and values of a token in all layers."""
   return 2 * size.layers * size.kv_heads * size.head_size * itemsize

@@ -1,4 +1,4 @@
-"""Weights in the files of others: names, shapes and order of axes.
+"""Maps weights in the files of others: names, shapes and order of axes.
 
 Our parameters go by their path ('layers/attention/q'), others' by their name.
 The tables hold a row for each kind of tensor. Axes: v vocabulary, d width,
@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +18,11 @@ import numpy as np
 from restpg_jax.models import catalog, decoder
 
 Shapes = dict[str, tuple[int, ...]]
+Layers = int | slice | None  # one of them, several, or none
 
 
 class Row(NamedTuple):
-  """A kind of tensor, and what of ours lies in it."""
+  """A kind of tensor, and which of our parameters lie in it."""
 
   name: str  # {} is the layer
   ours: str  # paths; several lie side by side on a first axis of theirs
@@ -121,10 +122,10 @@ class Tensor:
   leaves: tuple[str, ...]
   theirs: str = ''
   axes: str = ''
-  layers: int | slice | None = None  # of the leaves; None: they have none
+  layers: Layers = None  # of the leaves; None: they have none
 
   def to_ours(self, x: np.ndarray, leaf: str) -> np.ndarray:
-    """The part of `leaf` in it; axes that we merge are still apart."""
+    """Returns the part of `leaf` in it; axes that we merge are still apart."""
     lead = int(isinstance(self.layers, slice))
     if len(self.leaves) > 1:
       x = x.take(self.leaves.index(leaf), axis=lead)
@@ -132,7 +133,7 @@ class Tensor:
     return x.transpose(*range(lead), *order) if order else x
 
   def of(self, leaves: Sequence[np.ndarray]) -> np.ndarray:
-    """The tensor, made from all of each of its leaves."""
+    """Returns the tensor, made from the whole of each of its leaves."""
     lead = int(isinstance(self.layers, slice))
     if self.layers is None:
       parts = [resized(x, self.shape[0]) for x in leaves]
@@ -150,23 +151,23 @@ class Tensor:
 
 @functools.cache
 def shapes(size: decoder.Size) -> Shapes:
-  """All that a decoder of this size consists of: path -> shape."""
+  """Returns all that a decoder of this size consists of: path -> shape."""
 
   def init():  # all of it abstract: JAX does not choose its devices yet
     tokens = jnp.zeros((1, 1), int)
     return decoder.Decoder(size).init(jax.random.key(0), tokens)
 
-  made = jax.eval_shape(init)
-  return {path: leaf.shape for path, leaf in flat(made['params']).items()}
+  variables = jax.eval_shape(init)
+  return {path: leaf.shape for path, leaf in flat(variables['params']).items()}
 
 
 def ours(size: decoder.Size) -> list[Tensor]:
-  """Our own files: a tensor is a leaf."""
+  """Returns the tensors of our own files: each is a leaf."""
   return [Tensor(path, shape, (path,)) for path, shape in shapes(size).items()]
 
 
 def hf(size: decoder.Size, rows: int) -> list[Tensor]:
-  """Of a Hugging Face folder whose embedding has so many rows."""
+  """Returns those of a Hugging Face folder whose embedding has `rows`."""
   table = HF + HF_NORMS[size.post_norms]
   return [
     _tensor(row, size, rows, layer)
@@ -179,7 +180,7 @@ def hf(size: decoder.Size, rows: int) -> list[Tensor]:
 def gemma(
   size: decoder.Size, rows: int, *, transposed: bool, types: int = 0
 ) -> list[Tensor]:
-  """Of a DeepMind checkpoint, by its names in `canonical` form.
+  """Returns those of a DeepMind checkpoint, by names in `canonical` form.
 
   transposed  the gating tensor is [2, F, D], not [2, D, F]
   types       0, or every so-many-th layer is stacked into one tensor
@@ -201,7 +202,7 @@ def gemma(
 
 
 def gemma_transposed(size: decoder.Size) -> bool:
-  """How DeepMind publishes the gating tensor of this size."""
+  """Says whether DeepMind publishes this size with [2, F, D] gates."""
   return size.qk_norm or any(
     size.width == catalog.CATALOG[name].width and size.post_norms
     for name in GEMMA_TRANSPOSED
@@ -209,7 +210,7 @@ def gemma_transposed(size: decoder.Size) -> bool:
 
 
 def hf_canonical(name: str) -> str:
-  """The name in a text model of what may be a multimodal model's text tower.
+  """Returns the name that a tensor of a text tower has in a text model.
 
   language_model.model.norm.weight, model.language_model.norm.weight  ->
   model.norm.weight
@@ -219,7 +220,7 @@ def hf_canonical(name: str) -> str:
 
 
 def canonical(name: str) -> str:
-  """One name for the flat, the nested and the stacked layout.
+  """Returns one name for the flat, the nested and the stacked layout.
 
   transformer/layer_0/mlp/linear/w  ->  layer_0/mlp/linear
   """
@@ -228,7 +229,7 @@ def canonical(name: str) -> str:
 
 
 def flat_name(name: str) -> tuple[str, str]:
-  """Keys of a canonical name in the flat layout, which DeepMind publishes.
+  """Returns the keys of a canonical name in the flat layout, the published.
 
   layer_0/mlp/linear  ->  transformer/layer_0/mlp/linear, w
   """
@@ -238,24 +239,24 @@ def flat_name(name: str) -> tuple[str, str]:
   return outer, inner
 
 
-def gemma_size(found: Mapping[str, tuple[int, ...]]) -> decoder.Size | None:
-  """The published model with these shapes (by canonical name), if any.
+def gemma_size(by_name: Mapping[str, tuple[int, ...]]) -> decoder.Size | None:
+  """Returns the published model with these shapes (by canonical name), if any.
 
   Raises KeyError where a name is missing that all of them have.
   """
-  found, types = unstack_names(found)
-  embedding = found['embedder/input_embedding']
-  heads, size, width = found['layer_0/attn/attn_vec_einsum/w']
-  kv = found.get('layer_0/attn/kv_einsum/w', (2, heads))
+  shape_of, _ = unstack_names(by_name)
+  embedding = shape_of['embedder/input_embedding']
+  heads, size, width = shape_of['layer_0/attn/attn_vec_einsum/w']
+  kv = shape_of.get('layer_0/attn/kv_einsum/w', (2, heads))
   measured = {
-    'layers': len({n for n in found if n.endswith('/pre_ffw_norm/scale')}),
+    'layers': len({n for n in shape_of if n.endswith('/pre_ffw_norm/scale')}),
     'width': width,
-    'hidden': found['layer_0/mlp/linear'][0],
+    'hidden': shape_of['layer_0/mlp/linear'][0],
     'heads': heads,
     'kv_heads': kv[1],
     'head_size': size,
-    'post_norms': 'layer_0/post_ffw_norm/scale' in found,
-    'qk_norm': 'layer_0/attn/_query_norm/scale' in found,
+    'post_norms': 'layer_0/post_ffw_norm/scale' in shape_of,
+    'qk_norm': 'layer_0/attn/_query_norm/scale' in shape_of,
   }
   for known in catalog.CATALOG.values():
     if measured.items() <= dataclasses.asdict(known).items():
@@ -263,13 +264,18 @@ def gemma_size(found: Mapping[str, tuple[int, ...]]) -> decoder.Size | None:
   return None
 
 
-def unstack_names(found: Mapping[str, tuple[int, ...]]) -> tuple[Shapes, int]:
-  """(shapes as if no layers were stacked, how many types of layers are)."""
+def unstack_names(
+  by_name: Mapping[str, tuple[int, ...]],
+) -> tuple[Shapes, int]:
+  """Returns shapes as if no layers were stacked, and the number of their types.
+
+  The number is 0 where no layers are stacked.
+  """
   types = 1 + max(
-    (int(m[1]) for m in map(STACKED.match, found) if m), default=-1
+    (int(m[1]) for m in map(STACKED.match, by_name) if m), default=-1
   )
   apart = {}
-  for name, shape in found.items():
+  for name, shape in by_name.items():
     match = STACKED.match(name)
     if not match:
       apart[name] = tuple(shape)
@@ -281,13 +287,13 @@ def unstack_names(found: Mapping[str, tuple[int, ...]]) -> tuple[Shapes, int]:
 
 
 def resized(x: np.ndarray, rows: int) -> np.ndarray:
-  """Without its last rows, or with rows of zeros behind them."""
+  """Returns x without its last rows, or with rows of zeros behind them."""
   if len(x) >= rows:
     return x[:rows]
   return np.concatenate([x, np.zeros((rows - len(x), *x.shape[1:]), x.dtype)])
 
 
-def flat(tree, path: str = '') -> dict:
+def flat(tree: Any, path: str = '') -> dict[str, Any]:
   """{'a': {'b': 1}}  ->  {'a/b': 1}"""
   if not isinstance(tree, Mapping):
     return {path: tree}
@@ -298,7 +304,7 @@ def flat(tree, path: str = '') -> dict:
   }
 
 
-def nested(leaves: Mapping) -> dict:
+def nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
   """{'a/b': 1}  ->  {'a': {'b': 1}}"""
   tree = {}
   for path, leaf in leaves.items():
@@ -310,7 +316,8 @@ def nested(leaves: Mapping) -> dict:
   return tree
 
 
-def _layers(row: Row, size: decoder.Size, types: int = 0):
+def _layers(row: Row, size: decoder.Size, types: int = 0) -> Sequence[Layers]:
+  """Returns the layer of each tensor of a kind, or the layers stacked in it."""
   if '{}' not in row.name:
     return [None]
   if types:
@@ -319,7 +326,7 @@ def _layers(row: Row, size: decoder.Size, types: int = 0):
   return range(size.layers)
 
 
-def _tensor(row: Row, size: decoder.Size, rows: int, layers) -> Tensor:
+def _tensor(row: Row, size: decoder.Size, rows: int, layers: Layers) -> Tensor:
   length = {
     'v': rows,
     'd': size.width,

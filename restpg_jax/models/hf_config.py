@@ -1,4 +1,4 @@
-"""config.json of a Hugging Face folder: which model it is, as our Size.
+"""Reads and writes config.json of a Hugging Face folder, as our Size.
 
 Reads the styles of transformers 4 (rope_theta, rope_scaling, ..) and 5
 (rope_parameters); writes that of 4, which both understand.
@@ -9,18 +9,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from restpg_jax import errors
-from restpg_jax.models import decoder
+from restpg_jax.models import decoder, hf_defaults
 
 OWN = 'restpg_jax'  # our own section of config.json
-TANH = 'gelu_pytorch_tanh'
-ACTIVATIONS = {'silu': 'silu', TANH: 'gelu'}
+ACTIVATIONS = {'silu': 'silu', hf_defaults.TANH: 'gelu'}
 FIELDS = {  # model_type -> where its activation is
   'gemma': ('hidden_activation', 'hidden_act'),
   'gemma2': ('hidden_activation',),
   'gemma3_text': ('hidden_activation',),
   'llama': ('hidden_act',),
 }
-KINDS = {'sliding_attention': 'l', 'full_attention': 'g'}
+LAYER_LETTERS = {'sliding_attention': 'l', 'full_attention': 'g'}
 PATTERNS = ('g', 'lg', 'lllllg')  # the published ones
 ARCHITECTURES = {
   'gemma': 'GemmaForCausalLM',
@@ -35,61 +34,6 @@ OUTER = (  # fields of a multimodal model that are those of its text tower
   'pad_token_id',
   OWN,
 )
-_GEMMA = {
-  'vocab_size': 256_000,
-  'head_dim': 256,
-  'rms_norm_eps': 1e-6,
-  'tie_word_embeddings': True,
-  'rope_theta': 10_000.0,
-  'max_position_embeddings': 8192,
-}
-_GEMMA2 = _GEMMA | {
-  'hidden_size': 2304,
-  'intermediate_size': 9216,
-  'num_hidden_layers': 26,
-  'num_attention_heads': 8,
-  'num_key_value_heads': 4,
-  'hidden_activation': TANH,
-  'query_pre_attn_scalar': 256,
-  'sliding_window': 4096,
-}
-DEFAULTS = {  # transformers' own: published files leave such fields out
-  'gemma': _GEMMA
-  | {
-    'hidden_size': 3072,
-    'intermediate_size': 24576,
-    'num_hidden_layers': 28,
-    'num_attention_heads': 16,
-    'num_key_value_heads': 16,
-    'hidden_act': TANH,
-  },
-  'gemma2': _GEMMA2
-  | {
-    'attn_logit_softcapping': 50.0,
-    'final_logit_softcapping': 30.0,
-    'sliding_window_pattern': 2,
-  },
-  'gemma3_text': _GEMMA2
-  | {
-    'vocab_size': 262_208,
-    'rope_theta': 1_000_000.0,
-    'rope_local_base_freq': 10_000.0,
-    'sliding_window_pattern': 6,
-    'max_position_embeddings': 131_072,
-  },
-  'llama': {
-    'vocab_size': 32_000,
-    'hidden_size': 4096,
-    'intermediate_size': 11008,
-    'num_hidden_layers': 32,
-    'num_attention_heads': 32,
-    'hidden_act': 'silu',
-    'rms_norm_eps': 1e-6,
-    'tie_word_embeddings': False,
-    'rope_theta': 10_000.0,
-    'max_position_embeddings': 131_072,
-  },
-}
 REFUSED = (  # what would change the logits and is not in our decoder
   'attention_bias',
   'mlp_bias',
@@ -98,61 +42,64 @@ REFUSED = (  # what would change the logits and is not in our decoder
 
 
 def parse_config(config: Mapping[str, Any]) -> decoder.Size:
-  """Raises InputError, which names the field that we cannot follow."""
+  """Returns the size of the model that a config.json describes.
+
+  Raises InputError, which names the field that we cannot follow.
+  """
   own = config.get(OWN, {})
   if config.get('quantization_config'):  # at either level of a nested config
     raise _quantised(config['quantization_config'])
   config = text(config)
-  kind = config.get('model_type')
-  if kind not in DEFAULTS:
+  model_type = config.get('model_type')
+  if model_type not in hf_defaults.DEFAULTS:
     raise errors.InputError(
-      f'model_type {kind!r} is not supported; bring a model of type '
-      f'{", ".join([*DEFAULTS, "gemma3"])}'
+      f'model_type {model_type!r} is not supported; bring a model of type '
+      f'{", ".join([*hf_defaults.DEFAULTS, "gemma3"])}'
     )
   if config.get('quantization_config'):
     raise _quantised(config['quantization_config'])
   for name in REFUSED:
     if config.get(name):
       raise _refusal(name, config[name])
-  found = DEFAULTS[kind] | dict(config)
-  gemma = kind != 'llama'
-  size = {
-    'layers': _count(found, 'num_hidden_layers'),
-    'width': _count(found, 'hidden_size'),
-    'hidden': _count(found, 'intermediate_size'),
-    'heads': _count(found, 'num_attention_heads'),
-    'vocabulary': own.get('vocabulary', _count(found, 'vocab_size')),
+  fields = hf_defaults.DEFAULTS[model_type] | dict(config)
+  gemma = model_type != 'llama'
+  size: dict[str, Any] = {
+    'layers': _count(fields, 'num_hidden_layers'),
+    'width': _count(fields, 'hidden_size'),
+    'hidden': _count(fields, 'intermediate_size'),
+    'heads': _count(fields, 'num_attention_heads'),
+    'vocabulary': own.get('vocabulary', _count(fields, 'vocab_size')),
     'norm_offset': float(gemma),
-    'norm_eps': found['rms_norm_eps'],
+    'norm_eps': fields['rms_norm_eps'],
     'scaled_embedding': gemma,
-    'tied': found['tie_word_embeddings'],
-    'post_norms': kind in ('gemma2', 'gemma3_text'),
-    'qk_norm': kind == 'gemma3_text',
-    'attention_softcap': found.get('attn_logit_softcapping') or 0.0,
-    'final_softcap': found.get('final_logit_softcapping') or 0.0,
-    'activation': _activation(found, kind),
+    'tied': fields['tie_word_embeddings'],
+    'post_norms': model_type in ('gemma2', 'gemma3_text'),
+    'qk_norm': model_type == 'gemma3_text',
+    'attention_softcap': fields.get('attn_logit_softcapping') or 0.0,
+    'final_softcap': fields.get('final_logit_softcapping') or 0.0,
+    'activation': _activation(fields, model_type),
   }
   size['kv_heads'] = (
     size['heads']
-    if found.get('num_key_value_heads') is None
-    else _count(found, 'num_key_value_heads')
+    if fields.get('num_key_value_heads') is None
+    else _count(fields, 'num_key_value_heads')
   )
   size['head_size'] = (
     size['width'] // size['heads']
-    if found.get('head_dim') is None
-    else _count(found, 'head_dim')
+    if fields.get('head_dim') is None
+    else _count(fields, 'head_dim')
   )
-  scalar = found.get('query_pre_attn_scalar')
+  scalar = fields.get('query_pre_attn_scalar')
   if scalar and scalar != size['head_size']:
     size['query_scale'] = scalar**-0.5
-  size['pattern'] = _pattern(found, size['layers'])
+  size['pattern'] = _pattern(fields, size['layers'])
   if 'l' in size['pattern']:
-    size['window'] = found.get('sliding_window') or 0
-  return decoder.Size(**size, **_rope(found, kind, size['pattern']))
+    size['window'] = fields.get('sliding_window') or 0
+  return decoder.Size(**size, **_rope(fields, model_type, size['pattern']))
 
 
 def text(config: Mapping[str, Any]) -> dict[str, Any]:
-  """Of a multimodal Gemma 3 what its text tower would have by itself.
+  """Returns what the text tower of a multimodal Gemma 3 would have by itself.
 
   As in transformers (5) the outer level decides what belongs to the whole
   model: whether the embedding is tied, and the tokens that end a text.
@@ -166,19 +113,19 @@ def text(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def embedding_rows(config: Mapping[str, Any]) -> int:
-  """Of the embedding in the folder's files."""
+  """Returns the rows of the embedding in the folder's files."""
   return _count(_with_defaults(config), 'vocab_size')
 
 
 def context(config: Mapping[str, Any]) -> int:
-  """Tokens that the model was made for."""
+  """Returns the length in tokens that the model was made for."""
   return _count(_with_defaults(config), 'max_position_embeddings')
 
 
 def _with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
-  """The fields of the text model, those that are left out too."""
+  """Returns the fields of the text model, those that are left out too."""
   config = text(config)
-  return DEFAULTS[config['model_type']] | config
+  return hf_defaults.DEFAULTS[config['model_type']] | config
 
 
 def render_config(
@@ -188,20 +135,20 @@ def render_config(
   dtype: str,
   published: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-  """The config.json from which `read` makes this size again.
+  """Returns the config.json from which `parse_config` gets this size again.
 
-  Of `published`, the config.json that the model came with, all fields stay
-  that do not contradict. Raises InputError where no family has all that the
-  size asks for.
+  All fields of `published`, the config.json that the model came with, stay
+  where they do not contradict. Raises InputError where no family has all that
+  the size asks for.
   """
-  kind = family(size)
+  model_type = family(size)
   if published:
-    config = _kept(published, size, kind, dtype) | {'vocab_size': rows}
-    _check(config, size, kind)
+    config = _kept(published, size, model_type, dtype) | {'vocab_size': rows}
+    _check(config, size, model_type)
     return config
   config = {
-    'architectures': [ARCHITECTURES[kind]],
-    'model_type': kind,
+    'architectures': [ARCHITECTURES[model_type]],
+    'model_type': model_type,
     'torch_dtype': dtype,
     'vocab_size': rows,
     'hidden_size': size.width,
@@ -210,7 +157,9 @@ def render_config(
     'num_attention_heads': size.heads,
     'num_key_value_heads': size.kv_heads,
     'head_dim': size.head_size,
-    'max_position_embeddings': DEFAULTS[kind]['max_position_embeddings'],
+    'max_position_embeddings': hf_defaults.DEFAULTS[model_type][
+      'max_position_embeddings'
+    ],
     'rms_norm_eps': size.norm_eps,
     'rope_theta': size.rope_base,
     'rope_scaling': _scaling(size),
@@ -219,7 +168,7 @@ def render_config(
     'use_cache': True,
   }
   activation = {v: k for k, v in ACTIVATIONS.items()}[size.activation]
-  if kind in ('gemma', 'llama'):
+  if model_type in ('gemma', 'llama'):
     config['hidden_act'] = activation
   else:
     scale = size.query_scale or size.head_size**-0.5
@@ -234,31 +183,31 @@ def render_config(
         for local in size.local_layers()
       ],
     }
-  if kind == 'gemma':
+  if model_type == 'gemma':
     config['hidden_activation'] = activation  # transformers 4 wants it here
-  if kind == 'gemma3_text':
+  if model_type == 'gemma3_text':
     config['rope_local_base_freq'] = size.local_rope_base or size.rope_base
   if size.vocabulary != rows:
     config[OWN] = {'vocabulary': size.vocabulary}
-  _check(config, size, kind)
+  _check(config, size, model_type)
   return config
 
 
 def _kept(
-  published: Mapping[str, Any], size: decoder.Size, kind: str, dtype: str
+  published: Mapping[str, Any], size: decoder.Size, model_type: str, dtype: str
 ) -> dict[str, Any]:
   config = text(published)
   names = [n for n in ('dtype', 'torch_dtype') if n in config]
   config |= dict.fromkeys(names or ['torch_dtype'], dtype)
-  if ARCHITECTURES[kind] not in (config.get('architectures') or ()):
-    config['architectures'] = [ARCHITECTURES[kind]]
+  if ARCHITECTURES[model_type] not in (config.get('architectures') or ()):
+    config['architectures'] = [ARCHITECTURES[model_type]]
   if parse_config(config).tied != size.tied:
     config['tie_word_embeddings'] = size.tied
   return config
 
 
 def family(size: decoder.Size) -> str:
-  """The model_type that comes closest."""
+  """Returns the model_type that comes closest."""
   if not size.norm_offset:
     return 'llama'
   if size.qk_norm:
@@ -266,24 +215,24 @@ def family(size: decoder.Size) -> str:
   return 'gemma2' if size.post_norms else 'gemma'
 
 
-def _check(config: dict[str, Any], size: decoder.Size, kind: str) -> None:
-  again, wanted = (
+def _check(config: dict[str, Any], size: decoder.Size, model_type: str) -> None:
+  parsed, original = (
     dataclasses.asdict(_plain(s)) for s in (parse_config(config), size)
   )
-  lost = [f'{k}={v!r}' for k, v in wanted.items() if again[k] != v]
+  lost = [f'{k}={v!r}' for k, v in original.items() if parsed[k] != v]
   if lost:
     raise errors.InputError(
-      f'a {kind} config.json cannot say {", ".join(lost)} of this model; '
+      f'a {model_type} config.json cannot say {", ".join(lost)} of this model; '
       'only published kinds of models have a Hugging Face form'
     )
 
 
 def _plain(size: decoder.Size) -> decoder.Size:
-  """Equal for sizes that mean the same."""
+  """Returns a size that is equal for sizes that mean the same."""
   local = any(size.local_layers())
   return dataclasses.replace(
     size,
-    pattern=''.join('gl'[kind] for kind in size.local_layers()),
+    pattern=''.join('gl'[local] for local in size.local_layers()),
     query_scale=size.query_scale or size.head_size**-0.5,
     window=size.window if local else 0,
     local_rope_base=(size.local_rope_base or size.rope_base) if local else 0.0,
@@ -291,12 +240,19 @@ def _plain(size: decoder.Size) -> decoder.Size:
   )
 
 
-def _activation(found: Mapping[str, Any], kind: str) -> str:
-  """By the field that transformers reads; of the first Gemma either may say it,
-  and its own 'gelu' of old has always meant the tanh form."""
-  given = {n: found[n] for n in FIELDS[kind] if found.get(n) is not None}
-  if kind == 'gemma':
-    given = {n: TANH if v == 'gelu' else v for n, v in given.items()}
+def _activation(fields: Mapping[str, Any], model_type: str) -> str:
+  """Reads the field that transformers reads.
+
+  In the first Gemma either field may say it, and its own 'gelu' of old has
+  always meant the tanh form.
+  """
+  given = {
+    n: fields[n] for n in FIELDS[model_type] if fields.get(n) is not None
+  }
+  if model_type == 'gemma':
+    given = {
+      n: hf_defaults.TANH if v == 'gelu' else v for n, v in given.items()
+    }
   for name, value in given.items():
     if value not in ACTIVATIONS:
       raise _refusal(name, value)
@@ -308,22 +264,24 @@ def _activation(found: Mapping[str, Any], kind: str) -> str:
   return ACTIVATIONS[next(iter(given.values()))]
 
 
-def _pattern(found: Mapping[str, Any], layers: int) -> str:
-  """The published pattern that gives these layers, else all of them."""
-  kinds = found.get('layer_types')
-  if kinds is None:
-    every = found.get('sliding_window_pattern') or 1
+def _pattern(fields: Mapping[str, Any], layers: int) -> str:
+  """Returns the published pattern of these layers, else all of them."""
+  types = fields.get('layer_types')
+  if types is None:
+    every = fields.get('sliding_window_pattern') or 1
     return 'l' * (every - 1) + 'g'
-  if len(kinds) != layers or set(kinds) - set(KINDS):
-    raise _refusal('layer_types', kinds)
-  word = ''.join(KINDS[kind] for kind in kinds)
+  if len(types) != layers or set(types) - set(LAYER_LETTERS):
+    raise _refusal('layer_types', types)
+  letters = ''.join(LAYER_LETTERS[name] for name in types)
   repeated = ((p, (p * layers)[:layers]) for p in PATTERNS)
-  return next((p for p, long in repeated if long == word), word)
+  return next((p for p, long in repeated if long == letters), letters)
 
 
-def _rope(found: Mapping[str, Any], kind: str, pattern: str) -> dict[str, Any]:
-  new, old = (found.get(n) or {} for n in ('rope_parameters', 'rope_scaling'))
-  whole = {'partial_rotary_factor': found.get('partial_rotary_factor') or 1.0}
+def _rope(
+  fields: Mapping[str, Any], model_type: str, pattern: str
+) -> dict[str, Any]:
+  new, old = (fields.get(n) or {} for n in ('rope_parameters', 'rope_scaling'))
+  whole = {'partial_rotary_factor': fields.get('partial_rotary_factor') or 1.0}
   local = {}
   if 'full_attention' in new:
     local = new.get('sliding_attention') or {}
@@ -337,30 +295,30 @@ def _rope(found: Mapping[str, Any], kind: str, pattern: str) -> dict[str, Any]:
   scale, context = _speed(whole | everywhere)
   if _speed(local) != (1.0, 0):
     raise _refusal('rope_parameters.sliding_attention', local)
-  if 'l' in pattern and kind != 'gemma3_text' and scale != 1:
+  if 'l' in pattern and model_type != 'gemma3_text' and scale != 1:
     raise _refusal('rope_scaling', everywhere)
   rope = {
-    'rope_base': float(everywhere.get('rope_theta', found['rope_theta'])),
+    'rope_base': float(everywhere.get('rope_theta', fields['rope_theta'])),
     'rope_scale': scale,
     'rope_context': context,
   }
-  if kind == 'gemma3_text':
-    base = local.get('rope_theta', found['rope_local_base_freq'])
+  if model_type == 'gemma3_text':
+    base = local.get('rope_theta', fields['rope_local_base_freq'])
     rope['local_rope_base'] = float(base)
   return rope
 
 
 def _speed(rope: Mapping[str, Any]) -> tuple[float, int]:
-  """(rope_scale, rope_context)."""
-  kind = rope.get('rope_type', rope.get('type', 'default'))
+  """Returns (rope_scale, rope_context)."""
+  rope_type = rope.get('rope_type', rope.get('type', 'default'))
   if rope.get('partial_rotary_factor', 1.0) != 1:
     raise _refusal('partial_rotary_factor', rope['partial_rotary_factor'])
-  if kind == 'default':
+  if rope_type == 'default':
     return 1.0, 0
-  if kind == 'linear':
+  if rope_type == 'linear':
     return float(rope['factor']), 0
   turns = rope.get('low_freq_factor'), rope.get('high_freq_factor')
-  if kind == 'llama3' and turns == (1, 4):
+  if rope_type == 'llama3' and turns == (1, 4):
     return float(rope['factor']), rope['original_max_position_embeddings']
   raise _refusal('rope_scaling', dict(rope))
 
@@ -379,8 +337,8 @@ def _scaling(size: decoder.Size) -> dict[str, Any] | None:
   }
 
 
-def _count(found: Mapping[str, Any], name: str) -> int:
-  value = found.get(name)
+def _count(fields: Mapping[str, Any], name: str) -> int:
+  value = fields.get(name)
   if not isinstance(value, int) or value < 1:
     raise _refusal(name, value)
   return value

@@ -1,4 +1,4 @@
-"""Attention over packed rows, for training: one function, four ways.
+"""Attends over packed rows, for training: one function, four ways.
 
   attend(q_BLNH, k_BLKH, v_BLKH, segment_BL, local, window=, cap=) -> y_BLNH
 
@@ -13,6 +13,9 @@ lie in a row without gaps, so a distance in the row is one in the segment.
                [B, 1, L, L] tells it who sees whom
 """
 
+from collections.abc import Callable
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
@@ -21,17 +24,41 @@ from restpg_jax.models import attention, splash
 
 FAR = jnp.iinfo(jnp.int32).max  # the window of a layer that sees all
 DOT_PRODUCT_HEAD = 128  # larger ones cuDNN has from Hopper on only
+# attend(q, k, v, segment_BL, local, window=, cap=), see above
+Attend = Callable[..., jax.Array]
 
 
-def naive(q, k, v, segment_BL, local, *, window: int, cap: float):
-  window = window_of(local, window)
+def naive(
+  q: jax.Array,
+  k: jax.Array,
+  v: jax.Array,
+  segment_BL: jax.Array,
+  local: jax.Array | bool | None,
+  *,
+  window: int,
+  cap: float,
+) -> jax.Array:
+  """Attends with the scores of all pairs at once."""
   y = attention.causal_attention(
-    q, k, v, segment_BM=segment_BL, window=window, cap=cap
+    *(q, k, v),
+    segment_BM=segment_BL,
+    window=window_of(local, window),
+    cap=cap,
   )
   return checkpoint_name(y, attention.OUTPUT)
 
 
-def blocks(q, k, v, segment_BL, local, *, window: int, cap: float):
+def blocks(
+  q: jax.Array,
+  k: jax.Array,
+  v: jax.Array,
+  segment_BL: jax.Array,
+  local: jax.Array | bool | None,
+  *,
+  window: int,
+  cap: float,
+) -> jax.Array:
+  """Attends a few queries at a time; gradients compute scores once more."""
   y = attention.blockwise_causal_attention(
     *(q, k, v),
     segment_BL=segment_BL,
@@ -43,14 +70,23 @@ def blocks(q, k, v, segment_BL, local, *, window: int, cap: float):
 
 
 def dot_product(
-  q, k, v, segment_BL, local, *, window: int, cap: float, kernel='cudnn'
-):
+  q: jax.Array,
+  k: jax.Array,
+  v: jax.Array,
+  segment_BL: jax.Array,
+  local: jax.Array | bool | None,
+  *,
+  window: int,
+  cap: float,
+  kernel: Literal['xla', 'cudnn'] = 'cudnn',
+) -> jax.Array:
+  """Attends with a kernel of jax.nn.dot_product_attention, without a cap."""
   assert not cap  # see `fault`
   apart_LL = jnp.arange(q.shape[1])[:, None] - jnp.arange(q.shape[1])
   seen_BLL = segment_BL[:, :, None] == segment_BL[:, None]
   seen_BLL &= apart_LL >= 0
-  if local is not None:
-    seen_BLL &= apart_LL < window_of(local, window)
+  if (limit := window_of(local, window)) is not None:
+    seen_BLL &= apart_LL < limit
   y = jax.nn.dot_product_attention(
     q, k, v, mask=seen_BLL[:, None], scale=1.0, implementation=kernel
   )
@@ -66,9 +102,14 @@ NAMES = {
 
 
 def fault(
-  name: str, platform: str, *, cap: float, dtype, context_parallel: int = 1
+  name: str,
+  platform: str,
+  *,
+  cap: float,
+  dtype: jax.typing.DTypeLike,
+  context_parallel: int = 1,
 ) -> str:
-  """Why an attention of NAMES cannot be had there; empty where it can."""
+  """Says why an attention of NAMES is not available there; '' where it is."""
   if name == 'splash' and platform != 'tpu':
     return f'runs on a TPU only, this is a {platform}'
   if name != 'dot_product':
@@ -84,16 +125,29 @@ def fault(
   return ''
 
 
-def default(platform: str, *, head_size: int, **how) -> str:
-  """The fastest that can be had there."""
+def default(
+  platform: str,
+  *,
+  head_size: int,
+  cap: float,
+  dtype: jax.typing.DTypeLike,
+  context_parallel: int = 1,
+) -> str:
+  """Returns the name of the fastest attention that is available there."""
   fast = 'blocks'
   if platform == 'tpu':
     fast = 'splash'
   elif platform == 'gpu' and head_size <= DOT_PRODUCT_HEAD:
     fast = 'dot_product'
-  return 'blocks' if fault(fast, platform, **how) else fast
+  unavailable = fault(
+    *(fast, platform), cap=cap, dtype=dtype, context_parallel=context_parallel
+  )
+  return 'blocks' if unavailable else fast
 
 
-def window_of(local, window: int):
-  """Tokens that a layer sees, as a number that may be traced; None: all."""
+def window_of(local: jax.Array | bool | None, window: int) -> jax.Array | None:
+  """Returns the tokens that a layer sees; None: all.
+
+  The number is traced where `local` is.
+  """
   return None if local is None else jnp.where(local, window, FAR)

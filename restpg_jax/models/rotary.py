@@ -2,13 +2,14 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 
 
 def speeds(
   head_size: int, base: float, *, scale: float = 1.0, context: int = 0
-):
-  """Radians that each pair of dimensions turns a token, [H / 2].
+) -> jax.Array:
+  """Returns the radians that each pair of dimensions turns a token, [H / 2].
 
   `scale` slows all of them (positions are divided by it), or, with `context`
   (tokens of the first training), only the slow ones as Llama 3.1 does it: all
@@ -26,8 +27,8 @@ def speeds(
   return keep * fast + (1 - keep) * fast / scale
 
 
-def rotate(x, positions, speed):
-  """Rotary positions on the last axis: x [..., heads, H], positions [...].
+def rotate(x: jax.Array, positions: jax.Array, speed: jax.Array) -> jax.Array:
+  """Turns the last axis of x [..., heads, H] by positions [...].
 
   Angles in float32: in bfloat16 the positions 8190 and 8191 would be 8192.
   """

@@ -1,4 +1,4 @@
-"""Attention over packed rows by the Pallas kernel `splash` of a TPU.
+"""Attends over packed rows by the Pallas kernel `splash` of a TPU.
 
 The kernel is not partitioned by the compiler: it is to run in a shard_map over
 rows, or over parts of them. With the first part of a row a device would have
@@ -6,6 +6,8 @@ little to see, with the last much; so each has two pieces of it (`turns`).
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,17 +22,17 @@ KEYS = 'kv', 'kv_compute', 'kv_dkv', 'kv_dkv_compute'
 
 
 def multiple(parts: int) -> int:
-  """Of what the lengths of rows have to be."""
+  """Returns the number that divides the lengths of rows, for these parts."""
   return LANES * row_pieces(parts)
 
 
 def row_pieces(parts: int) -> int:
-  """Of a row."""
+  """Returns the number of pieces of a row."""
   return 2 * parts if parts > 1 else 1
 
 
 def turns(length: int, parts: int) -> np.ndarray:
-  """Where each token of a turned row stands in the natural row.
+  """Returns where each token of a turned row stands in the natural row.
 
   Part p has the p-th piece and the p-th from the end: each part sees equally
   many tokens. 8 tokens in 2 parts  ->  0 1 6 7, 2 3 4 5.
@@ -41,32 +43,35 @@ def turns(length: int, parts: int) -> np.ndarray:
 
 
 def splash(
-  q,
-  k,
-  v,
-  segment_BL,
-  local,
+  q: jax.Array,
+  k: jax.Array,
+  v: jax.Array,
+  segment_BL: jax.Array,
+  local: jax.Array | None,
   *,
   window: int,
   cap: float,
-  part=None,
+  part: jax.Array | None = None,
   parts: int = 1,
-  interpret=False,
-):
-  """As packed.py says. Of turned rows (parts > 1) q has one part, number `part`
-  (traced), the others have all."""
+  interpret: bool = False,
+) -> jax.Array:
+  """Attends as packed.py says.
+
+  In turned rows (parts > 1) q has one part, number `part` (traced); k, v and
+  segments have all.
+  """
   # Here, because it takes a second that nobody else is to wait for.
   from jax.experimental.pallas.ops.tpu import splash_attention as library
 
   _, own, N, _ = q.shape
   L, order = own * parts, turns(own * parts, parts)
   tile = math.gcd(TILE, L // row_pieces(parts))  # of one piece
-  sizes = {f'block_{name}': tile for name in QUERIES}
+  sizes: dict[str, Any] = {f'block_{name}': tile for name in QUERIES}
   sizes |= {f'block_{name}': math.gcd(TILE, L) for name in KEYS}
 
-  def kernel(mask: library.Mask):
-    mask.q_sequence = order
-    made = library.make_splash_mha(
+  def kernel(mask: Any) -> Callable[..., jax.Array]:
+    mask.q_sequence = order  # masks have it, their base class does not say so
+    attend: Any = library.make_splash_mha(
       library.MultiHeadMask([mask] * N),
       # One kernel for all gradients computes scores once, not twice.
       block_sizes=library.BlockSizes(**sizes, use_fused_bwd_kernel=True),
@@ -76,19 +81,19 @@ def splash(
       residual_checkpoint_name=attention.OUTPUT,
       interpret=interpret,
     )
-    if parts > 1:
-      made = _part_of(made, part, parts)
+    if part is not None:
+      attend = _part_of(attend, part, parts)
 
     def row(q_lNH, k_LKH, v_LKH, segment_L):
       segment_l = segment_L
-      if parts > 1:
+      if part is not None:
         segment_l = jax.lax.dynamic_slice_in_dim(segment_L, part * own, own)
         k_LKH, v_LKH, segment_L = (
           _natural(x, parts) for x in (k_LKH, v_LKH, segment_L)
         )
       by_head = (x.swapaxes(0, 1) for x in (q_lNH, k_LKH, v_LKH))
       segments = library.SegmentIds(segment_l, segment_L)
-      return made(*by_head, segments).swapaxes(0, 1)
+      return attend(*by_head, segments).swapaxes(0, 1)
 
     return jax.vmap(row)
 
@@ -99,14 +104,14 @@ def splash(
   return jax.lax.cond(local, near, far, q, k, v, segment_BL)
 
 
-def _natural(x, parts: int):
-  """A turned [L, ..] in its own order; a gather would take longer."""
+def _natural(x: jax.Array, parts: int) -> jax.Array:
+  """Returns a turned [L, ..] in its own order; a gather would take longer."""
   both = x.reshape(parts, 2, -1, *x.shape[1:])
   return jnp.concatenate([both[:, 0], both[::-1, 1]]).reshape(x.shape)
 
 
-def _part_of(kernel, part, parts: int):
-  """The kernel with what it knows of one part of the queries."""
+def _part_of(kernel: Any, part: jax.Array, parts: int) -> Any:
+  """Returns the kernel with what it knows of one part of the queries."""
 
   def one(x, axis):
     size = x.shape[axis] // parts
@@ -114,14 +119,14 @@ def _part_of(kernel, part, parts: int):
 
   def own(mask):
     """Tiles lie by (head, queries, keys)."""
-    of_part = {
+    own_fields = {
       name: one(x, 1)
       for name in ('data_next', 'mask_next', 'block_mask')
       if (x := getattr(mask, name)) is not None
     }
     if mask.q_sequence is not None:
-      of_part['q_sequence'] = one(mask.q_sequence, 0)
-    return mask._replace(**of_part)
+      own_fields['q_sequence'] = one(mask.q_sequence, 0)
+    return mask._replace(**own_fields)
 
   masks = kernel.fwd_mask_info, kernel.dq_mask_info, kernel.dkv_mask_info
   return type(kernel)(*(mask and own(mask) for mask in masks), **kernel.kwargs)

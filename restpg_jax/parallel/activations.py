@@ -1,9 +1,10 @@
-"""Rows of a training batch, parted over the mesh, inside a program."""
+"""Shards the rows of a training batch over the mesh, inside a program."""
 
 import dataclasses
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,35 +18,42 @@ BATCH_AXES = Spec(('data', 'fsdp'))  # of a batch
 
 @dataclasses.dataclass(frozen=True)
 class ActivationSharding:
-  """What the compiler does not part well by itself, on one mesh."""
+  """Shards what the compiler does not shard well by itself, on one mesh."""
 
   mesh: Mesh
 
-  def pin(self, x, last: str | None = None):
-    """x [B, L, ..] inside a program: rows where the batch has them, their
-    tokens over those that share them, the last axis over `last`. The
-    partitioner decides otherwise, not always well."""
+  def pin(self, x: jax.Array, last: str | None = None) -> jax.Array:
+    """Constrains x [B, L, ..]: rows where the batch has them, their tokens over
+    the devices that share them, the last axis over `last`.
+
+    Without it the partitioner decides, and not always well.
+    """
     axes = (*BATCH_AXES, 'sequence', *[None] * (x.ndim - 3), last)
     return jax.lax.with_sharding_constraint(
       x, NamedSharding(self.mesh, Spec(*axes))
     )
 
-  def look_up(self, table_VD, tokens_BL, dtype):
-    """models.decoder.look_up for an embedding in the parts that `rules` says.
+  def look_up(
+    self,
+    table_VD: jax.Array,
+    tokens_BL: jax.Array,
+    dtype: jax.typing.DTypeLike,
+  ) -> jax.Array:
+    """Does models.decoder.look_up in an embedding that is split as in `rules`.
 
-    Each device looks its own words up for all rows of those it shares the table
-    with: what travels is a row's states, not the table or its gradient.
+    Each device looks its own tokens up for all rows of those it shares the
+    table with: what travels is a row's states, not the table or its gradient.
     """
     parts = math.prod(self.mesh.shape[axis] for axis in rules.VOCABULARY)
     if parts == 1 or len(table_VD) % parts:
       return table_VD[tokens_BL].astype(dtype)
 
-    def own(part_vD, tokens_bL):
+    def own(part_vD: jax.Array, tokens_bL: jax.Array) -> jax.Array:
       tokens_BL = jax.lax.all_gather(tokens_bL, 'fsdp', tiled=True)
       begin = jax.lax.axis_index(rules.VOCABULARY) * len(part_vD)
-      place_BL = tokens_BL - begin
-      mine_BL = (place_BL >= 0) & (place_BL < len(part_vD))
-      x_BLD = part_vD[jnp.where(mine_BL, place_BL, 0)].astype(dtype)
+      index_BL = tokens_BL - begin
+      mine_BL = (index_BL >= 0) & (index_BL < len(part_vD))
+      x_BLD = part_vD[jnp.where(mine_BL, index_BL, 0)].astype(dtype)
       x_BLD = jnp.where(mine_BL[..., None], x_BLD, 0)
       x_BLD = jax.lax.psum(x_BLD, 'model')
       x_bLD = jax.lax.psum_scatter(x_BLD, 'fsdp', tiled=True)
@@ -60,15 +68,15 @@ class ActivationSharding:
       out_specs=Spec(*BATCH_AXES, 'sequence'),
     )(table_VD, tokens_BL)
 
-  def take(self, hidden_BLD, place_BT):
-    """training.step.take where devices share rows.
+  def take(self, hidden_BLD: jax.Array, index_BT: jax.Array) -> jax.Array:
+    """Does training.step.take where devices share rows.
 
     Each gives what it has of the targets' states; whole rows do not travel.
     """
 
-    def own(hidden_blD, place_bT):
+    def own(hidden_blD: jax.Array, index_bT: jax.Array) -> jax.Array:
       length = hidden_blD.shape[1]
-      at_bT = place_bT - jax.lax.axis_index('sequence') * length
+      at_bT = index_bT - jax.lax.axis_index('sequence') * length
       mine_bT = (at_bT >= 0) & (at_bT < length)
       at_bT = jnp.where(mine_bT, at_bT, 0)
       x_bTD = jnp.take_along_axis(hidden_blD, at_bT[..., None], axis=1)
@@ -80,29 +88,43 @@ class ActivationSharding:
     tokens = Spec(*BATCH_AXES, 'sequence')
     return jax.shard_map(
       own, mesh=self.mesh, in_specs=(tokens, BATCH_AXES), out_specs=tokens
-    )(hidden_BLD, place_BT)
+    )(hidden_BLD, index_BT)
 
-  def by_rows(self, attend: Callable) -> Callable:
-    """attend(q, k, v, segment_BL, local, ..) for rows and heads [B, L, N, H]
-    of each device by itself: for kernels that are not partitioned.
+  def by_rows(
+    self, attend: Callable[..., jax.Array]
+  ) -> Callable[..., jax.Array]:
+    """Returns `attend` run by each device on its own rows and heads.
 
-    Devices that share a row have a part of its queries each, and all its keys.
+    attend(q, k, v, segment_BL, local, ..) takes [B, L, N, H] and is a kernel
+    that the compiler does not partition. Devices that share a row have a part
+    of its queries each, and all its keys.
     """
     parts, context_parallel = (
       self.mesh.shape[name] for name in ('model', 'sequence')
     )
 
-    def own(q, k, v, *rest, **how):
+    def own(
+      q: jax.Array, k: jax.Array, v: jax.Array, *rest: Any, **options: Any
+    ) -> jax.Array:
       if context_parallel == 1:
-        return attend(q, k, v, *rest, **how)
+        return attend(q, k, v, *rest, **options)
       # Inside, so that what comes back of gradients is a part again.
       k, v = (
         jax.lax.all_gather(x, 'sequence', axis=1, tiled=True) for x in (k, v)
       )
       part = jax.lax.axis_index('sequence')
-      return attend(q, k, v, *rest, part=part, parts=context_parallel, **how)
+      return attend(
+        *(q, k, v, *rest), part=part, parts=context_parallel, **options
+      )
 
-    def on_parts(q, k, v, segment_BL, local, **how):
+    def on_parts(
+      q: jax.Array,
+      k: jax.Array,
+      v: jax.Array,
+      segment_BL: jax.Array,
+      local: jax.Array | None,
+      **options: Any,
+    ) -> jax.Array:
       kv_heads = k.shape[2]
       # Query heads go with the key head that they share.
       split = kv_heads == 1 or kv_heads % parts == 0
@@ -110,7 +132,7 @@ class ActivationSharding:
       kv_split = 'model' if kv_heads % parts == 0 else None
       kv_rows = Spec(*BATCH_AXES, 'sequence', kv_split)
       return jax.shard_map(
-        functools.partial(own, **how),
+        functools.partial(own, **options),
         mesh=self.mesh,
         in_specs=(q_rows, kv_rows, kv_rows, BATCH_AXES, Spec()),
         out_specs=q_rows,

@@ -1,4 +1,4 @@
-"""TPU chips: what each kind has, and slices of them to compile for, unowned."""
+"""Lists TPU chips, and makes slices of them to compile for without any."""
 
 import dataclasses
 import os
@@ -7,11 +7,12 @@ import re
 import jax
 
 from restpg_jax import errors
+from restpg_jax.parallel import mesh
 
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-  """What a program can have of one."""
+  """What a program can use of a chip."""
 
   name: str
   usable: float  # GiB of memory: what the compiler says when that is too little
@@ -37,9 +38,12 @@ QUIET = {
 }
 
 
-def described(topology: str) -> list[jax.Device]:
-  """The chips of a slice such as 'v4:4x4x4', to compile for; JAX itself stays
-  on the CPU. Raises InputError without the compiler, or for no such slice."""
+def described(topology: str) -> list[mesh.Device]:
+  """Returns the chips of a slice such as 'v4:4x4x4', to compile for.
+
+  JAX itself stays on the CPU. Raises InputError where the compiler is not
+  installed, or has no such slice.
+  """
   match = TOPOLOGY.fullmatch(topology)
   if not match:
     raise errors.InputError(
@@ -52,19 +56,19 @@ def described(topology: str) -> list[jax.Device]:
     os.environ.setdefault(name, value)
   jax.config.update('jax_platforms', 'cpu')
   # Without it a v4 has two devices a chip, of half its memory each.
-  kind = {'chip_config_name': 'megacore'} if match[1] == 'v4' else {}
+  options = {'chip_config_name': 'megacore'} if match[1] == 'v4' else {}
   try:
     slice_ = topologies.get_topology_desc(
-      platform='tpu', topology_name=topology, **kind
+      platform='tpu', topology_name=topology, **options
     )
-  except Exception as e:  # whatever libtpu, or the want of it, raises
-    why = errors.detail(e)
-    if 'not installed' in why:
+  except Exception as e:  # whatever libtpu, or its absence, raises
+    detail = errors.detail(e)
+    if 'not installed' in detail:
       raise errors.InputError(
         f'--topology={topology} needs the TPU compiler, libtpu; in a clone of '
-        f"restpg_jax: pip install -e '.[tpu]' ({why})"
+        f"restpg_jax: pip install -e '.[tpu]' ({detail})"
       ) from e
     raise errors.InputError(
-      f'--topology={topology}: there is no such slice ({why})'
+      f'--topology={topology}: there is no such slice ({detail})'
     ) from e
   return list(slice_.devices)

@@ -1,4 +1,4 @@
-"""Where arrays and programs live: the two ways to use several devices.
+"""Says where arrays and programs live: two ways to use several devices.
 
 sharded      "pjit": one program over the whole mesh, weights and optimizer
              state split by `rules`, batches split over rows, and these over
@@ -14,6 +14,7 @@ import functools
 import math
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -24,12 +25,14 @@ from restpg_jax import backends, config, errors
 from restpg_jax.parallel import activations, chips, rules
 from restpg_jax.parallel import mesh as meshes
 
+Tree = Any  # nested containers of arrays, or of their shapes
+
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
   """The devices of a run and the sizes of the pieces it works in.
 
-  What a program of training has to know of the mesh: parted.py.
+  What a training program itself knows of the mesh is in activations.py.
   """
 
   mesh: Mesh
@@ -40,11 +43,14 @@ class Layout:
   def of(
     cls,
     compute: config.Compute,
-    devices: Sequence[jax.Device] = (),
+    devices: Sequence[meshes.Device] = (),
     examples: int = 0,
   ) -> 'Layout':
-    """Over the devices of this process, or over those that are given; examples:
-    of a training step, 0 where nothing is trained."""
+    """Returns one over the devices of this process, or over those given.
+
+    `examples` are those of a training step, 0 where nothing is trained. Raises
+    InputError where `compute` does not suit the devices.
+    """
     if compute.cpu_devices and not devices:
       meshes.part_cpu(compute.cpu_devices)
     if not devices and (fault := backends.backend_fault()):
@@ -66,15 +72,17 @@ class Layout:
 
   @classmethod
   def of_run(
-    cls, cfg: config.Config, devices: Sequence[jax.Device] = ()
+    cls, cfg: config.Config, devices: Sequence[meshes.Device] = ()
   ) -> 'Layout':
-    """As the compute and the training of a run want it."""
+    """Returns the layout for the settings of a run."""
     return cls.of(cfg.compute, devices, cfg.train.batch_size)
 
-  def context_parallel_copies(self, most: int) -> 'Layout':
-    """With copies of the weights that so many devices share, or as many as
-    divide those there are."""
-    return dataclasses.replace(self, shards=math.gcd(most, self.devices))
+  def context_parallel_copies(self, max_shards: int) -> 'Layout':
+    """Returns one whose copies of the weights are shared by `max_shards`.
+
+    They are fewer devices where so many do not divide those there are.
+    """
+    return dataclasses.replace(self, shards=math.gcd(max_shards, self.devices))
 
   @property
   def devices(self) -> int:
@@ -82,7 +90,7 @@ class Layout:
 
   @property
   def platform(self) -> str:
-    """'cpu', 'gpu' or 'tpu'."""
+    """Returns 'cpu', 'gpu' or 'tpu'."""
     return self.mesh.devices.flat[0].platform
 
   @property
@@ -90,36 +98,39 @@ class Layout:
     return self.platform == 'cpu'
 
   @property
-  def kind(self) -> str:
-    """Of device, as JAX names it: 'TPU v4'; see parallel/chips.py."""
+  def device_kind(self) -> str:
+    """Returns JAX's name for it, 'TPU v4'; see parallel/chips.py."""
     return self.mesh.devices.flat[0].device_kind
 
   @property
   def block(self) -> int:
-    """Tokens that attention over samples reads at a time: full lanes of a TPU;
-    on a CPU, where every token counts, few."""
+    """Returns the tokens that attention over samples reads at a time.
+
+    They fill the lanes of a TPU; on a CPU, where every token counts, they are
+    few.
+    """
     return 32 if self.on_cpu else 128
 
   @property
   def parts(self) -> int:
-    """Into which the rows of a batch are split."""
+    """Returns the number of parts that a batch's rows are split into."""
     return math.prod(
       self.mesh.shape[axis] for axis in activations.BATCH_AXES[0]
     )
 
   @property
   def context_parallel(self) -> int:
-    """Devices that have a part of each row."""
+    """Returns the number of devices that have a part of each row."""
     return self.mesh.shape['sequence']
 
-  def shard(self, tree):
-    """A state on the mesh, each leaf split as `rules` says.
+  def shard(self, tree: Tree) -> Tree:
+    """Returns a state on the mesh, each leaf split as `rules` says.
 
-    Of arrays on the host each device is given its own part, no device the whole
-    of one.
+    Each device is given its own part of arrays on the host, and no device the
+    whole of one.
     """
 
-    def one(x, sharding):
+    def one(x: Any, sharding: NamedSharding) -> jax.Array:
       if isinstance(x, jax.Array):
         return jax.device_put(x, sharding)
       return jax.make_array_from_callback(
@@ -128,36 +139,39 @@ class Layout:
 
     return jax.tree.map(one, tree, self.split(tree))
 
-  def init_sharded(self, make: Callable, *arguments):
-    """What make(*arguments) gives, made in the parts that `rules` says; the
-    arguments go into it."""
-    made = jax.jit(
+  def init_sharded(self, make: Callable[..., Tree], *arguments: Tree) -> Tree:
+    """Returns make(*arguments), made in the parts that `rules` says.
+
+    The arguments' memory may be used for it.
+    """
+    sharded = jax.jit(
       make,
       out_shardings=self.split(jax.eval_shape(make, *arguments)),
       donate_argnums=range(len(arguments)),
     )
-    return made(*arguments)
+    return sharded(*arguments)
 
-  def split(self, tree):
-    """The sharding of each leaf of a state, as `rules` says."""
+  def split(self, tree: Tree) -> Tree:
+    """Returns the sharding of each leaf of a state, as `rules` says."""
     return _split(tree, self.mesh)
 
-  def abstract(self, tree):
-    """What `shard` would make of a tree of shapes: nothing is made."""
-    return _placed(tree, self.split(tree))
+  def abstract(self, tree: Tree) -> Tree:
+    """Returns the shapes that `shard` would give: no array is made."""
+    return _with_shardings(tree, self.split(tree))
 
   @property
   def rows(self) -> NamedSharding:
-    """Of arrays whose first axis is that of a batch."""
+    """Returns the sharding of arrays whose first axis is that of a batch."""
     return NamedSharding(self.mesh, activations.BATCH_AXES)
 
   def own_rows(self, size: int) -> list[int]:
-    """Which rows of a batch this process has to build, in order."""
-    parts = self.rows.addressable_devices_indices_map((size,)).values()
-    return sorted({n for (part,) in parts for n in range(size)[part]})
+    """Returns the rows of a batch that this process has to build, in order."""
+    indices = self.rows.addressable_devices_indices_map((size,)).values()
+    parts = [index[0] for index in indices if index is not None]
+    return sorted({n for part in parts for n in range(size)[part]})
 
-  def batch(self, own, size: int):
-    """A batch of `size` rows over all devices, from this process's own."""
+  def batch(self, own: Tree, size: int) -> Tree:
+    """Returns a batch of `size` rows over all devices, from this process's."""
     return jax.tree.map(
       lambda x: jax.make_array_from_process_local_data(
         self.rows, x, (size, *np.shape(x)[1:])
@@ -166,11 +180,11 @@ class Layout:
     )
 
   def sharded(
-    self, program: Callable, out, *, donate: Sequence[int] = ()
+    self, program: Callable[..., Any], out: Tree, *, donate: Sequence[int] = ()
   ) -> jax.stages.Wrapped:
-    """Compiles a program for arguments that lie on the mesh already.
+    """Returns the program, jitted for arguments that are on the mesh already.
 
-    Its result lies as `rules` says for `out`, a tree like it; where that is
+    Its result is split as `rules` says for `out`, a tree like it; where that is
     None, as the compiler likes.
     """
     return jax.jit(
@@ -179,32 +193,32 @@ class Layout:
 
   @property
   def copies(self) -> int:
-    """Of the weights, in `replicate`."""
+    """Returns the number of copies of the weights, in `replicate`."""
     return self.devices // self.shards
 
   @property
   def memory(self) -> int:
-    """Bytes that sampling may use on a device."""
+    """Returns the bytes that sampling may use on a device."""
     if self.compute.memory:
       return int(self.compute.memory * 2**30)
     return self.usable if self.on_cpu else int(0.9 * self.usable)
 
   @property
   def usable(self) -> int:
-    """Bytes of memory that programs may use on a device."""
-    if chip := chips.CHIPS.get(self.kind):
+    """Returns the bytes of memory that programs may use on a device."""
+    if chip := chips.CHIPS.get(self.device_kind):
       return int(chip.usable * 2**30)
-    found = self.mesh.devices.flat[0].memory_stats() or {}
-    if 'bytes_limit' in found:
-      return found['bytes_limit']
+    stats = self.mesh.devices.flat[0].memory_stats() or {}
+    if 'bytes_limit' in stats:
+      return stats['bytes_limit']
     # A CPU: others use its memory too.
     pages = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
     return pages // 2 // self.devices
 
-  def replicate(self, tree):
-    """The tree once on every device, with a leading device axis.
+  def replicate(self, tree: Tree) -> Tree:
+    """Returns the tree once on every device, with a leading device axis.
 
-    With shards: split over the devices of each copy, without that axis.
+    With shards it is split over the devices of each copy, without that axis.
     """
     if self.shards > 1:
       return jax.device_put(tree, _split(tree, self._copies))
@@ -216,34 +230,37 @@ class Layout:
       tree,
     )
 
-  def abstract_replicated(self, tree):
-    """What `replicate` would make of a tree of shapes: nothing is made."""
+  def abstract_replicated(self, tree: Tree) -> Tree:
+    """Returns the shapes that `replicate` would give: no array is made."""
     lead = () if self.shards > 1 else (self.devices,)
     shardings = _split(tree, self._copies)
     if self.shards == 1:
       one = NamedSharding(self._copies, Spec('data'))
       shardings = jax.tree.map(lambda _: one, tree)
-    return _placed(tree, shardings, lead)
+    return _with_shardings(tree, shardings, lead)
 
-  def for_each(self, *shape: int, dtype=np.int32) -> jax.ShapeDtypeStruct:
-    """Of an argument of `each_device` behind the parameters."""
+  def for_each(
+    self, *shape: int, dtype: jax.typing.DTypeLike = np.int32
+  ) -> jax.ShapeDtypeStruct:
+    """Returns the shape of an argument of `each_device`, not the parameters."""
     sharding = NamedSharding(self._copies, Spec('data'))
-    shape = self.copies, *shape
-    return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
+    return jax.ShapeDtypeStruct(
+      (self.copies, *shape), jax.numpy.dtype(dtype), sharding=sharding
+    )
 
   def each_device(
-    self, program: Callable, *, donate: Sequence[int] = ()
+    self, program: Callable[..., Any], *, donate: Sequence[int] = ()
   ) -> jax.stages.Wrapped:
-    """program(params, *arrays) on every device; arrays lead with its axis.
+    """Returns program(params, *arrays), compiled to run on every device.
 
-    With shards the axis is that of the copies. `donate` names the arguments
-    that may be overwritten.
+    Arrays and results lead with the axis of devices; with shards, with that of
+    the copies. `donate` names the arguments that may be overwritten.
     """
     if self.shards == 1:
       devices = list(self.mesh.devices.flat)
       return jax.pmap(program, devices=devices, donate_argnums=donate)
 
-    def on_copies(params, *arrays):
+    def on_copies(params: Tree, *arrays: Tree) -> Tree:
       one = functools.partial(program, params)
       return jax.vmap(one, axis_size=self.copies)(*arrays)
 
@@ -255,13 +272,15 @@ class Layout:
 
   @property
   def _copies(self) -> Mesh:
-    """Devices by copy of the weights and shard of it."""
+    """Returns the devices by copy of the weights, and shard of it."""
     shape = self.copies, self.shards
     return Mesh(self.mesh.devices.reshape(shape), ('data', 'model'))
 
 
-def _placed(shapes, shardings, lead: tuple[int, ...] = ()):
-  """The same shapes, with axes more in front, where they would lie."""
+def _with_shardings(
+  shapes: Tree, shardings: Tree, lead: tuple[int, ...] = ()
+) -> Tree:
+  """Returns the shapes, with more axes in front, as they would be sharded."""
   return jax.tree.map(
     lambda x, sharding: jax.ShapeDtypeStruct(
       (*lead, *x.shape), x.dtype, sharding=sharding
@@ -271,10 +290,10 @@ def _placed(shapes, shardings, lead: tuple[int, ...] = ()):
   )
 
 
-def _split(tree, mesh: Mesh):
-  """The sharding of each leaf, as `rules` says."""
+def _split(tree: Tree, mesh: Mesh) -> Tree:
+  """Returns the sharding of each leaf, as `rules` says."""
 
-  def one(path, x):
+  def one(path: Any, x: Any) -> NamedSharding:
     name = jax.tree_util.keystr(path)
     return NamedSharding(mesh, rules.spec(name, x.shape, mesh))
 

@@ -1,4 +1,4 @@
-"""Which axis of which parameter is split over which axis of the mesh.
+"""Says which axis of which parameter is split over which axis of the mesh.
 
 fsdp, sequence
         a share of every weight: gathered when its layer is computed
@@ -8,6 +8,7 @@ model   a share of the heads and of the feed-forward's hidden units, and of the
 
 import math
 import re
+from collections.abc import Callable
 
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as Spec
@@ -15,13 +16,14 @@ from jax.sharding import PartitionSpec as Spec
 from restpg_jax import errors
 
 GATHERED = 'fsdp', 'sequence'
-# Words, not columns: see parted.py.
+# Rows of tokens, not columns: see ActivationSharding.look_up.
 VOCABULARY = *GATHERED, 'model'
+Axes = str | tuple[str, ...] | None  # of the mesh, for an axis of a parameter
 # (path, axes of the parameter). Every parameter of a model matches one rule;
 # leaves of the optimizer carry their parameter's path and so its rule. Those of
 # layers are a layer's; stacked layers have one axis more in front. Keys and
 # values have few heads, Gemma 2B one: each device of `model` has all of them.
-RULES = (
+RULES: tuple[tuple[str, tuple[Axes, ...]], ...] = (
   # Of adapters, before those of their projections: small, whole everywhere.
   (r"'(a|b)'", (None, None)),
   (r"'(embedding|head)'", (VOCABULARY, None)),
@@ -33,8 +35,11 @@ RULES = (
 
 
 def spec(path: str, shape: tuple[int, ...], mesh: Mesh) -> Spec:
-  """The partition of a leaf: whole where it has another shape than a rule's
-  parameter (factored moments), or an axis that does not divide."""
+  """Returns the partition of a leaf.
+
+  It is whole where it has another shape than its rule's parameter (factored
+  moments), or an axis that does not divide.
+  """
   for axes in matching_rule(path)[:1]:  # the first decides
     if "'layers'" in path:
       axes = (None, *axes)
@@ -43,14 +48,16 @@ def spec(path: str, shape: tuple[int, ...], mesh: Mesh) -> Spec:
   return Spec()
 
 
-def matching_rule(path: str) -> list[tuple[str | tuple[str, ...] | None, ...]]:
-  """The axes of each rule for this path: one for a parameter."""
+def matching_rule(path: str) -> list[tuple[Axes, ...]]:
+  """Returns the axes of each rule for this path: one for a parameter."""
   return [axes for pattern, axes in RULES if re.search(pattern, path)]
 
 
-def check_divisible(size, mesh: Mesh) -> None:
-  """Raises InputError for a models.decoder.Size that `model` does not divide:
-  a head must not lie in two parts."""
+def check_divisible(size: object, mesh: Mesh) -> None:
+  """Raises InputError for a models.decoder.Size that `model` does not divide.
+
+  A head must not lie in two parts.
+  """
   parts = mesh.shape['model']
   for name in ('heads', 'hidden', 'vocabulary'):
     if getattr(size, name) % parts:
@@ -60,15 +67,18 @@ def check_divisible(size, mesh: Mesh) -> None:
       )
 
 
-def _axis(mesh: Mesh):
-  """Where a size is split, or None: not over an axis that the mesh lacks or
-  where it does not divide."""
+def _axis(mesh: Mesh) -> Callable[[Axes, int], Axes]:
+  """Returns a function that says where a size is split, or None.
 
-  def one(axes, size):
-    axes = axes if isinstance(axes, tuple) else (axes,)
-    found = tuple(a for a in axes if mesh.shape.get(a, 1) > 1)
-    if not found or size % math.prod(mesh.shape[a] for a in found):
+  It is not over an axis that the mesh lacks, or where it does not divide.
+  """
+
+  def one(axes: Axes, size: int) -> Axes:
+    axes = axes if isinstance(axes, tuple) else (axes or '',)
+    names = tuple(a for a in axes if mesh.shape.get(a, 1) > 1)
+    if not names or size % math.prod(mesh.shape[a] for a in names):
       return None
-    return found if len(found) > 1 else found[0]
+    first, *others = names
+    return names if others else first
 
   return one

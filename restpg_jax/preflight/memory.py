@@ -124,7 +124,7 @@ def compile_program(
   if parts and parts['total'] > layout.usable:
     fault = f'needs {parts["total"] / GIB:.2f} {have}'
   sizes = {name: round(size / GIB, 4) for name, size in parts.items()}
-  chip, cost = chips.CHIPS.get(layout.kind), program.work
+  chip, cost = chips.CHIPS.get(layout.device_kind), program.work
   seconds = chip and max(
     program.passes * cost.hardware / chip.flops, cost.bytes / chip.bandwidth
   )

@@ -66,7 +66,7 @@ def draw_programs(
   )
   state = jax.tree.map(
     lambda x: layout.for_each(*x.shape[1:], dtype=x.dtype),
-    jax.eval_shape(programs.empty, model.params),
+    jax.eval_shape(programs.empty_state, model.params),
   )
   S, M = shape.prompt_length, shape.samples
   spec = layout.for_each
@@ -84,7 +84,7 @@ def draw_programs(
     Program(
       f'{name}/start',
       f'a prompt of {S}',
-      lambda: programs.start.lower(model.params, state, *request),
+      lambda: programs.prefill.lower(model.params, state, *request),
       tree_device_bytes(model.params),
       cost.prefill_cost(size, shape, sample.dtype),
       passes,
@@ -92,7 +92,7 @@ def draw_programs(
     Program(
       f'{name}/advance',
       f'{side}, {S} + {shape.output_length}',
-      lambda: programs.advance.lower(model.params, state),
+      lambda: programs.decode_chunk.lower(model.params, state),
       tree_device_bytes(model.params),
       cost.decode_cost(size, shape, sample.dtype),
       passes,
@@ -226,7 +226,7 @@ def largest_batch(
     cfg.prompt.max_input + cfg.prompt.max_output,
     rows=layout.compute.rows,
     length=layout.compute.row_length,
-    least=splash.multiple(layout.context_parallel),
+    multiple=splash.multiple(layout.context_parallel),
     context_parallel=layout.context_parallel,
   )
   return dataclasses.replace(shape, rows=shape.rows * layout.parts)

@@ -57,16 +57,18 @@ def run_preflight(
   layout = layouts.Layout.of_run(cfg, devices)
   validate.check_policy(cfg, layout)
   cautions.warn_of_cautions(cfg, **restpg.kinds(cfg))
-  chip = chips.CHIPS.get(layout.kind)
+  chip = chips.CHIPS.get(layout.device_kind)
   usable = layout.usable / GIB
-  print(f'{layout.devices} x {layout.kind}, {usable:.2f} GiB usable each')
+  print(
+    f'{layout.devices} x {layout.device_kind}, {usable:.2f} GiB usable each'
+  )
   print(HEAD, flush=True)
   rows = []
   for row in memory.compile_all(cfg, stages(cfg), devices):
     rows.append(row)
     print(program_line(row), flush=True)
   report = {
-    'topology': args.topology or layout.kind,
+    'topology': args.topology or layout.device_kind,
     'devices': layout.devices,
     'usable': round(usable, 2),
     'programs': [dataclasses.asdict(row) for row in rows],

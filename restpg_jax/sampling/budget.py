@@ -1,13 +1,14 @@
-"""How many samples or judged texts have room on a device, side by side."""
+"""Says how many samples or judged texts fit on a device side by side."""
 
 import dataclasses
 
-from restpg_jax import errors
+from restpg_jax import errors, integers
 from restpg_jax.sampling import candidates, labels, slots
+from restpg_jax.sampling.model import Size
 
 
 class TooLittle(errors.InputError):
-  """Not even one group, or one text, has room."""
+  """Memory is too small for even one group, or one text."""
 
 
 GROUP = 32  # slots of a group, at most
@@ -20,7 +21,7 @@ class Bytes:
   weights   parameters
   reading   one prompt being read: the scores of an eighth of its queries and
             their softmax in one layer (float32; see models/attention.py), and
-            its keys and values before they have a place
+            its keys and values before they are in the cache
   token     keys and values of a token in all layers
   choosing  logits of a sample and their probabilities (float32)
 
@@ -34,10 +35,16 @@ class Bytes:
   choosing: int
 
   @classmethod
-  def of(cls, size, *, weights: int, itemsize: int, prompt: int) -> 'Bytes':
-    """`size` is a models.decoder.Size; `itemsize` that of keys and values."""
+  def of(
+    cls, size: Size, *, weights: int, itemsize: int, prompt: int
+  ) -> 'Bytes':
+    """Returns them for prompts of so many tokens.
+
+    `weights` are bytes, `itemsize` is that of keys and values.
+    """
     token = 2 * size.layers * size.kv_heads * size.head_size * itemsize
-    queries = min(prompt, max(128, -(-prompt // 8)))
+    # As blockwise_causal_attention cuts a prompt in models/attention.py.
+    queries = min(prompt, max(128, integers.cdiv(prompt, 8)))
     return cls(
       weights=weights,
       reading=2 * 4 * size.heads * prompt * queries + prompt * token,
@@ -46,12 +53,15 @@ class Bytes:
     )
 
   def group(self, shape: slots.DecodeShape) -> int:
-    """Of a group: its prompt, and its slots."""
+    """Returns the bytes of a group: its prompt, and its slots."""
     slot = (shape.suffix + shape.steps) * self.token + self.choosing
     return shape.prompt_length * self.token + shape.slots * slot
 
   def once(self, shape: slots.DecodeShape) -> int:
-    """Whatever the number of groups: first tokens are chosen all together."""
+    """Returns the bytes that do not depend on the number of groups.
+
+    The first tokens of a request are chosen all together.
+    """
     return self.weights + self.reading + shape.samples * self.choosing
 
   def total(self, shape: slots.DecodeShape) -> int:
@@ -59,22 +69,22 @@ class Bytes:
 
 
 def group_of(m: int) -> int:
-  """Slots of a group: a quarter of its samples.
+  """Returns the slots of a group: a quarter of its samples.
 
-  More would share a prompt among more, but wait longer for the last sample.
+  More slots would share a prompt, but wait longer for the last sample.
   """
   return max(1, min(m // 4, GROUP))
 
 
 def fit(
-  shape: slots.DecodeShape, need: Bytes, *, memory: int, most: int
+  shape: slots.DecodeShape, need: Bytes, *, memory: int, max_slots: int
 ) -> slots.DecodeShape:
-  """The shape with as many groups as fit `memory` bytes and `most` slots.
+  """Returns the shape with all groups that fit `memory` bytes and `max_slots`.
 
-  Raises TooLittle where not even one group does.
+  Raises TooLittle where not even one group fits.
   """
   left = memory - need.once(shape)
-  groups = min(left // need.group(shape), most // shape.slots)
+  groups = min(left // need.group(shape), max_slots // shape.slots)
   one = dataclasses.replace(shape, groups=1)
   if left < need.group(shape):
     raise TooLittle(
@@ -94,13 +104,15 @@ class Judging:
   weights  parameters
   layer    keys and values of a token in one layer; all `layers` of P prefixes
            stay
-  score    of one query and one key in all heads, and its softmax (float32)
+  score    bytes of one query and one key in all heads, with the softmax
+           (float32)
   logits   behind a token (float32), and once more while they are summed
+  num_logits  tokens of a rest with logits behind them
 
   total = weights + P S layers layer
           + the larger of  S S score  (a prefix is read)
-          and              c ((S + R) (layer + R score) + places logits)
-  where c rests go through the model at a time, with logits at so many places
+          and              c ((S + R) (layer + R score) + num_logits logits)
+  where c rests go through the model at a time
   """
 
   weights: int
@@ -108,37 +120,40 @@ class Judging:
   layer: int
   score: int
   logits: int
-  places: int
+  num_logits: int
 
   @classmethod
-  def of(cls, size, *, weights: int, itemsize: int, places: int) -> 'Judging':
-    """`size` is a models.decoder.Size; `itemsize` that of keys and values."""
+  def of(
+    cls, size: Size, *, weights: int, itemsize: int, num_logits: int
+  ) -> 'Judging':
+    """Returns them; `weights` are bytes, `itemsize` that of keys and values."""
     return cls(
       weights=weights,
       layers=size.layers,
       layer=2 * size.kv_heads * size.head_size * itemsize,
       score=2 * 4 * size.heads,
       logits=2 * 4 * size.vocabulary,
-      places=places,
+      num_logits=num_logits,
     )
 
   def total(self, room: candidates.Room, lengths: tuple[int, int]) -> int:
     S, R = lengths
     c = labels.side_by_side(R, room.candidates)
-    rests = (S + R) * (self.layer + R * self.score) + self.places * self.logits
+    rests = (S + R) * (self.layer + R * self.score)
+    rests += self.num_logits * self.logits
     kept = room.prefixes * S * self.layers * self.layer
     return self.weights + kept + max(S * S * self.score, c * rests)
 
   def room(
-    self, lengths: tuple[int, int], *, memory: int, most: int
+    self, lengths: tuple[int, int], *, memory: int, max_candidates: int
   ) -> candidates.Room:
-    """For `most` candidates, behind as many prefixes as `memory` allows.
+    """Returns the room for candidates that `memory` allows.
 
-    Halved are first the prefixes, as most candidates share theirs with others,
-    then the candidates. A function of the lengths alone: so no score depends
-    on its company. Raises TooLittle where not even one candidate has room.
+    Prefixes are halved first, since most candidates share theirs with others,
+    then candidates. It depends on the lengths alone, so that no score depends
+    on its company. Raises TooLittle where not even one candidate fits.
     """
-    room = candidates.Room.of(most)
+    room = candidates.Room.of(max_candidates)
     while self.total(room, lengths) > memory:
       if room.prefixes > 1:
         room = candidates.Room(room.prefixes // 2, room.candidates)

@@ -1,15 +1,19 @@
-"""Log-probabilities of a few short label sequences after each prompt."""
+"""Computes log-probabilities of a few short labels after each prompt."""
 
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from restpg_jax.sampling.model import Model
+
 BLOCK = 2048  # tokens that go through the model side by side, about
+Params = Any  # a tree of arrays
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,23 +30,26 @@ class LabelTree:
 
   @classmethod
   def of(cls, labels: Sequence[Sequence[int]]) -> 'LabelTree':
+    """Returns the tree of these labels, shorter nodes before longer ones."""
     whole = [tuple(label) for label in labels]
     nodes = {label[: n + 1] for label in whole for n in range(len(label))}
     nodes = sorted(nodes, key=lambda node: (len(node), node))
-    place = {node: n for n, node in enumerate(nodes)} | {(): -1}
+    index = {node: n for n, node in enumerate(nodes)} | {(): -1}
     return cls(
       token_N=np.array([node[-1] for node in nodes], np.int32),
-      parent_N=np.array([place[node[:-1]] for node in nodes]),
+      parent_N=np.array([index[node[:-1]] for node in nodes]),
       path_NN=np.array([[a == b[: len(a)] for a in nodes] for b in nodes]),
-      leaf_G=np.array([place[label] for label in whole]),
+      leaf_G=np.array([index[label] for label in whole]),
     )
 
 
 def build_label_program(
-  model, labels: Sequence[Sequence[int]], not_after: np.ndarray
-):
-  """score(params, prefix_PS, prefix_length_P, rest_CR, rest_length_C,
-  behind_C) -> log-probabilities [C, labels].
+  model: Model, labels: Sequence[Sequence[int]], not_after: np.ndarray
+) -> Callable[..., jax.Array]:
+  """Returns the program that scores a batch of candidates.
+
+  score(params, prefix_PS, prefix_length_P, rest_CR, rest_length_C, behind_C)
+    -> log-probabilities [C, labels]
 
   Candidate c's prompt is prefix behind_C[c] and then its rest; a rest of
   length 0 pads the batch. log P(label) = sum over its tokens + log P(the next
@@ -55,8 +62,13 @@ def build_label_program(
   tree = LabelTree.of(labels)
 
   def score(
-    params, prefix_PS, prefix_length_P, rest_CR, rest_length_C, behind_C
-  ):
+    params: Params,
+    prefix_PS: jax.Array,
+    prefix_length_P: jax.Array,
+    rest_CR: jax.Array,
+    rest_length_C: jax.Array,
+    behind_C: jax.Array,
+  ) -> jax.Array:
     call = functools.partial(_call, model, params)
     real_C = rest_length_C > 0
     kv = _prefilled(
@@ -70,8 +82,8 @@ def build_label_program(
       rest, length, behind = (
         part(x, n * c) for x in (rest_CR, rest_length_C, behind_C)
       )
-      tokens, *place = _rows(tree, rest, length, prefix_length_P[behind])
-      hidden = call(tokens, kv, behind, *place, method='extend')
+      tokens, *positions = _rows(tree, rest, length, prefix_length_P[behind])
+      hidden = call(tokens, kv, behind, *positions, method='extend')
       last = hidden[jnp.arange(c), jnp.maximum(length - 1, 0)]
       hidden = jnp.concatenate([last[:, None], hidden[:, R:]], axis=1)
       logp = _label_logp(call(hidden, method='logits'), tree, not_after)
@@ -83,20 +95,25 @@ def build_label_program(
   return score
 
 
-def _call(model, params, *args, method: str):
+def _call(model: Model, params: Params, *args: Any, method: str) -> Any:
   return model.apply({'params': params}, *args, method=method)
 
 
 def side_by_side(length: int, rows: int) -> int:
-  """How many of `rows` of this length go through the model at a time.
+  """Returns the number of `rows` that go through the model at a time.
 
-  A power of two that divides them.
+  It is a power of two that divides them, for rows of this length.
   """
   return math.gcd(1 << max(1, BLOCK // length).bit_length() - 1, rows)
 
 
-def _prefilled(call, prefix_PS, count):
-  """Keys and values of the first `count` prefixes, [.., P, S, K, H]."""
+def _prefilled(
+  call: Callable[..., Any], prefix_PS: jax.Array, count: jax.Array
+) -> Any:
+  """Returns the keys and values of the first `count` prefixes.
+
+  A tree of [.., P, S, K, H]; those of the other prefixes are 0.
+  """
   P, S = prefix_PS.shape
   p = side_by_side(2 * S, P)  # a prefix more than there are costs a whole one
 
@@ -120,9 +137,17 @@ def _prefilled(call, prefix_PS, count):
   return jax.lax.fori_loop(0, -(-count // p), fill, start)
 
 
-def _rows(tree: LabelTree, rest_CR, rest_length_C, start_C):
-  """Rests with the tree behind them; then as the decoder's `extend` wants it:
-  where each row starts, all positions, and who sees whom."""
+def _rows(
+  tree: LabelTree,
+  rest_CR: jax.Array,
+  rest_length_C: jax.Array,
+  start_C: jax.Array,
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+  """Returns rests with the tree behind them, and where their tokens stand.
+
+  The latter as the decoder's `extend` takes it: where each row starts, all
+  positions, and which tokens each token sees.
+  """
   C, R = rest_CR.shape
   N = len(tree.token_N)
   tokens = jnp.concatenate(
@@ -144,15 +169,20 @@ def _rows(tree: LabelTree, rest_CR, rest_length_C, start_C):
   return tokens, start_C, position, seen
 
 
-def _label_logp(logits_CMV, tree: LabelTree, not_after):
-  """From the logits behind the prompt (m = 0) and behind each node (n + 1)."""
+def _label_logp(
+  logits_CMV: jax.Array, tree: LabelTree, not_after: np.ndarray
+) -> jax.Array:
+  """Returns the labels' log-probabilities, [C, G].
+
+  Logits are those behind the prompt (m = 0) and behind each node (n + 1).
+  """
   norm_CM = jax.nn.logsumexp(logits_CMV, axis=-1)
   before_N = tree.parent_N + 1
-  said_CN = logits_CMV[:, before_N, tree.token_N] - norm_CM[:, before_N]
+  logp_CN = logits_CMV[:, before_N, tree.token_N] - norm_CM[:, before_N]
   # Not 1 - P(goes on): where that is .9999, float32 would keep 3 digits of it.
   goes_on_V = np.isin(np.arange(logits_CMV.shape[-1]), not_after)
   ends_CNV = jnp.where(goes_on_V, -jnp.inf, logits_CMV[:, 1:])
   ends_CN = jax.nn.logsumexp(ends_CNV, axis=-1) - norm_CM[:, 1:]
   path_GN = tree.path_NN[tree.leaf_G]
-  said_CG = jnp.sum(jnp.where(path_GN, said_CN[:, None], 0), axis=-1)
-  return said_CG + ends_CN[:, tree.leaf_G]
+  logp_CG = jnp.sum(jnp.where(path_GN, logp_CN[:, None], 0), axis=-1)
+  return logp_CG + ends_CN[:, tree.leaf_G]

@@ -8,13 +8,16 @@ chunk, and what a sample reads is laid out the same whatever its neighbours do.
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from restpg_jax import integers
 from restpg_jax.sampling import nucleus
+from restpg_jax.sampling.model import Model
 
+Params = Any  # a tree of arrays
 STEPS = 16  # of a chunk; more would idle longer behind a sample's end
 
 
@@ -31,23 +34,23 @@ class DecodeShape:
 
   @property
   def suffix(self) -> int:
-    """Tokens kept of a sample: O in whole chunks."""
-    return -(-self.output_length // self.steps) * self.steps
+    """Returns the tokens kept of a sample: O in whole chunks."""
+    return integers.round_up(self.output_length, self.steps)
 
 
 class DecodeState(NamedTuple):
-  """All that a device remembers between two chunks."""
+  """All that a device keeps between two chunks."""
 
-  cache: list  # models.attention.Cache of each layer
+  cache: list[Any]  # models.attention.Cache of each layer
   length_A: jax.Array  # of the groups' prompts
-  # The requests: keys and limits of their samples, and what start found.
+  # The requests: keys and limits of their samples, and what prefill made.
   keys_AM2: jax.Array
   limit_AM: jax.Array  # tokens of a sample, at most O
   first_AM: jax.Array  # first tokens
   first_logp_AM: jax.Array
   order_AM: jax.Array  # samples that need a slot, in order, then the others
-  ready_A: jax.Array  # how many need one
-  taken_A: jax.Array  # how many of those have had one
+  ready_A: jax.Array  # number of samples that need one
+  taken_A: jax.Array  # number of those that have had one
   # The slots.
   sample_AG: jax.Array  # which of the request's samples
   t_AG: jax.Array  # tokens it has so far
@@ -67,7 +70,7 @@ class ChunkOutput(NamedTuple):
   """What the slots did in C steps, [A, G] each."""
 
   tokens_AGC: jax.Array
-  count_AG: jax.Array  # how many of them belong to the sample
+  count_AG: jax.Array  # number of them that belong to the sample
   sample_AG: jax.Array
   over_AG: jax.Array  # the sample is finished ..
   stopped_AG: jax.Array  # .. by a stop token, not by its limit
@@ -75,81 +78,100 @@ class ChunkOutput(NamedTuple):
 
 
 class Programs(NamedTuple):
-  """What runs on each device; start and advance may overwrite their state."""
+  """DecodeProgram's methods, compiled for the devices by layout.each_device.
 
-  empty: Callable  # params -> State
-  start: Callable  # see `build`
-  advance: Callable  # params, State -> State, Chunk
+  prefill and decode_chunk may overwrite the state that they are given.
+  """
+
+  empty_state: Callable[..., DecodeState]
+  prefill: Callable[..., tuple[DecodeState, PrefillOutput]]
+  decode_chunk: Callable[..., tuple[DecodeState, ChunkOutput]]
 
 
-def build(
-  model,
-  shape: DecodeShape,
-  *,
-  stop: Sequence[int],
-  temperature: float,
-  top_p: float,
-  top_k: int = 0,
-  words: int | None = None,
-  alone: bool = True,
-) -> Programs:
-  """The programs of one device, to be compiled by layout.each_device.
+class _LoopState(NamedTuple):
+  """What the steps of a chunk hand on to each other."""
 
-  start(params, state, group, tokens_S, length, keys_M2, limit_M, count)
-    -> State, Started: reads a prompt for a group; group A does nothing.
+  c: jax.Array  # steps so far
+  token_AG: jax.Array  # the token that goes through the model next
+  live_AG: jax.Array
+  stopped_AG: jax.Array
+  logp_AG: jax.Array
+  count_AG: jax.Array  # tokens of the chunk that belong to the sample
+  tokens_AGC: jax.Array
+  chunk_kv: list[tuple[jax.Array, jax.Array]]  # of each layer's cache
 
-  `model` has the methods prefill, logits, room and step of an unstacked
-  models.decoder.Decoder. Ids from `words` on are never drawn: Gemma's embedding
-  has rows that no piece belongs to. A device that is not `alone` runs in step
-  with others, which share a model. Log-probabilities are the model's own, at
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DecodeProgram:
+  """What runs on one device, as functions of its parameters and its state.
+
+  `model` has the methods prefill, logits, empty_cache and step of an unstacked
+  models.decoder.Decoder. Log-probabilities are the model's own, at
   temperature 1.
   """
-  A, G, M = shape.groups, shape.slots, shape.samples
-  S, O, C = shape.prompt_length, shape.suffix, shape.steps  # noqa: E741
 
-  def call(params, *args, method):
-    return model.apply({'params': params}, *args, method=method)
+  model: Model
+  shape: DecodeShape
+  _: dataclasses.KW_ONLY
+  stop: Sequence[int]  # tokens that end a sample
+  temperature: float
+  top_p: float
+  top_k: int = 0
+  # Ids from here on are never drawn: Gemma's embedding has rows that no piece
+  # belongs to. None: every row is a token.
+  vocab_size: int | None = None
+  # False: the device runs in step with others, with which it shares a model.
+  alone: bool = True
 
-  def choose(keys, logits):
-    """Tokens and their log-probabilities for keys [..], logits [.., V]."""
-    V = logits.shape[-1]
-    spoken = logits
-    if words is not None and words < V:
-      spoken = jnp.where(jnp.arange(V) < words, logits, -jnp.inf)
-    token = nucleus.sample(
-      keys, spoken, temperature=temperature, top_p=top_p, top_k=top_k
+  def empty_state(self, params: Params) -> DecodeState:
+    """Returns the state before the first request."""
+    shape = self.shape
+    A, G, M = shape.groups, shape.slots, shape.samples
+    cache = self._apply(
+      params,
+      *(A, G, shape.prompt_length, shape.suffix, shape.steps),
+      method='empty_cache',
     )
-    said = jnp.take_along_axis(logits, token[..., None], -1)[..., 0]
-    return token, said - jax.nn.logsumexp(logits, axis=-1)
-
-  def stops(token):
-    return jnp.isin(token, jnp.array(stop))
-
-  def empty(params):
-    cache = call(params, A, G, S, O, C, method='room')
     ints, floats = jnp.int32, jnp.float32
     return DecodeState(
-      cache,
-      jnp.zeros(A, ints),
-      jnp.zeros((A, M, 2), jnp.uint32),
-      jnp.zeros((A, M), ints),
-      jnp.zeros((A, M), ints),
-      jnp.zeros((A, M), floats),
-      jnp.zeros((A, M), ints),
-      jnp.zeros(A, ints),
-      jnp.zeros(A, ints),
-      jnp.zeros((A, G), ints),
-      jnp.zeros((A, G), ints),
-      jnp.zeros((A, G), ints),
-      jnp.zeros((A, G), floats),
-      jnp.zeros((A, G), bool),
+      cache=cache,
+      length_A=jnp.zeros(A, ints),
+      keys_AM2=jnp.zeros((A, M, 2), jnp.uint32),
+      limit_AM=jnp.zeros((A, M), ints),
+      first_AM=jnp.zeros((A, M), ints),
+      first_logp_AM=jnp.zeros((A, M), floats),
+      order_AM=jnp.zeros((A, M), ints),
+      ready_A=jnp.zeros(A, ints),
+      taken_A=jnp.zeros(A, ints),
+      sample_AG=jnp.zeros((A, G), ints),
+      t_AG=jnp.zeros((A, G), ints),
+      token_AG=jnp.zeros((A, G), ints),
+      logp_AG=jnp.zeros((A, G), floats),
+      live_AG=jnp.zeros((A, G), bool),
     )
 
-  def start(params, state, group, tokens_S, length, keys_M2, limit_M, count):
+  def prefill(
+    self,
+    params: Params,
+    state: DecodeState,
+    group: jax.Array,
+    tokens_S: jax.Array,
+    length: jax.Array,
+    keys_M2: jax.Array,
+    limit_M: jax.Array,
+    count: jax.Array,
+  ) -> tuple[DecodeState, PrefillOutput]:
+    """Reads a prompt for a group and chooses its samples' first tokens.
+
+    The prompt is the first `length` of the tokens, and `count` samples are
+    drawn, with the first of the keys and limits. Group A does nothing.
+    """
+    M = self.shape.samples
+
     def read(cache):
-      hidden_1SD, kv = call(params, tokens_S[None], method='prefill')
+      hidden_1SD, kv = self._apply(params, tokens_S[None], method='prefill')
       last_D = hidden_1SD[0, jnp.maximum(length - 1, 0)]
-      return call(params, last_D, method='logits'), [
+      return self._apply(params, last_D, method='logits'), [
         layer.with_prompt(k, v, group)
         for layer, (k, v) in zip(cache, kv, strict=True)
       ]
@@ -158,18 +180,18 @@ def build(
       logits_V, _ = jax.eval_shape(read, cache)
       return jnp.zeros(logits_V.shape, logits_V.dtype), cache
 
-    if alone:
+    if self.alone:
       # Without a new request the device does not read one for company.
       logits_V, cache = jax.lax.cond(count > 0, read, nothing, state.cache)
     else:
       logits_V, cache = read(state.cache)
     keys_M = _fold(_keys(keys_M2), 0)
-    first_M, logp_M = choose(
+    first_M, logp_M = self._choose(
       keys_M, jnp.broadcast_to(logits_V, (M, *logits_V.shape))
     )
-    wanted_M = jnp.arange(M) < count
-    empty_M = wanted_M & stops(first_M)
-    waits_M = wanted_M & ~empty_M
+    requested_M = jnp.arange(M) < count
+    empty_M = requested_M & self._stops(first_M)
+    waits_M = requested_M & ~empty_M
 
     def put(x_A, x):
       return x_A.at[group].set(x, mode='drop')
@@ -186,108 +208,158 @@ def build(
       taken_A=put(state.taken_A, 0),
     ), PrefillOutput(empty_M, logp_M)
 
-  def refilled(state: DecodeState) -> DecodeState:
-    """Free slots take their group's next samples."""
-    free_AG = ~state.live_AG
-    rank_AG = jnp.cumsum(free_AG, axis=1) - free_AG
-    n_AG = state.taken_A[:, None] + rank_AG
-    takes_AG = free_AG & (n_AG < state.ready_A[:, None])
-
-    def of(x_AM, index_AG):
-      return jnp.take_along_axis(x_AM, index_AG, axis=1)
-
-    new_AG = of(state.order_AM, jnp.minimum(n_AG, M - 1))
-    sample_AG = jnp.where(takes_AG, new_AG, state.sample_AG)
-    first_AG = of(state.first_AM, sample_AG)
-    logp_AG = of(state.first_logp_AM, sample_AG)
-    return state._replace(
-      taken_A=state.taken_A + jnp.sum(takes_AG, axis=1),
-      sample_AG=sample_AG,
-      t_AG=jnp.where(takes_AG, 0, state.t_AG),
-      token_AG=jnp.where(takes_AG, first_AG, state.token_AG),
-      logp_AG=jnp.where(takes_AG, logp_AG, state.logp_AG),
-      live_AG=state.live_AG | takes_AG,
-    )
-
-  def advance(params, state):
-    state = refilled(state)
-    was_AG = state.live_AG
-    began_AG = jnp.where(was_AG, state.t_AG, 0)  # idle slots read nothing
+  def decode_chunk(
+    self, params: Params, state: DecodeState
+  ) -> tuple[DecodeState, ChunkOutput]:
+    """Refills the slots, then gives each up to C tokens."""
+    A, G, C = self.shape.groups, self.shape.slots, self.shape.steps
+    state = _refill(state)
+    was_live_AG = state.live_AG
+    # Idle slots read nothing of their suffix.
+    begun_AG = jnp.where(was_live_AG, state.t_AG, 0)
     keys_AG2 = jnp.take_along_axis(
       state.keys_AM2, state.sample_AG[..., None], axis=1
     )
     limit_AG = jnp.take_along_axis(state.limit_AM, state.sample_AG, axis=1)
     keys_AG = _keys(keys_AG2)
 
-    def going(carry):
-      c, _, live_AG, *_ = carry
-      return (c < C) & jnp.any(live_AG)
+    def goes_on(loop: _LoopState):
+      return (loop.c < C) & jnp.any(loop.live_AG)
 
-    def body(carry):
-      c, token_AG, live_AG, stopped_AG, logp_AG, count_AG, out_AGC, new = carry
-      out_AGC = out_AGC.at[:, :, c].set(token_AG)
-      count_AG += live_AG
-      # Of the cache only the chunk goes through the loop.
-      cache = [
-        layer._replace(chunk_k=k, chunk_v=v)
-        for layer, (k, v) in zip(state.cache, new, strict=True)
-      ]
-      place = state.length_A, began_AG, c
-      logits_AGV, cache = call(params, token_AG, cache, *place, method='step')
-      keys = _fold(keys_AG, began_AG + c + 1)
-      new_AG, new_logp_AG = choose(keys, logits_AGV)
-      full_AG = count_AG + began_AG >= limit_AG
-      goes_AG = live_AG & ~full_AG
-      logp_AG += jnp.where(goes_AG, new_logp_AG, 0)
-      stopped_AG |= goes_AG & stops(new_AG)
-      return (
-        c + 1,
-        jnp.where(live_AG, new_AG, 0),
-        goes_AG & ~stopped_AG,
-        stopped_AG,
-        logp_AG,
-        count_AG,
-        out_AGC,
-        [(layer.chunk_k, layer.chunk_v) for layer in cache],
-      )
+    def step(loop: _LoopState) -> _LoopState:
+      return self._step(params, state, loop, begun_AG, limit_AG, keys_AG)
 
-    start = (
-      jnp.int32(0),
-      state.token_AG,
-      state.live_AG,
-      jnp.zeros_like(was_AG),
-      state.logp_AG,
-      jnp.zeros_like(began_AG),
-      jnp.zeros((A, G, C), jnp.int32),
-      [(layer.chunk_k, layer.chunk_v) for layer in state.cache],
+    start = _LoopState(
+      c=jnp.int32(0),
+      token_AG=state.token_AG,
+      live_AG=state.live_AG,
+      stopped_AG=jnp.zeros_like(was_live_AG),
+      logp_AG=state.logp_AG,
+      count_AG=jnp.zeros_like(begun_AG),
+      tokens_AGC=jnp.zeros((A, G, C), jnp.int32),
+      chunk_kv=[(layer.chunk_k, layer.chunk_v) for layer in state.cache],
     )
-    _, token_AG, live_AG, stopped_AG, logp_AG, count_AG, out_AGC, new = (
-      jax.lax.while_loop(going, body, start)
-    )
+    end = jax.lax.while_loop(goes_on, step, start)
     state = state._replace(
       cache=[
-        layer._replace(chunk_k=k, chunk_v=v).with_chunk(began_AG)
-        for layer, (k, v) in zip(state.cache, new, strict=True)
+        layer.with_chunk(begun_AG) for layer in _with_kv(state.cache, end)
       ],
-      t_AG=began_AG + count_AG,
-      token_AG=token_AG,
+      t_AG=begun_AG + end.count_AG,
+      token_AG=end.token_AG,
+      logp_AG=end.logp_AG,
+      live_AG=end.live_AG,
+    )
+    return state, ChunkOutput(
+      tokens_AGC=end.tokens_AGC,
+      count_AG=end.count_AG,
+      sample_AG=state.sample_AG,
+      over_AG=was_live_AG & ~end.live_AG,
+      stopped_AG=end.stopped_AG,
+      logp_AG=end.logp_AG,
+    )
+
+  def _step(
+    self,
+    params: Params,
+    state: DecodeState,
+    loop: _LoopState,
+    begun_AG: jax.Array,
+    limit_AG: jax.Array,
+    keys_AG: jax.Array,
+  ) -> _LoopState:
+    """Feeds each slot's token to the model and chooses the next one."""
+    tokens_AGC = loop.tokens_AGC.at[:, :, loop.c].set(loop.token_AG)
+    count_AG = loop.count_AG + loop.live_AG
+    # Of the cache only the chunk goes through the loop.
+    logits_AGV, cache = self._apply(
+      params,
+      loop.token_AG,
+      _with_kv(state.cache, loop),
+      *(state.length_A, begun_AG, loop.c),
+      method='step',
+    )
+    step_keys_AG = _fold(keys_AG, begun_AG + loop.c + 1)
+    next_AG, next_logp_AG = self._choose(step_keys_AG, logits_AGV)
+    full_AG = count_AG + begun_AG >= limit_AG
+    goes_on_AG = loop.live_AG & ~full_AG
+    logp_AG = loop.logp_AG + jnp.where(goes_on_AG, next_logp_AG, 0)
+    stopped_AG = loop.stopped_AG | (goes_on_AG & self._stops(next_AG))
+    return _LoopState(
+      c=loop.c + 1,
+      token_AG=jnp.where(loop.live_AG, next_AG, 0),
+      live_AG=goes_on_AG & ~stopped_AG,
+      stopped_AG=stopped_AG,
       logp_AG=logp_AG,
-      live_AG=live_AG,
+      count_AG=count_AG,
+      tokens_AGC=tokens_AGC,
+      chunk_kv=[(layer.chunk_k, layer.chunk_v) for layer in cache],
     )
-    chunk = ChunkOutput(
-      out_AGC, count_AG, state.sample_AG, was_AG & ~live_AG, stopped_AG, logp_AG
+
+  def _apply(self, params: Params, *args: Any, method: str) -> Any:
+    return self.model.apply({'params': params}, *args, method=method)
+
+  def _choose(
+    self, keys: jax.Array, logits: jax.Array
+  ) -> tuple[jax.Array, jax.Array]:
+    """Returns tokens and their log-probabilities, [..] each, for keys [..] and
+    logits [.., V]."""
+    V = logits.shape[-1]
+    allowed = logits
+    if self.vocab_size is not None and self.vocab_size < V:
+      allowed = jnp.where(jnp.arange(V) < self.vocab_size, logits, -jnp.inf)
+    token = nucleus.sample(
+      keys,
+      allowed,
+      temperature=self.temperature,
+      top_p=self.top_p,
+      top_k=self.top_k,
     )
-    return state, chunk
+    logit = jnp.take_along_axis(logits, token[..., None], -1)[..., 0]
+    return token, logit - jax.nn.logsumexp(logits, axis=-1)
 
-  return Programs(empty, start, advance)
+  def _stops(self, token: jax.Array) -> jax.Array:
+    return jnp.isin(token, jnp.array(self.stop))
 
 
-def _keys(raw):
+def _refill(state: DecodeState) -> DecodeState:
+  """Gives free slots their group's next samples."""
+  M = state.order_AM.shape[1]
+  free_AG = ~state.live_AG
+  rank_AG = jnp.cumsum(free_AG, axis=1) - free_AG
+  n_AG = state.taken_A[:, None] + rank_AG
+  takes_AG = free_AG & (n_AG < state.ready_A[:, None])
+
+  def take(x_AM, index_AG):
+    return jnp.take_along_axis(x_AM, index_AG, axis=1)
+
+  new_AG = take(state.order_AM, jnp.minimum(n_AG, M - 1))
+  sample_AG = jnp.where(takes_AG, new_AG, state.sample_AG)
+  first_AG = take(state.first_AM, sample_AG)
+  logp_AG = take(state.first_logp_AM, sample_AG)
+  return state._replace(
+    taken_A=state.taken_A + jnp.sum(takes_AG, axis=1),
+    sample_AG=sample_AG,
+    t_AG=jnp.where(takes_AG, 0, state.t_AG),
+    token_AG=jnp.where(takes_AG, first_AG, state.token_AG),
+    logp_AG=jnp.where(takes_AG, logp_AG, state.logp_AG),
+    live_AG=state.live_AG | takes_AG,
+  )
+
+
+def _with_kv(cache: list[Any], loop: _LoopState) -> list[Any]:
+  """Returns the cache with the chunks that the loop has written."""
+  return [
+    layer._replace(chunk_k=k, chunk_v=v)
+    for layer, (k, v) in zip(cache, loop.chunk_kv, strict=True)
+  ]
+
+
+def _keys(raw: jax.Array) -> jax.Array:
   return jax.random.wrap_key_data(raw, impl='threefry2x32')
 
 
-def _fold(keys, t):
-  """Each key with its position, or all with the same."""
+def _fold(keys: jax.Array, t: jax.Array | int) -> jax.Array:
+  """Returns each key folded with its position, or all with the same one."""
   t = jnp.broadcast_to(t, keys.shape)
   fold = jax.vmap(jax.random.fold_in)
   return fold(keys.reshape(-1), t.reshape(-1)).reshape(keys.shape)

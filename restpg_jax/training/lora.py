@@ -1,4 +1,4 @@
-"""Low-rank adapters (LoRA, arXiv 2106.09685): W stays, A B is learnt beside it.
+"""Adds low-rank adapters (LoRA, arXiv 2106.09685): W stays, A B is learnt.
 
 A projection W [D, F] becomes W + A B * alpha / rank, with A [D, rank] and
 B [rank, F]; B is zero at the start, so that training begins at the base
@@ -31,8 +31,10 @@ PARTS = {  # projection -> where it is in a layer
 def check_targets(
   settings: config.Lora, shapes: Mapping[str, tuple[int, ...]]
 ) -> None:
-  """Raises InputError for what cannot be trained; `shapes` are those of all
-  parameters by path, 'layers/attention/q'."""
+  """Raises InputError for adapters that cannot be trained.
+
+  `shapes` are those of all parameters by path, 'layers/attention/q'.
+  """
   unknown = [name for name in settings.targets if name not in PARTS]
   if settings.rank < 0:
     fault = f'rank is {settings.rank}; it must be 0 (no adapters) or more'
@@ -51,18 +53,21 @@ def check_targets(
 
 
 def split(
-  params: Tree, settings: config.Lora, *, dtype: Any, seed: int
+  params: Tree, settings: config.Lora, *, dtype: jax.typing.DTypeLike, seed: int
 ) -> tuple[Tree, Tree]:
-  """(frozen, trained): without adapters nothing is frozen, else all that is
-  given, in the `dtype` that it is computed in."""
+  """Returns (frozen, trained).
+
+  Without adapters nothing is frozen, else all parameters are, in the `dtype`
+  that the model computes in.
+  """
   if not settings.rank:
     return {}, params
   return frozen(params, dtype), fresh(params, settings, seed=seed)
 
 
 def fresh(params: Tree, settings: config.Lora, *, seed: int) -> Tree:
-  """New adapters: A normal with variance 1 / D, B zero."""
-  layers = {}
+  """Returns new adapters: A normal with variance 1 / D, B zero."""
+  layers: dict[str, dict[str, Tree]] = {}
   for name in settings.targets:
     count, D, F = params['layers'][PARTS[name]][name].shape
     key = jax.random.fold_in(
@@ -76,11 +81,13 @@ def fresh(params: Tree, settings: config.Lora, *, seed: int) -> Tree:
   return {'layers': layers}
 
 
-def frozen(params: Tree, dtype: Any) -> Tree:
-  """As the decoder would cast them; the norms' own numbers, which it computes
-  with in float32, stay."""
+def frozen(params: Tree, dtype: jax.typing.DTypeLike) -> Tree:
+  """Returns parameters as the decoder would cast them.
 
-  def cast(path, x):
+  The norms' own numbers, which it computes with in float32, stay.
+  """
+
+  def cast(path: Any, x: Any) -> Any:
     return x if path[-1].key == 'scale' else x.astype(dtype, copy=False)
 
   return jax.tree_util.tree_map_with_path(cast, params)
@@ -89,24 +96,28 @@ def frozen(params: Tree, dtype: Any) -> Tree:
 def variables(
   trained: Tree, frozen: Tree, settings: config.Lora
 ) -> dict[str, Tree]:
-  """What the decoder is applied to."""
+  """Returns the variables that the decoder is applied to."""
   if not settings.rank:
     return {'params': trained}
 
-  def scaled(path, x):
+  def scaled(path: Any, x: Any) -> Any:
     return x * (settings.alpha / settings.rank) if path[-1].key == 'b' else x
 
   adapters = jax.tree_util.tree_map_with_path(scaled, trained)
   return {'params': frozen, 'lora': adapters}
 
 
-def merged(weight, a, b, *, scale: float):
-  """W + A B * scale, of all layers, float32."""
+def merged(
+  weight: np.ndarray, a: np.ndarray, b: np.ndarray, *, scale: float
+) -> np.ndarray:
+  """Returns W + A B * scale, of all layers, float32."""
   return weight + np.float32(scale) * np.matmul(a, b)
 
 
-def _too_large(settings, shapes) -> str:
-  """Which matrix has a smaller rank than its adapter would, '' if none."""
+def _too_large(
+  settings: config.Lora, shapes: Mapping[str, tuple[int, ...]]
+) -> str:
+  """Says which matrix has a smaller rank than its adapter, '' if none."""
   for name in settings.targets:
     D, F = shapes[f'layers/{PARTS[name]}/{name}'][-2:]
     if settings.rank > min(D, F):

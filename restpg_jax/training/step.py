@@ -1,4 +1,4 @@
-"""An optimizer step: gradients of its micro-batches, then the update."""
+"""Takes an optimizer step: gradients of its micro-batches, then the update."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ import optax
 from restpg_jax.training import batches, loss, meter
 
 Params = Any  # a tree of float32 arrays
-LOGITS = 2**26  # that a device holds at once: 0.25 GiB in float32
+MAX_LOGITS = 2**26  # that a device holds at once: 0.25 GiB in float32
 
 
 class TrainState(NamedTuple):
@@ -23,7 +23,7 @@ class TrainState(NamedTuple):
 
 
 class Sums(NamedTuple):
-  """Over the micro-batches of a step so far."""
+  """Sums over the micro-batches of a step so far."""
 
   loss: jax.Array
   grads: Params
@@ -45,12 +45,13 @@ class ModelFunctions(NamedTuple):
 def init_state(
   params: Params, tx: optax.GradientTransformation, frozen: Params = ()
 ) -> TrainState:
+  """Returns the state before the first step."""
   return TrainState(jnp.int32(0), params, tx.init(params), frozen)
 
 
-def take(hidden_BLD, place_BT):
-  """The states [B, T, D] at these places of each row."""
-  return jnp.take_along_axis(hidden_BLD, place_BT[..., None], axis=1)
+def take(hidden_BLD: jax.Array, index_BT: batches.Array) -> jax.Array:
+  """Returns the states [B, T, D] at these indices of each row."""
+  return jnp.take_along_axis(hidden_BLD, index_BT[..., None], axis=1)
 
 
 def build_accumulate(
@@ -60,32 +61,39 @@ def build_accumulate(
   pin: Callable[..., jax.Array] = lambda x, last=None: x,
   take: Callable[..., jax.Array] = take,
 ) -> Callable[..., Sums]:
-  """program(state, sums, batch, count) -> sums with this micro-batch.
+  """Returns program(state, sums, batch, count) -> sums with this micro-batch.
 
   sums is None for the first of a step: no gradients are there but its own.
   count is that of the step's target tokens. pin(x) keeps an array with a
   leading axis of rows split over the `devices` as batches are; pin(x, 'model')
-  its last axis too, over those that share a model. take: as the function of
-  that name, for rows that lie so.
+  its last axis too, over those that share a model. take does what the function
+  of that name does, for rows that are split so.
   """
 
-  def objective(trained, frozen, batch, count):
+  def objective(
+    trained: Params, frozen: Params, batch: batches.Batch, count: jax.Array
+  ) -> jax.Array:
     params = model.join(trained, frozen)
     hidden_BLD = pin(
       model.hidden(params, batch.tokens_BL, batch.position_BL, batch.segment_BL)
     )
-    hidden_BTD = take(hidden_BLD, batch.place_BT)
+    hidden_BTD = take(hidden_BLD, batch.index_BT)
 
-    def logits(head_vD, hidden_BTD):
+    def logits(head_vD: jax.Array, hidden_BTD: jax.Array) -> jax.Array:
       return pin(model.logits(params, head_vD, hidden_BTD), 'model')
 
     head_VD = model.head(params)
     total = loss.weighted(
-      pin(hidden_BTD), batch, head_VD, logits, most=LOGITS * devices
+      pin(hidden_BTD), batch, head_VD, logits, max_logits=MAX_LOGITS * devices
     )
     return total / count
 
-  def program(state, sums, batch: batches.Batch, count):
+  def program(
+    state: TrainState,
+    sums: Sums | None,
+    batch: batches.Batch,
+    count: jax.Array,
+  ) -> Sums:
     new = Sums(
       *jax.value_and_grad(objective)(state.params, state.frozen, batch, count)
     )
@@ -97,9 +105,14 @@ def build_accumulate(
 def build_update(
   tx: optax.GradientTransformation,
 ) -> Callable[[TrainState, Sums], tuple[TrainState, dict[str, jax.Array]]]:
-  """program(state, sums) -> state, metrics: loss, grad_norm, meter's shares."""
+  """Returns program(state, sums) -> state, metrics.
 
-  def program(state, sums):
+  The metrics are loss, grad_norm and the shares of meter.changed.
+  """
+
+  def program(
+    state: TrainState, sums: Sums
+  ) -> tuple[TrainState, dict[str, jax.Array]]:
     updates, opt = tx.update(sums.grads, state.optimizer, state.params)
     params = optax.apply_updates(state.params, updates)
     metrics = {'loss': sums.loss, 'grad_norm': optax.tree.norm(sums.grads)}

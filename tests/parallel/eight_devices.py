@@ -204,13 +204,13 @@ SHAPE = slots.DecodeShape(
 
 def programs(layout):
   model = decoder.Decoder(SIZE, stacked=False)
-  empty, start, advance = slots.build(
+  program = slots.DecodeProgram(
     model, SHAPE, stop=(1,), temperature=1.0, top_p=0.95
   )
   return slots.Programs(
-    layout.each_device(empty),
-    layout.each_device(start, donate=[1]),
-    layout.each_device(advance, donate=[1]),
+    layout.each_device(program.empty_state),
+    layout.each_device(program.prefill, donate=[1]),
+    layout.each_device(program.decode_chunk, donate=[1]),
   )
 
 
@@ -235,7 +235,7 @@ def sample(params, layout):
     for harvest in engine.decode(
       programs(layout), params, requests, SHAPE, layout.copies
     )
-    for drawn in harvest.drawn
+    for drawn in harvest.samples
   ]
   return {(d.request, d.sample): (d.tokens, d.ended) for d in found}
 

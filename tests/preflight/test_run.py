@@ -213,9 +213,11 @@ def test_a_judge_that_no_chip_holds_alone_is_shared(monkeypatch):
     model_size.model_size('gemma_7b'),
     weights=34_152_296_448 // cfg.evaluate.shards,
     itemsize=4,
-    places=7,
+    num_logits=7,
   )
-  room = needed.room((7168, 1536), memory=int(0.9 * 30.75 * 2**30), most=64)
+  room = needed.room(
+    (7168, 1536), memory=int(0.9 * 30.75 * 2**30), max_candidates=64
+  )
   assert (room.prefixes, room.candidates) == (2, 64)
 
 

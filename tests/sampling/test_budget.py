@@ -48,33 +48,37 @@ def test_as_many_groups_as_fit():
   need = gemma_2b()
   for groups in (1, 2, 12):
     memory = need.total(dataclasses.replace(SHAPE, groups=groups))
-    assert budget.fit(SHAPE, need, memory=memory, most=999).groups == groups
+    assert (
+      budget.fit(SHAPE, need, memory=memory, max_slots=999).groups == groups
+    )
     less = budget.fit(
-      SHAPE, need, memory=memory + need.group(SHAPE) - 1, most=999
+      SHAPE, need, memory=memory + need.group(SHAPE) - 1, max_slots=999
     )
     assert less.groups == groups
 
 
 def test_not_more_slots_than_allowed():
-  found = budget.fit(SHAPE, gemma_2b(), memory=10**15, most=100)
+  found = budget.fit(SHAPE, gemma_2b(), memory=10**15, max_slots=100)
   assert found == dataclasses.replace(SHAPE, groups=12)
 
 
 def test_too_little_memory_is_the_users_error():
   need = gemma_2b()
   with pytest.raises(errors.InputError, match=r'5.66 GiB.* there are 5.50 GiB'):
-    budget.fit(SHAPE, need, memory=int(5.5 * GIB), most=512)
+    budget.fit(SHAPE, need, memory=int(5.5 * GIB), max_slots=512)
 
 
 def test_a_v4_chip_holds_twelve_prompts_of_32_slots():
   shape = dataclasses.replace(SHAPE, slots=32)
-  found = budget.fit(shape, gemma_2b(), memory=int(0.9 * 30.75 * GIB), most=999)
+  found = budget.fit(
+    shape, gemma_2b(), memory=int(0.9 * 30.75 * GIB), max_slots=999
+  )
   assert found.groups >= 12
 
 
 def judge(weights=16 * GIB):
   return budget.Judging.of(
-    catalog.catalog_size('gemma_7b'), weights=weights, itemsize=2, places=6
+    catalog.catalog_size('gemma_7b'), weights=weights, itemsize=2, num_logits=6
   )
 
 
@@ -97,10 +101,10 @@ def test_judging_by_hand():
 
 def test_fewer_are_judged_at_once_where_they_are_long():
   need, memory = judge(), int(0.9 * 30.75 * GIB)
-  assert need.room((1024, 512), memory=memory, most=64) == candidates.Room(
-    8, 64
-  )
-  long = need.room((7168, 1024), memory=memory, most=64)
+  assert need.room(
+    (1024, 512), memory=memory, max_candidates=64
+  ) == candidates.Room(8, 64)
+  long = need.room((7168, 1024), memory=memory, max_candidates=64)
   assert long == candidates.Room(1, 64)  # they can all share a prefix
   assert need.total(long, (7168, 1024)) <= memory
   assert need.total(candidates.Room(2, 64), (7168, 1024)) > memory
@@ -108,4 +112,4 @@ def test_fewer_are_judged_at_once_where_they_are_long():
 
 def test_a_judge_without_room_for_one_text_is_the_users_error():
   with pytest.raises(errors.InputError, match='for one text of 8192 tokens'):
-    judge().room((7168, 1024), memory=20 * GIB, most=64)
+    judge().room((7168, 1024), memory=20 * GIB, max_candidates=64)

@@ -26,11 +26,11 @@ PROMPTS = [RNG.integers(4, 30, n).tolist() for n in (3, 12, 7, 1, 5)]
 
 @functools.cache
 def compiled(shape, **how):
-  empty, start, advance = slots.build(APART, shape, top_p=0.95, **how)
+  program = slots.DecodeProgram(APART, shape, top_p=0.95, **how)
   return slots.Programs(
-    LAYOUT.each_device(empty),
-    LAYOUT.each_device(start, donate=[1]),
-    LAYOUT.each_device(advance, donate=[1]),
+    LAYOUT.each_device(program.empty_state),
+    LAYOUT.each_device(program.prefill, donate=[1]),
+    LAYOUT.each_device(program.decode_chunk, donate=[1]),
   )
 
 
@@ -60,7 +60,7 @@ def sample(requests, shape=None, **how):
   """The samples of each request, in the order of the requests."""
   found = [[None] * len(request.keys) for request in requests]
   for harvest in harvests(requests, shape or shape_of(), **how):
-    for one in harvest.drawn:
+    for one in harvest.samples:
       assert found[one.request][one.sample] is None
       found[one.request][one.sample] = one
   return found
@@ -201,7 +201,7 @@ def test_slots_are_refilled():
   )
   shape = shape_of(groups=1, slots_=2, samples=11, steps=1)
   found = list(harvests([one], shape, temperature=0))
-  assert sum(len(harvest.drawn) for harvest in found) == 11
+  assert sum(len(harvest.samples) for harvest in found) == 11
   assert [harvest.busy for harvest in found] == [2] * 10
   assert [harvest.slots for harvest in found] == [2] * 10
 
@@ -230,7 +230,7 @@ def test_requests_are_read_when_there_is_a_group_for_them():
   next(found)
   # Two that are done, two in work, and two to come.
   assert len(read) <= 6 * LAYOUT.devices
-  assert sum(len(harvest.drawn) for harvest in found) + len(read) >= 50
+  assert sum(len(harvest.samples) for harvest in found) + len(read) >= 50
 
 
 def test_nothing_is_compiled_again_after_the_first_round(caplog):
@@ -255,7 +255,7 @@ def test_ids_beyond_the_tokenizer_are_never_drawn(temperature):
     found = sample(
       [request(n, [0, 1]) for n in range(5)],
       temperature=temperature,
-      words=words,
+      vocab_size=words,
     )
     seen[words] = {t for row in found for one in row for t in one.tokens}
   assert max(seen[30]) >= 9

@@ -54,7 +54,7 @@ def test_pack_by_hand():
     batch.position_BL, [[0, 1, 2, 3, 4, 0, 1, 2, 3, 0], nothing]
   )
   # A place is the index of the token before; the first token has none.
-  np.testing.assert_array_equal(batch.place_BT, [[1, 2, 3, 5, 7, 0], [0] * 6])
+  np.testing.assert_array_equal(batch.index_BT, [[1, 2, 3, 5, 7, 0], [0] * 6])
   np.testing.assert_array_equal(batch.target_BT, [[5, 6, 1, 4, 9, 0], [0] * 6])
   np.testing.assert_array_equal(
     batch.weight_BT, [[1, 1, 1, 0.5, 0.25, 0], [0] * 6]
@@ -70,7 +70,7 @@ def test_turned_rows_are_the_same_rows():
   np.testing.assert_array_equal(turned.tokens_BL, [[2, 8, 0, 0, 5, 6, 1, 0]])
   np.testing.assert_array_equal(turned.position_BL, [[0, 1, 0, 0, 2, 3, 4, 0]])
   np.testing.assert_array_equal(turned.segment_BL, [[1, 1, 0, 0, 1, 1, 1, 0]])
-  np.testing.assert_array_equal(turned.place_BT, [[1, 4, 5, 0]])
+  np.testing.assert_array_equal(turned.index_BT, [[1, 4, 5, 0]])
   np.testing.assert_array_equal(turned.target_BT, batch.target_BT)
 
 

@@ -17,10 +17,10 @@ REAL_BT = np.array([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0]], np.float32)
 def batch(rewards, rows=slice(None)):
   """Three rows of 4, 2 and 3 targets, each row with its reward."""
   weight_BT = REAL_BT * np.array(rewards, np.float32)[:, None]
-  place_BT = np.broadcast_to(np.arange(4), TARGETS_BT.shape)
+  index_BT = np.broadcast_to(np.arange(4), TARGETS_BT.shape)
   zeros_BT = np.zeros_like(TARGETS_BT)
   return batches.Batch(
-    *(x[rows] for x in (zeros_BT, zeros_BT, zeros_BT, place_BT)),
+    *(x[rows] for x in (zeros_BT, zeros_BT, zeros_BT, index_BT)),
     *(x[rows] for x in (TARGETS_BT, weight_BT)),
   )
 
@@ -29,7 +29,7 @@ def weighted(logits_BTV, of):
   """What is hidden here are the logits themselves; divided as a step does."""
   head = jnp.eye(logits_BTV.shape[-1])
   total = loss.weighted(
-    logits_BTV, of, head, lambda head, hidden: hidden, most=10**6
+    logits_BTV, of, head, lambda head, hidden: hidden, max_logits=10**6
   )
   return total / max(1, (of.weight_BT > 0).sum())
 
@@ -88,7 +88,7 @@ def test_in_chunks_of_words_loss_and_gradients_are_the_same(V, most, words):
     return 3 * jnp.tanh(hidden_BTD @ head_vD.T)
 
   def chunked(hidden_BTD, head_VD):
-    return loss.weighted(hidden_BTD, of, head_VD, logits, most=most)
+    return loss.weighted(hidden_BTD, of, head_VD, logits, max_logits=most)
 
   def at_once(hidden_BTD, head_VD):
     logits_BTV = 3 * jnp.tanh(hidden_BTD @ head_VD.T)

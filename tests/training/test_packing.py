@@ -84,7 +84,7 @@ def test_no_micro_batch_is_larger_than_the_largest(
 ):
   sizes = [packing.Length(64 * n, t) for n, t in sizes]
   longest = max(one.tokens for one in sizes) + 64 * far
-  how = dict(rows=rows, length=0, least=least)
+  how = dict(rows=rows, length=0, multiple=least)
   most = packing.largest(longest, context_parallel=context_parallel, **how)
   work = packing.PackingCost(1, 0.0, context_parallel)
   for shape in packing.candidates(sizes, work, **how):
@@ -106,7 +106,7 @@ def test_rows_and_length_are_taken_as_they_are_said():
 
 
 def test_lengths_are_multiples_of_lanes_where_that_is_asked():
-  found = packing.choose_shapes(lengths(30, 50), [[0, 1]], WORK, least=128)
+  found = packing.choose_shapes(lengths(30, 50), [[0, 1]], WORK, multiple=128)
   assert all(shape.length % 128 == 0 for shape in found)
 
 
@@ -120,7 +120,7 @@ def test_rows_are_nearly_full_where_a_batch_fills_several(devices, least):
   sizes = [packing.Length(int(n), int(n) // 4) for n in tokens]
   steps = [range(n, n + 64) for n in range(0, 6400, 64)]
   work = packing.PackingCost(devices, 2e-5)
-  shapes = packing.choose_shapes(sizes, steps[:8], work, least=128)
+  shapes = packing.choose_shapes(sizes, steps[:8], work, multiple=128)
   slots = sum(
     packing.slots(packing.pack([sizes[n] for n in step], shapes, work))
     for step in steps

@@ -174,7 +174,7 @@ def test_logits_are_never_there_for_all_words():
 
   logits = 2048 * 4096 * 4
   assert temporaries() > logits
-  with mock.patch.object(steps, 'LOGITS', 2048 * 256):
+  with mock.patch.object(steps, 'MAX_LOGITS', 2048 * 256):
     assert temporaries() < logits / 4
 
 

@@ -1,0 +1,58 @@
+"""What transformers assumes for the fields that a config.json leaves out."""
+
+TANH = 'gelu_pytorch_tanh'
+_GEMMA = {
+  'vocab_size': 256_000,
+  'head_dim': 256,
+  'rms_norm_eps': 1e-6,
+  'tie_word_embeddings': True,
+  'rope_theta': 10_000.0,
+  'max_position_embeddings': 8192,
+}
+_GEMMA2 = _GEMMA | {
+  'hidden_size': 2304,
+  'intermediate_size': 9216,
+  'num_hidden_layers': 26,
+  'num_attention_heads': 8,
+  'num_key_value_heads': 4,
+  'hidden_activation': TANH,
+  'query_pre_attn_scalar': 256,
+  'sliding_window': 4096,
+}
+DEFAULTS = {  # by model_type; published files leave such fields out
+  'gemma': _GEMMA
+  | {
+    'hidden_size': 3072,
+    'intermediate_size': 24576,
+    'num_hidden_layers': 28,
+    'num_attention_heads': 16,
+    'num_key_value_heads': 16,
+    'hidden_act': TANH,
+  },
+  'gemma2': _GEMMA2
+  | {
+    'attn_logit_softcapping': 50.0,
+    'final_logit_softcapping': 30.0,
+    'sliding_window_pattern': 2,
+  },
+  'gemma3_text': _GEMMA2
+  | {
+    'vocab_size': 262_208,
+    'rope_theta': 1_000_000.0,
+    'rope_local_base_freq': 10_000.0,
+    'sliding_window_pattern': 6,
+    'max_position_embeddings': 131_072,
+  },
+  'llama': {
+    'vocab_size': 32_000,
+    'hidden_size': 4096,
+    'intermediate_size': 11008,
+    'num_hidden_layers': 32,
+    'num_attention_heads': 32,
+    'hidden_act': 'silu',
+    'rms_norm_eps': 1e-6,
+    'tie_word_embeddings': False,
+    'rope_theta': 10_000.0,
+    'max_position_embeddings': 131_072,
+  },
+}

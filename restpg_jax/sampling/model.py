@@ -1,0 +1,31 @@
+"""What sampling needs of a model, which models.decoder has."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+
+class Model(Protocol):
+  """A Flax module, applied by the name of one of its methods."""
+
+  def apply(
+    self, variables: Mapping[str, Any], *args: Any, method: str
+  ) -> Any: ...
+
+
+class Size(Protocol):
+  """The shape of a model; models.decoder.Size says what the numbers mean."""
+
+  @property
+  def layers(self) -> int: ...
+
+  @property
+  def heads(self) -> int: ...
+
+  @property
+  def kv_heads(self) -> int: ...
+
+  @property
+  def head_size(self) -> int: ...
+
+  @property
+  def vocabulary(self) -> int: ...
