@@ -1,6 +1,7 @@
 # make demo   the whole method in miniature, into runs/demo
-# make test   linter and test suite
-# Both make .venv if it is missing; PYTHON=python3.12 picks another Python.
+# make quick  linter and the tests that are pure and in process
+# make test   linter, types and all tests
+# Each makes .venv if it is missing; PYTHON=python3.12 picks another Python.
 # uv installs it where there is one, pip elsewhere (UV= picks pip).
 
 PYTHON ?= python3
@@ -9,16 +10,26 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 PINS := $(wildcard constraints/*.txt)
 
-.PHONY: demo test
+.PHONY: demo quick test
+# In processes of their own, where nothing else has been imported: the triton of
+# a CUDA PyTorch crashes where TensorFlow came first.
+NO_TORCH := --ignore-glob='*_torch.py'
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
 	$(RUN) -m restpg_jax.main run --config=configs/demo.py --workdir=runs/demo
 
+quick: $(VENV)/installed-test
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m pytest -q -n auto -m 'not slow' $(NO_TORCH)
+
 test: $(VENV)/installed-test
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	$(RUN) -m pytest -q -n auto
+	$(RUN) -m basedpyright
+	$(RUN) -m pytest -q -n auto tests/*/*_torch.py
+	$(RUN) -m pytest -q -n auto $(NO_TORCH)
 
 # The stamps: nothing is installed again until setup.py or the pins change.
 $(VENV)/installed: setup.py $(PINS)

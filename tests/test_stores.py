@@ -10,6 +10,8 @@ from restpg_jax import config, errors, restpg
 from restpg_jax.io import artifacts, records
 from tests import pipeline
 
+pytestmark = pytest.mark.slow
+
 
 def e_step(workdir, cfg=None) -> dict[str, bytes]:
   """Runs the first E-step; 'draw/trajectories.jsonl' -> bytes, and so on.

@@ -1,6 +1,7 @@
 """Facts about the house: who may import whom, and what is written where."""
 
 import ast
+import collections
 import pathlib
 
 import pytest
@@ -45,6 +46,13 @@ DOORS = {  # package -> the only modules that may import it
   'flax': ('models.decoder', 'models.bert'),
   'tokenizers': ('text.wordpiece',),
   'optax': ('training.optimizer', 'training.step'),
+}
+# They say nothing of what they hold; a field that files have keeps its name.
+HOME_MADE = {'found', 'made', 'said', 'asked', 'told', 'harvest', 'place'}
+ON_DISK = {  # module -> such fields that it may speak of
+  'io.speed': {'made'},  # Pace, in speed.jsonl
+  'io.progress': {'made'},
+  'report.timing': {'made'},
 }
 
 
@@ -194,6 +202,44 @@ def test_no_check_is_lost_by_python_o():
   } <= {'models.packed'}  # our own mistake, see `fault` there
 
 
+def identifiers(text):
+  """Every name that a module gives or uses, once for each time it does."""
+  for node in ast.walk(ast.parse(text)):
+    match node:
+      case ast.Name(id=name) | ast.arg(arg=name) | ast.Attribute(attr=name):
+        yield name
+      case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+        yield name
+
+
+def home_made(modules):
+  """'io.records: found 3' for whatever word says nothing of what it holds."""
+  for module, text in modules.items():
+    banned = HOME_MADE - ON_DISK.get(module, set())
+    counts = collections.Counter(n for n in identifiers(text) if n in banned)
+    yield from (f'{module}: {name} {n}' for name, n in sorted(counts.items()))
+
+
+def test_names_say_what_they_hold():
+  assert list(home_made(sources())) == []
+
+
+def test_a_name_that_says_nothing_is_counted():
+  assert list(
+    home_made(
+      {
+        'io.records': 'def found(said):\n  return said.place + found(found)',
+        'io.speed': 'class Pace:\n  made: int\n  told: int',
+      }
+    )
+  ) == [
+    'io.records: found 3',
+    'io.records: place 1',
+    'io.records: said 2',
+    'io.speed: told 1',
+  ]
+
+
 def test_every_module_says_what_it_is_for():
   silent = [
     module
@@ -241,3 +287,15 @@ def test_what_is_cited_is_in_the_repository():
   ]
   cited = 'DESIGN' + ' section'
   assert [str(p) for p in texts if cited in p.read_text()] == []
+
+
+def test_torch_is_imported_where_nothing_else_has_been():
+  """`make test` runs these files by themselves, `make quick` none of them."""
+  for path in (ROOT / 'tests').rglob('*.py'):
+    text = path.read_text()
+    tops = {name.split('.')[0] for name in imports(text)} | {
+      call.args[0].value for call in calls(text, 'importorskip')
+    }
+    apart = path.name.endswith('_torch.py')
+    assert bool(tops & {'torch', 'transformers'}) == apart, path
+    assert not apart or '\npytestmark = pytest.mark.slow\n' in text, path

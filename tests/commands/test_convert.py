@@ -15,9 +15,7 @@ import pytest
 from restpg_jax import assets, config, errors, experiments, main, restpg
 from restpg_jax.commands import convert, model_card, policies
 from restpg_jax.io import artifacts, checkpoints, records, weights
-from restpg_jax.models import decoder, hf_config
 from restpg_jax.stages import base
-from restpg_jax.text import tokenizer as tokenizers
 from tests import pipeline, runs, tiny
 from tests.models import families
 
@@ -61,6 +59,7 @@ def same(a, b):
     np.testing.assert_array_equal(x, y, strict=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', families.ALL)
 def test_to_hugging_face_and_back_bit_for_bit(name, tmp_path):
   size = sizes()[name]
@@ -92,6 +91,7 @@ def test_a_path_that_orbax_cannot_write_to_is_refused_at_once(tmp_path):
   assert list(tmp_path.iterdir()) == [source]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', families.GEMMA)
 def test_to_deepmind_and_back_bit_for_bit(name, tmp_path):
   size = sizes()[name]
@@ -102,6 +102,7 @@ def test_to_deepmind_and_back_bit_for_bit(name, tmp_path):
   same(params, families.parameters(size))
 
 
+@pytest.mark.slow
 def test_rows_of_padding_are_cut_and_come_back_as_zeros(tmp_path):
   size = tiny.size(vocabulary=256_128, width=8, hidden=8, head_size=4)
   params = tiny.parameters(size, 0.2)
@@ -124,6 +125,7 @@ def test_rows_of_padding_are_cut_and_come_back_as_zeros(tmp_path):
   assert shape == (256_128, 8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['gemma', 'gemma3_full_heads'])
 def test_the_gemma_package_loads_it(name, tmp_path):
   size = sizes()[name]
@@ -157,64 +159,6 @@ def test_the_gemma_package_loads_it(name, tmp_path):
   np.testing.assert_array_equal(
     found['embedder/input_embedding'], params['embedding']
   )
-
-
-@pytest.mark.parametrize('name', families.ALL)
-def test_transformers_opens_it_with_equal_logits(name, tmp_path):
-  torch = pytest.importorskip('torch')
-  transformers = pytest.importorskip('transformers')
-  size = sizes()[name]
-  export(saved(tmp_path / 'm', size), tmp_path / 'hf')
-  model, info = transformers.AutoModelForCausalLM.from_pretrained(
-    tmp_path / 'hf', output_loading_info=True
-  )
-  assert not info['missing_keys'] and not info['unexpected_keys']
-  assert model.dtype == torch.float32
-  assert model.generation_config.eos_token_id == 1
-  tokens = families.TOKENS[3]
-  with torch.no_grad():
-    theirs = model(torch.tensor([tokens])).logits[0].numpy()
-  params = families.parameters(size)
-  ours = decoder.Decoder(size).apply({'params': params}, np.array([tokens]))
-  np.testing.assert_allclose(theirs, ours[0], atol=5e-5)
-  # what transformers writes itself comes in again, and its logits stay
-  model.save_pretrained(tmp_path / 'theirs')
-  export(tmp_path / 'theirs', tmp_path / 'once_more')
-  again = transformers.AutoModelForCausalLM.from_pretrained(
-    tmp_path / 'once_more'
-  )
-  with torch.no_grad():
-    once_more = again(torch.tensor([tokens])).logits[0].numpy()
-  np.testing.assert_array_equal(once_more, theirs)
-
-
-@pytest.mark.parametrize(
-  'path',
-  [
-    TOKENIZER,
-    SHARED / 'gemma1.rebuilt.spm.model',
-    SHARED / 'gemma3.rebuilt.spm.model',
-  ],
-  ids=lambda path: path.name,
-)
-def test_autotokenizer_gives_the_same_ids(path, tmp_path):
-  transformers = pytest.importorskip('transformers')
-  if not path.exists():
-    pytest.skip(f'{path} is not here')
-  ours = tokenizers.Tokenizer(path.read_bytes())
-  size = tiny.size(vocabulary=ours.vocab_size, width=8)
-  checkpoints.save_model(tmp_path / 'm', tiny.parameters(size, 0.2), size)
-  export(tmp_path / 'm', tmp_path / 'hf', tokenizer=str(path))
-  theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / 'hf')
-  for text in TEXTS:
-    ids = theirs(text, add_special_tokens=False)['input_ids']
-    assert ids == ours.encode(text), text
-    assert theirs(text)['input_ids'] == [ours.bos, *ids]
-    assert theirs.decode(ids) == text
-  assert theirs.pad_token_id == ours.pad
-  assert theirs.eos_token_id == ours.eos
-  copied = (tmp_path / 'hf' / 'tokenizer.model').read_bytes()
-  assert copied == path.read_bytes()
 
 
 def test_files_that_came_with_a_tokenizer_are_kept(tmp_path):
@@ -418,26 +362,6 @@ def read(path):
   return json.loads(path.read_text())
 
 
-@pytest.mark.parametrize('name', families.ALL)
-def test_what_others_say_of_a_model_goes_out_as_it_came_in(name, tmp_path):
-  transformers = pytest.importorskip('transformers')
-  size = sizes()[name]
-  config = hf_config.render_config(size, rows=VOCABULARY, dtype='bfloat16')
-  config = transformers.AutoConfig.for_model(**config | ODD_CONFIG)
-  theirs = transformers.AutoModelForCausalLM.from_config(config)
-  theirs.generation_config = transformers.GenerationConfig(**ODD_GENERATION)
-  theirs.save_pretrained(tmp_path / 'in')
-  export(tmp_path / 'in', tmp_path / 'out')
-  before, after = (read(tmp_path / n / 'config.json') for n in ('in', 'out'))
-  assert before.items() >= ODD_CONFIG.items()
-  assert after == before | {'dtype': 'float32'}
-  generation = [
-    (tmp_path / n / 'generation_config.json').read_text() for n in ('in', 'out')
-  ]
-  assert json.loads(generation[1]) == json.loads(generation[0])
-  assert json.loads(generation[1]).items() >= ODD_GENERATION.items()
-
-
 def odd_base(path):
   """The bundled base as a Hugging Face folder that says more of itself."""
   export('tiny_pt', path)
@@ -449,6 +373,7 @@ def odd_base(path):
   return path
 
 
+@pytest.mark.slow
 def test_a_policy_goes_out_with_what_its_base_came_with(tmp_path):
   came = odd_base(tmp_path / 'came')
   cfg = pipeline.small(methods=('sft',))

@@ -52,6 +52,7 @@ def lines(path):
   return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_a_line_a_row_in_order(workdir, users, tmp_path, capsys):
   out = tmp_path / 'out.jsonl'
   assert write(workdir, users, out, '--method=rest_pg') == main.DONE
@@ -75,6 +76,7 @@ def test_a_line_a_row_in_order(workdir, users, tmp_path, capsys):
   assert first == f'warning: {users}: 2 rows without any document'
 
 
+@pytest.mark.slow
 def test_a_policy_that_does_not_reason_only_answers(workdir, users, tmp_path):
   assert write(workdir, users, tmp_path / 'out.jsonl') == main.DONE  # sft
   for line in lines(tmp_path / 'out.jsonl'):
@@ -118,6 +120,7 @@ def get_config():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('appends', [1, 2, 3])
 def test_a_killed_run_goes_on_to_the_same_bytes(
   workdir, users, tmp_path, monkeypatch, capsys, appends
@@ -162,6 +165,7 @@ def backwards(model, examples, cfg, total):
     )
 
 
+@pytest.mark.slow
 def test_rows_are_read_as_they_are_needed_and_order_is_kept(
   workdir, users, tmp_path, monkeypatch
 ):
@@ -171,6 +175,7 @@ def test_rows_are_read_as_they_are_needed_and_order_is_kept(
   assert answers == [f'text {n}' for n in range(1, 8)]
 
 
+@pytest.mark.slow
 def test_it_asks_as_evaluation_does(workdir, tmp_path, monkeypatch):
   calls = []
 
@@ -206,6 +211,7 @@ def test_it_asks_as_evaluation_does(workdir, tmp_path, monkeypatch):
   }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'flags, said',
   [
@@ -245,6 +251,7 @@ def test_bad_input_is_a_line_and_leaves_nothing(
   assert sorted(os.listdir()) == before
 
 
+@pytest.mark.slow
 def test_a_part_of_another_input_is_not_gone_on_with(
   workdir, users, tmp_path, monkeypatch, capsys
 ):

@@ -26,6 +26,7 @@ def source(tmp_path, *tasks, **files):
   return f'--from={tmp_path}/from'
 
 
+@pytest.mark.slow
 def test_tasks_side_by_side_and_what_is_there_is_kept(tmp_path, capsys):
   for path in ('topic_writing_user', 'product_review_temporal', 'custom'):
     given.folder(tmp_path / 'from', path, train=ROW, val=ROW, test=ROW)
@@ -59,6 +60,7 @@ def test_a_bucket_is_refused_before_anything_is_made(
   assert os.listdir(tmp_path) == ['from']
 
 
+@pytest.mark.slow
 def test_other_files_or_settings_are_not_taken_for_what_is_there(
   tmp_path, capsys
 ):
@@ -78,6 +80,7 @@ def said(capsys):
   return message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('jobs', ['1', '2'])
 def test_a_bad_row_stops_with_its_place_or_is_skipped(tmp_path, capsys, jobs):
   asked = [
@@ -97,6 +100,7 @@ def test_a_bad_row_stops_with_its_place_or_is_skipped(tmp_path, capsys, jobs):
   assert 'without rows that were skipped' in said(capsys)
 
 
+@pytest.mark.slow
 def test_the_licensed_mails_become_a_task(tmp_path, capsys):
   test_avocado.mails(tmp_path / 'text')
   test_avocado.ids(tmp_path / 'ids')
@@ -146,6 +150,7 @@ def test_a_task_without_a_split_is_told_before_any_is_prepared(
   assert not pathlib.Path(tmp_path / 'to').exists()
 
 
+@pytest.mark.slow
 def test_a_kill_in_the_middle_leaves_no_data_set(tmp_path, monkeypatch):
   task = given.folder(tmp_path / 'from', 'custom')
   asked = config.PrepareArgs(source=f'{tmp_path}/from', to=f'{tmp_path}/to')

@@ -14,6 +14,8 @@ from restpg_jax import errors, types
 from restpg_jax.data import builder, files, hub, longlamp, world
 from tests.data import longlamp_rows as given
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = tempfile.TemporaryDirectory()
 SIZES = {'train': 3, 'val': 2, 'test': 1}
 CUSTOM = {'id': 'a', 'user': 'u', 'input': 'x', 'output': 'y'}

@@ -9,6 +9,7 @@ import sys
 
 import jax
 import numpy as np
+import pytest
 
 from restpg_jax import assets, config
 from restpg_jax.engines import generator, label_scorer
@@ -62,6 +63,7 @@ def logp(judged, shards=1):
   return np.array([by_index[n] for n in range(len(judged))])
 
 
+@pytest.mark.slow
 def test_alike_to_the_last_bit_in_any_order_and_company():
   judged = texts(0)
   whole = logp(judged)
@@ -74,6 +76,7 @@ def test_alike_to_the_last_bit_in_any_order_and_company():
   assert len(np.unique(whole)) > 80  # not trivially alike
 
 
+@pytest.mark.slow
 def test_nothing_is_compiled_once_the_lengths_are_known():
   logp(texts(0))
   assert compiled
@@ -94,6 +97,7 @@ def test_candidates_are_read_a_piece_at_a_time():
   assert list(label_scorer.label_logp(model(), [], LABELS)) == []
 
 
+@pytest.mark.slow
 def test_devices_share_the_work():
   """Four by themselves, one of which has nothing to do at times, and in pairs
   that share the weights."""

@@ -48,6 +48,7 @@ def sampled(dtype, **settings):
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('temperature', [0.0, 0.7])
 def test_a_sample(temperature):
   with pytest.raises(errors.InputError) as e:
@@ -67,6 +68,7 @@ def test_float32_cannot_be_the_remedy_of_float32():
   assert 'dtype=' not in str(e.value)
 
 
+@pytest.mark.slow
 def test_a_label_which_would_have_been_a_reward():
   judged = [candidates.Candidate((2, 5), [6, 7])]
   with pytest.raises(errors.InputError) as e:

@@ -160,6 +160,7 @@ def test_an_error_of_the_disk_is_not_lost(tmp_path, monkeypatch):
       saver.save(tmp_path / 'step_1', tree, tree, SIZE)
 
 
+@pytest.mark.slow
 def test_what_counts_as_whole_after_a_kill_is_whole(tmp_path):
   first = 0
   for pause in (0.0, 0.02):  # while it is copied, while it is written

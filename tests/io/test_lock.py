@@ -38,6 +38,7 @@ def holder(tmp_path):
     process.kill()
 
 
+@pytest.mark.slow
 def test_a_second_process_is_told_who_is_there(holder, tmp_path):
   before = (tmp_path / 'w' / lock.NAME).read_text()
   for _ in range(2):
@@ -55,11 +56,13 @@ def test_a_second_process_is_told_who_is_there(holder, tmp_path):
   assert holder.poll() is None
 
 
+@pytest.mark.slow
 def test_another_workdir_is_free(holder, tmp_path):
   with lock.exclusive(tmp_path / 'other'):
     assert holder.poll() is None
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_it_free_at_once(holder, tmp_path):
   holder.kill()  # SIGKILL: nothing of it can clean up
   holder.wait()
@@ -137,6 +140,7 @@ def test_a_claim_without_a_sign_of_life_for_five_minutes_is_void(bucket):
   assert claims() == []
 
 
+@pytest.mark.slow
 def test_a_claim_of_a_process_killed_on_this_machine_is_void_at_once(bucket):
   process = subprocess.Popen(['true'])
   process.wait()

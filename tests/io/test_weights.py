@@ -11,7 +11,7 @@ import pytest
 
 from restpg_jax import errors
 from restpg_jax.io import checkpoints, tensors, weights
-from restpg_jax.models import catalog, decoder, formats, hf_config
+from restpg_jax.models import catalog, formats, hf_config
 from tests import remote, tiny
 from tests.models import families
 
@@ -101,27 +101,6 @@ def test_a_multimodal_folder_gives_its_text_tower(tmp_path):
     again, found = weights.load_weights(other)
     assert found == size
     same(again, params)
-
-
-@pytest.mark.parametrize('family', families.ALL)
-def test_what_transformers_saves_is_read(family, tmp_path):
-  """Its own names, its own config.json, from its own random weights."""
-  torch = pytest.importorskip('torch')
-  transformers = pytest.importorskip('transformers')
-  size = families.ALL[family]
-  config = hf_config.render_config(size, rows=size.vocabulary, dtype='float32')
-  torch.manual_seed(0)
-  theirs = transformers.AutoModelForCausalLM.from_config(
-    transformers.AutoConfig.for_model(**config)
-  )
-  theirs.save_pretrained(tmp_path / 'hf', max_shard_size='20KB')
-  params, found = weights.load_weights(tmp_path / 'hf')
-  assert found == size
-  tokens = families.TOKENS[3]
-  with torch.no_grad():
-    wanted = theirs(torch.tensor([tokens])).logits[0].numpy()
-  ours = decoder.Decoder(size).apply({'params': params}, np.array([tokens]))
-  np.testing.assert_allclose(ours[0], wanted, atol=2e-5)
 
 
 def test_a_published_gemma_needs_no_description(tmp_path):
@@ -317,19 +296,6 @@ def test_a_head_that_is_the_tied_embedding_once_more_is_none(tmp_path):
   params, size = weights.load_weights(tmp_path / 'hf')
   assert size.tied
   assert 'head' not in params
-
-
-def test_transformers_keeps_such_a_head_apart_too(tmp_path):
-  torch = pytest.importorskip('torch')
-  transformers = pytest.importorskip('transformers')
-  headed(tmp_path / 'hf')
-  theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / 'hf')
-  params, size = weights.load_weights(tmp_path / 'hf')
-  tokens = [5, 3, 7, 2]
-  with torch.no_grad():
-    wanted = theirs(torch.tensor([tokens])).logits[0].numpy()
-  ours = decoder.Decoder(size).apply({'params': params}, np.array([tokens]))
-  np.testing.assert_allclose(ours[0], wanted, atol=2e-5)
 
 
 def test_one_weight_under_two_names_is_refused(tmp_path):

@@ -7,6 +7,8 @@ import subprocess
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = pathlib.Path(__file__).parents[2] / 'launch' / 'tpu_pod.sh'
 POD = ('--name=pod', '--zone=us-central2-b')
 RUN = ('--', '--config=configs/paper.py', '--workdir=gs://bucket/paper')

@@ -83,6 +83,7 @@ def test_rows_behind_a_prefix_that_they_share(window):
   np.testing.assert_allclose(y[2, 0], v[[6, 6], 0], rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('length', [1, 127, 128, 129, 300, 1100])
 @pytest.mark.parametrize('window', [None, 40])
 def test_in_blocks_it_is_the_same(length, window):

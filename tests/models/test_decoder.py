@@ -301,6 +301,7 @@ def test_final_logits_are_capped():
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'name, remat, unroll',
   [('gemma', 'full', 1), ('gemma3', 'dots', 1), ('gemma', 'full', 2)],
@@ -335,6 +336,7 @@ def test_gradients_of_rematerialised_layers_are_equal(name, remat, unroll):
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'name, attend',
   [(name, packed.blocks) for name in families.ALL] + [('gemma3', packed.naive)],
@@ -363,6 +365,7 @@ def test_texts_that_share_a_row_do_not_see_each_other(name, attend):
     begin += len(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', families.ALL)
 def test_every_family_in_bfloat16_stays_close_to_float32(name):
   sizes = families.ALL[name]

@@ -14,6 +14,8 @@ import pytest
 from restpg_jax.models import catalog
 from tests.models import families
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parents[2]
 PACKAGED = [n for n in catalog.CATALOG if n[:6] in ('gemma2', 'gemma3')]
 

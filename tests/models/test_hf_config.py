@@ -88,17 +88,6 @@ def test_what_is_written_reads_back(name):
   assert hf_config.embedding_rows(config) == rows
 
 
-@pytest.mark.parametrize('size', families.ALL.values(), ids=families.ALL)
-def test_what_transformers_makes_of_it_reads_back(size):
-  """Its own style differs: rope_parameters, layer_types, dtype."""
-  transformers = pytest.importorskip('transformers')
-  config = hf_config.render_config(size, rows=size.vocabulary, dtype='float32')
-  theirs = transformers.AutoConfig.for_model(**config).to_dict()
-  assert 'rope_parameters' in theirs
-  assert 'rope_theta' not in theirs
-  assert hf_config.parse_config(theirs) == size
-
-
 @pytest.mark.parametrize(
   'change, named',
   [
@@ -174,16 +163,6 @@ GEMMA3_TEXT = GEMMA3_4B['text_config']
 def test_the_outer_level_says_whether_the_embedding_is_tied(outer, inner, tied):
   config = GEMMA3_4B | outer | {'text_config': GEMMA3_TEXT | inner}
   assert hf_config.parse_config(config).tied == tied
-
-
-def test_that_is_how_transformers_reads_it():
-  transformers = pytest.importorskip('transformers')
-  inner = {'tie_word_embeddings': False}
-  config = transformers.Gemma3Config(text_config=inner)
-  assert config.tie_word_embeddings
-  assert not transformers.Gemma3Config(tie_word_embeddings=False).to_dict()[
-    'tie_word_embeddings'
-  ]
 
 
 def test_quantised_weights_are_refused_at_either_level():

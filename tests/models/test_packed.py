@@ -68,6 +68,7 @@ def by_text(q, k, v, segment, window, cap):
   return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('cap', [0.0, 3.0])
 @pytest.mark.parametrize('near', [None, True, False])
 def test_a_text_sees_itself_only(near, cap):
@@ -78,6 +79,7 @@ def test_a_text_sees_itself_only(near, cap):
   np.testing.assert_allclose(y, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'name, cap',
   [('blocks', 0.0), ('blocks', 3.0), ('splash', 0.0)]
@@ -105,6 +107,7 @@ def test_all_ways_and_their_gradients_are_those_of_naive(name, near, cap):
     np.testing.assert_allclose(ours, exact, rtol=1e-5, atol=3e-5)
 
 
+@pytest.mark.slow
 def test_gradients_of_blocks_do_not_keep_the_scores_of_all_pairs():
   q, k, v, segment = arrays(1024, size=8)
 

@@ -44,6 +44,7 @@ def eight():
   return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 @SIZES
 def test_training_on_eight_devices_equals_training_on_one(eight, mesh):
   assert eight['devices'][mesh] == 8
@@ -51,6 +52,7 @@ def test_training_on_eight_devices_equals_training_on_one(eight, mesh):
   assert eight['moved'] > 1e-2  # 50 steps of training did something
 
 
+@pytest.mark.slow
 @SIZES
 def test_each_device_holds_its_part_of_the_weights(eight, mesh):
   f, m = MESHES[mesh]
@@ -62,30 +64,36 @@ def test_each_device_holds_its_part_of_the_weights(eight, mesh):
   }
 
 
+@pytest.mark.slow
 def test_the_state_of_the_optimizer_is_born_in_parts(eight):
   assert eight['born'] == [[32, 128]]
 
 
+@pytest.mark.slow
 def test_parts_of_a_row_see_what_the_whole_row_sees(eight):
   assert eight['parted'] < 1e-5
   assert eight['turned'] < 1e-5
 
 
+@pytest.mark.slow
 def test_samples_on_eight_devices_are_those_of_one(eight):
   assert eight['samples'] == 20
   assert eight['alike']
 
 
+@pytest.mark.slow
 def test_devices_draw_without_a_word_to_each_other(eight):
   assert eight['collectives']['1'] == []
   assert 'all-reduce' in eight['collectives']['8']  # the search does find some
 
 
+@pytest.mark.slow
 def test_a_model_may_be_shared_by_several_devices(eight):
   assert eight['weights'] == {'1': 128 * 128, '2': 64 * 128, '8': 16 * 128}
   assert eight['shared'] == {'2': True, '8': True}
 
 
+@pytest.mark.slow
 def test_what_does_not_divide_is_the_users_error(eight):
   assert eight['errors'] == [
     'compute.fsdp=3 does not divide 8 devices',

@@ -44,6 +44,7 @@ def demo(tmp_path_factory):
   return command(workdir), workdir
 
 
+@pytest.mark.slow
 def test_the_demo_fits_this_machine(demo):
   done, workdir = demo
   assert done.returncode == 0, done.stderr
@@ -63,6 +64,7 @@ def test_the_demo_fits_this_machine(demo):
   assert list(workdir.iterdir()) == [workdir / 'preflight.json']
 
 
+@pytest.mark.slow
 def test_its_table_fits_a_screen(demo):
   lines = demo[0].stdout.splitlines()
   assert lines[0].startswith('2 x cpu, ')
@@ -70,6 +72,7 @@ def test_its_table_fits_a_screen(demo):
   assert lines[-1] == str(demo[1] / 'preflight.json')
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not LIBTPU, reason='needs libtpu')
 def test_the_demo_fits_a_slice_that_nobody_has(tmp_path):
   done = command(tmp_path, '--topology=v4:2x2x1', '--price=2')
@@ -159,6 +162,7 @@ def test_the_papers_counts():
   assert work.examples(cfg, 'train') == 40
 
 
+@pytest.mark.slow
 def test_stages_that_methods_share_are_counted_once():
   cfg = paper()
   layout = layouts.Layout.of(config.Compute(memory=27.0))
@@ -174,6 +178,7 @@ def test_stages_that_methods_share_are_counted_once():
   assert by_name['m_step1/train'] == by_name['m_step3/train']
 
 
+@pytest.mark.slow
 def test_the_judge_of_the_test_set_is_counted_in_its_own_precision():
   layout = layouts.Layout.of(config.Compute(memory=27.0))
 
@@ -197,6 +202,7 @@ def test_the_judge_of_the_test_set_is_counted_in_its_own_precision():
   assert found['eval0/measure'] == hours_of(half)['eval0/score']
 
 
+@pytest.mark.slow
 def test_a_judge_that_no_chip_holds_alone_is_shared(monkeypatch):
   """7B in float32 has 31.8 GiB of weights; a v4 chip has 30.75."""
   monkeypatch.setattr(layouts.Layout, 'usable', int(30.75 * 2**30))
@@ -306,6 +312,7 @@ def tiny(**compute):
   return cfg
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_comes_with_the_nearest_that_does(monkeypatch):
   """The judge's 64 answers in the memory that 16 of them need."""
 
@@ -325,6 +332,7 @@ def test_what_does_not_fit_comes_with_the_nearest_that_does(monkeypatch):
   assert found.remedy == 'compute.judged=16'
 
 
+@pytest.mark.slow
 def test_sampling_that_cannot_begin_is_a_row_too():
   cfg = tiny(memory=0.001)
   (found,) = memory.compile_all(cfg, ['answer'], ())

@@ -92,6 +92,7 @@ def test_greedy_samples_equal_reading_everything_anew_for_each_token():
   assert len({tuple(one.tokens) for (one,) in found}) > 1
 
 
+@pytest.mark.slow
 def test_token_t_is_drawn_with_the_rows_key_folded_with_t():
   one = request(1, [0])
   key = jax.random.wrap_key_data(one.keys[0], impl='threefry2x32')
@@ -113,6 +114,7 @@ def test_the_stop_token_ends_a_sample_and_is_not_returned():
   assert texts(found) == [[(before, True)]]
 
 
+@pytest.mark.slow
 def test_any_of_several_stop_tokens_ends_a_sample():
   tokens = greedy(PROMPTS[1], O)
   second = next(t for t in tokens if t != tokens[0])
@@ -122,6 +124,7 @@ def test_any_of_several_stop_tokens_ends_a_sample():
   assert texts(found) == [[([], True)]]
 
 
+@pytest.mark.slow
 def test_a_neighbour_that_ends_early_does_not_stop_the_others():
   outputs = [greedy(prompt, O) for prompt in PROMPTS]
   stop = outputs[0][0]
@@ -135,6 +138,7 @@ def test_a_neighbour_that_ends_early_does_not_stop_the_others():
   assert any(not one.ended for (one,) in found)
 
 
+@pytest.mark.slow
 def test_a_sample_may_have_a_limit_of_its_own():
   tokens = greedy(PROMPTS[1], O)
   one = engine.DecodeRequest(PROMPTS[1], request(1, range(3)).keys, [1, 4, 6])
@@ -142,6 +146,7 @@ def test_a_sample_may_have_a_limit_of_its_own():
   assert texts(found) == [[(tokens[:n], False) for n in (1, 4, 6)]]
 
 
+@pytest.mark.slow
 def test_the_log_probability_is_the_models_own():
   """At temperature 1, whatever it was drawn with; the stop token counts."""
   outputs = sample([request(n, range(2)) for n in range(5)], temperature=0.7)
@@ -160,6 +165,7 @@ def test_the_log_probability_is_the_models_own():
   assert {one.ended for row in found for one in row} == {True, False}
 
 
+@pytest.mark.slow
 def test_a_sample_is_the_same_in_any_order_and_beside_any_neighbour():
   requests = [request(n, [0, 1]) for n in range(5)]
   together = sample(requests)
@@ -172,6 +178,7 @@ def test_a_sample_is_the_same_in_any_order_and_beside_any_neighbour():
   assert bits(sample([requests[3]] * 2)) == [bits(together)[3]] * 2
 
 
+@pytest.mark.slow
 def test_a_sample_is_the_same_on_slots_of_another_shape():
   requests = [request(n, [0, 1]) for n in range(5)]
   expected = texts(sample(requests))
@@ -184,6 +191,7 @@ def test_a_sample_is_the_same_on_slots_of_another_shape():
     assert texts(sample(requests, shape)) == expected
 
 
+@pytest.mark.slow
 def test_two_samples_are_a_prefix_of_four():
   four = shape_of(slots_=1, samples=4)
   two = sample([request(n, [0, 1]) for n in range(3)], four)
@@ -194,6 +202,7 @@ def test_two_samples_are_a_prefix_of_four():
   assert texts(rest) == [row[2:] for row in texts(all_four)]
 
 
+@pytest.mark.slow
 def test_slots_are_refilled():
   """Ten samples of one token and one of ten: the ten wait for nobody."""
   one = engine.DecodeRequest(
@@ -206,6 +215,7 @@ def test_slots_are_refilled():
   assert [harvest.slots for harvest in found] == [2] * 10
 
 
+@pytest.mark.slow
 def test_groups_go_on_to_the_next_request():
   limits = [[8], [1], [2], [1], [3], [1]]
   requests = [
@@ -218,6 +228,7 @@ def test_groups_go_on_to_the_next_request():
   assert sum(harvest.busy for harvest in found) == 16
 
 
+@pytest.mark.slow
 def test_requests_are_read_when_there_is_a_group_for_them():
   read = []
 
@@ -233,6 +244,7 @@ def test_requests_are_read_when_there_is_a_group_for_them():
   assert sum(len(harvest.samples) for harvest in found) + len(read) >= 50
 
 
+@pytest.mark.slow
 def test_nothing_is_compiled_again_after_the_first_round(caplog):
   def compiles(requests):
     caplog.clear()
@@ -247,6 +259,7 @@ def test_nothing_is_compiled_again_after_the_first_round(caplog):
   assert compiles([request(n, [1]) for n in (4, 0, 2, 1, 3, 3)]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('temperature', [0.0, 1.0])
 def test_ids_beyond_the_tokenizer_are_never_drawn(temperature):
   """The embedding has rows that no piece belongs to."""
@@ -262,11 +275,13 @@ def test_ids_beyond_the_tokenizer_are_never_drawn(temperature):
   assert max(seen[9]) < 9
 
 
+@pytest.mark.slow
 def test_samples_of_a_prompt_differ():
   (four,) = sample([request(2, range(4))], shape_of(samples=4))
   assert len({tuple(one.tokens) for one in four}) == 4
 
 
+@pytest.mark.slow
 def test_nothing_asked_is_nothing_drawn():
   assert list(harvests([], shape_of())) == []
 
@@ -307,6 +322,7 @@ def test_the_arguments_of_start_by_hand():
   np.testing.assert_array_equal(count, [1, 0])
 
 
+@pytest.mark.slow
 def test_a_prompt_over_the_compiled_length_is_refused():
   one = engine.DecodeRequest([1] * (S + 1), request(0, [0]).keys)
   with pytest.raises(ValueError, match='13 tokens, but the longest is 12'):

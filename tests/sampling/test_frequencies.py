@@ -16,6 +16,8 @@ from restpg_jax.models import decoder
 from restpg_jax.parallel import layout as layouts
 from tests import tiny
 
+pytestmark = pytest.mark.slow
+
 SIZE = tiny.size(vocabulary=1024)  # room for the bundled tokenizer
 PROMPT = [2, 17, 5, 900, 23, 8, 8, 901]
 WORDS = 32  # of the 1024, so that each is seen often

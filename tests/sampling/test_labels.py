@@ -105,6 +105,7 @@ FAMILIES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('size', FAMILIES.values(), ids=FAMILIES)
 def test_equal_to_reading_prompt_and_label_in_full(size):
   model, params = decoder.Decoder(size), tiny.parameters(size, 0.3)
@@ -256,6 +257,7 @@ class Writes:
     return jnp.asarray(logits)
 
 
+@pytest.mark.slow
 @every
 def test_10_is_not_taken_for_1_in_real_vocabularies(name):
   model = Writes(load(name))
@@ -272,6 +274,7 @@ def test_10_is_not_taken_for_1_in_real_vocabularies(name):
   assert max(model.first, key=model.first.get) == judged(name)[0][0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['gemma1', 'gemma3'])
 def test_equal_to_reading_in_full_with_a_real_vocabulary(name):
   tokenizer = load(name)

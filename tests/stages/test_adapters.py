@@ -74,6 +74,7 @@ def step(trained, n):
   return trained / 'checkpoints' / f'step_{n}' / 'model'
 
 
+@pytest.mark.slow
 def test_a_checkpoint_holds_adapters_and_is_read_as_merged_weights(trained):
   adapters = checkpoints.load_tree(step(trained, 2) / 'params')
   assert formats.flat(adapters).keys() == {
@@ -97,6 +98,7 @@ def test_a_checkpoint_holds_adapters_and_is_read_as_merged_weights(trained):
   assert {x.dtype.name for x in jax.tree.leaves(merged)} == {'float32'}
 
 
+@pytest.mark.slow
 def test_it_goes_on_from_a_checkpoint_to_the_same_bits(trained, tmp_path):
   whole = epath.Path(tmp_path) / 'run'
   cut = fit(whole)
@@ -109,6 +111,7 @@ def test_it_goes_on_from_a_checkpoint_to_the_same_bits(trained, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
+@pytest.mark.slow
 def test_a_workdir_may_be_moved(trained, tmp_path):
   moved = copied(trained, tmp_path)
   found, _ = weights.load_weights(step(moved / 'train', 1))
@@ -116,6 +119,7 @@ def test_a_workdir_may_be_moved(trained, tmp_path):
   jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
+@pytest.mark.slow
 def test_adapters_of_another_rank_do_not_go_on(trained, tmp_path):
   moved = copied(trained, tmp_path)
   other = config.Lora(rank=3, targets=LORA.targets)
@@ -124,6 +128,7 @@ def test_adapters_of_another_rank_do_not_go_on(trained, tmp_path):
   assert 'q/a is [2, 32, 2], [2, 32, 3] expected' in str(caught.value)
 
 
+@pytest.mark.slow
 def test_adapters_without_their_base_or_with_another_are_refused(
   trained, tmp_path
 ):
@@ -138,6 +143,7 @@ def test_adapters_without_their_base_or_with_another_are_refused(
     weights.find_checkpoint(step(moved / 'train', 1))
 
 
+@pytest.mark.slow
 def test_adapters_that_do_not_fit_are_listed(trained, tmp_path):
   moved = copied(trained, tmp_path)
   folder = step(moved / 'train', 1)
@@ -150,6 +156,7 @@ def test_adapters_that_do_not_fit_are_listed(trained, tmp_path):
   assert 'q/b is [2, 2, 31], [2, 2, 32] expected' in str(caught.value)
 
 
+@pytest.mark.slow
 def test_what_is_chosen_and_converted_is_whole(tmp_path):
   cfg = pipeline.small(methods=('sft',))
   cfg.train.lora = config.Lora(rank=2)
@@ -181,6 +188,7 @@ def test_what_is_chosen_and_converted_is_whole(tmp_path):
   )
 
 
+@pytest.mark.slow
 def test_what_cannot_be_trained_is_refused_before_anything_runs(tmp_path):
   cfg = pipeline.small()
   cfg.train.lora = config.Lora(rank=33)

@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pytest
 import torch
 import transformers
 from etils import epath
@@ -14,6 +15,7 @@ from restpg_jax.parallel import layout as layouts
 from restpg_jax.stages import retrieve, train
 from restpg_jax.training import batches, optimizer
 
+pytestmark = pytest.mark.slow
 STEPS, EXAMPLES = 50, 24
 PROMPT = config.Prompt(
   template='prompts/tiny/policy.txt', max_input=64, max_output=24

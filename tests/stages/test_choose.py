@@ -39,6 +39,7 @@ def left(trained):
   return sorted(str(p.relative_to(folder)) for p in folder.glob('*/*'))
 
 
+@pytest.mark.slow
 def test_only_the_chosen_weights_are_left(chosen):
   trained, out = chosen
   before = choose.bytes_of(trained)
@@ -52,6 +53,7 @@ def test_only_the_chosen_weights_are_left(chosen):
   assert choose.clear(trained, None, out=out, cfg=settings()) == ''
 
 
+@pytest.mark.slow
 def test_a_kill_in_between_is_mended_by_the_next_run(chosen, monkeypatch):
   trained, out = chosen
   rmtree = type(trained).rmtree
@@ -69,6 +71,7 @@ def test_a_kill_in_between_is_mended_by_the_next_run(chosen, monkeypatch):
   assert left(trained) == ['step_2/model']
 
 
+@pytest.mark.slow
 def test_all_is_kept_if_that_is_asked(chosen):
   trained, out = chosen
   assert choose.clear(trained, None, out=out, cfg=settings(keep_all=True)) == ''
@@ -76,6 +79,7 @@ def test_all_is_kept_if_that_is_asked(chosen):
   assert len(left(trained)) == 6
 
 
+@pytest.mark.slow
 def test_another_choice_leaves_what_the_first_has_left(chosen):
   trained, out = chosen
   choose.clear(trained, None, out=out, cfg=settings())
@@ -85,6 +89,7 @@ def test_another_choice_leaves_what_the_first_has_left(chosen):
   assert left(trained) == ['step_2/model']
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_lacks_an_answer_is_missed(chosen, monkeypatch):
   trained, out = chosen
   records.write(out / 'examples.jsonl', [EXAMPLE])
@@ -123,6 +128,7 @@ def test_a_checkpoint_that_lacks_an_answer_is_missed(chosen, monkeypatch):
   assert summary['answers'] == 3
 
 
+@pytest.mark.slow
 def test_a_run_frees_what_it_can_and_the_same_again_finds_all(tmp_path, capsys):
   cfg = pipeline.small(methods=('sft',))
   restpg.run_methods(cfg, tmp_path)

@@ -204,6 +204,7 @@ def test_wrong_settings_are_told_before_anything_runs(metrics, message):
     restpg.check_config(cfg)
 
 
+@pytest.mark.slow
 def test_what_is_not_there_is_told_before_anything_runs(tmp_path, monkeypatch):
   cfg = pipeline.small()
   cfg.evaluate = config.Evaluate(metrics=('cosine',), encoder=str(tmp_path))

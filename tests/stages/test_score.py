@@ -304,6 +304,7 @@ def judgements(reward, queries):
   return [by_index[n] for n in range(len(queries))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('max_input', 'cut'), [(192, 1), (112, 3), (60, 6)])
 def test_equal_to_a_judge_that_reads_each_prompt_and_label_in_full(
   max_input, cut, monkeypatch
@@ -380,6 +381,7 @@ def test_a_prompt_is_parted_and_its_answers_share_what_is_before_them(
   assert before.endswith(('Answer:', '[answer]\n')) and REFERENCE in before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ('diet', 'correlation'), [(corpus.judgements, 0.8), (corpus.muddles, 0.65)]
 )

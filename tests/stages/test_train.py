@@ -108,6 +108,7 @@ def fit(out, compute=None, samples=(THANKS,), max_output=8, **changed):
   )
 
 
+@pytest.mark.slow
 def test_float32_masters_move_at_5e_6_and_the_log_says_so(tmp_path):
   with warnings.catch_warnings():
     warnings.simplefilter('error', errors.DataWarning)
@@ -120,6 +121,7 @@ def test_float32_masters_move_at_5e_6_and_the_log_says_so(tmp_path):
   assert summary['changed_in_bf16'] == last.changed_in_bf16
 
 
+@pytest.mark.slow
 def test_an_update_that_rounding_loses_is_warned_of_once(tmp_path):
   with pytest.warns(errors.DataWarning) as caught:
     fit(epath.Path(tmp_path), learning_rate=1e-12)
@@ -144,6 +146,7 @@ def test_when_an_update_counts_as_lost(changed, grad_norm, rate, lost):
   assert train.warn_if_lost(line) == lost
 
 
+@pytest.mark.slow
 def test_a_log_without_the_shares_can_be_gone_on_with(tmp_path):
   out = epath.Path(tmp_path)
   fit(out, learning_rate=5e-6)
@@ -158,6 +161,7 @@ def test_a_log_without_the_shares_can_be_gone_on_with(tmp_path):
   assert last == lines[1]
 
 
+@pytest.mark.slow
 def test_the_share_of_slots_with_tokens_is_told(tmp_path):
   out = epath.Path(tmp_path)
   compute = config.Compute(log_every=1, rows=1, row_length=192)
@@ -192,6 +196,7 @@ def test_an_attention_that_is_not_to_be_had_is_refused(
     fit(epath.Path(tmp_path), config.Compute(**changed))
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_with_what_was_read(tmp_path):
   out = epath.Path(tmp_path)
   with pytest.raises(errors.InputError) as caught:
@@ -211,6 +216,7 @@ def test_a_loss_that_is_no_number_stops_with_what_was_read(tmp_path):
   assert trainer.finished_steps(out) == [1]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_interrupted_ends_with_the_same_weights(tmp_path):
   """Stopped after step 2 of 4, with three examples in a row and two more."""
 
@@ -230,6 +236,7 @@ def test_a_run_that_was_interrupted_ends_with_the_same_weights(tmp_path):
   jax.tree.map(np.testing.assert_array_equal, weights(whole), weights(halved))
 
 
+@pytest.mark.slow
 def test_everything_is_compiled_in_the_first_steps(tmp_path, monkeypatch):
   """Texts of all lengths: no new shape comes up in 20 steps."""
   compiled = []
@@ -252,6 +259,7 @@ def test_everything_is_compiled_in_the_first_steps(tmp_path, monkeypatch):
   assert update._cache_size() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('loss', [0.0, 1e-9, None])
 def test_a_loss_of_exactly_0_is_warned_of(tmp_path, loss):
   records.write_json(tmp_path / 'DONE.json', {'summary': {'loss': loss}})

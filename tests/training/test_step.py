@@ -122,6 +122,7 @@ LOCAL = tiny.size(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('size', [SIZE, LOCAL], ids=['gemma', 'local, capped'])
 def test_packed_rows_have_the_loss_and_gradients_of_rows_by_themselves(size):
   rng = np.random.default_rng(0)
@@ -158,6 +159,7 @@ def test_packed_rows_have_the_loss_and_gradients_of_rows_by_themselves(size):
     np.testing.assert_allclose(ours, exact, atol=1e-5 * np.abs(exact).max())
 
 
+@pytest.mark.slow
 def test_logits_are_never_there_for_all_words():
   """2,048 targets, 4,096 words: their logits would be 32 MiB."""
   size = tiny.size(vocabulary=4096)
@@ -193,6 +195,7 @@ def test_gradients_are_float32_under_bfloat16_products():
   assert set(seen) == {'float32'}
 
 
+@pytest.mark.slow
 def test_the_meter_at_5e_6_tells_float32_from_bfloat16_masters():
   fresh, step = program(rate=5e-6, dtype=jnp.bfloat16)
   _, exact = step(fresh, BATCH)

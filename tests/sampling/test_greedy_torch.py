@@ -13,6 +13,7 @@ from restpg_jax.parallel import layout as layouts
 
 torch = pytest.importorskip('torch')
 transformers = pytest.importorskip('transformers')
+pytestmark = pytest.mark.slow
 
 NEW = 64  # tokens
 TOKENIZER = 'tiny.spm.model'

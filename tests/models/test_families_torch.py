@@ -16,6 +16,7 @@ from tests.models import families
 
 torch = pytest.importorskip('torch')
 transformers = pytest.importorskip('transformers')
+pytestmark = pytest.mark.slow
 torch.set_num_threads(1)  # tiny products: more threads only wait
 
 every = pytest.mark.parametrize('name', families.ALL)
