@@ -14,6 +14,8 @@ PINS := $(wildcard constraints/*.txt)
 # In processes of their own, where nothing else has been imported: the triton of
 # a CUDA PyTorch crashes where TensorFlow came first.
 NO_TORCH := --ignore-glob='*_torch.py'
+# Neighbours share fixtures and programs: each worker takes a half, and steals.
+PYTEST := -m pytest -q -n auto --dist worksteal
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -22,14 +24,14 @@ demo: $(VENV)/installed
 quick: $(VENV)/installed-test
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	$(RUN) -m pytest -q -n auto -m 'not slow' $(NO_TORCH)
+	$(RUN) $(PYTEST) -m 'not slow' $(NO_TORCH)
 
 test: $(VENV)/installed-test
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m basedpyright
-	$(RUN) -m pytest -q -n auto tests/*/*_torch.py
-	$(RUN) -m pytest -q -n auto $(NO_TORCH)
+	$(RUN) $(PYTEST) tests/*/*_torch.py
+	$(RUN) $(PYTEST) $(NO_TORCH)
 
 # The stamps: nothing is installed again until setup.py or the pins change.
 $(VENV)/installed: setup.py $(PINS)

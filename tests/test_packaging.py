@@ -57,8 +57,8 @@ def test_every_foreign_import_is_required():
     'google': 'protobuf',
     'huggingface_hub': 'huggingface-hub',
     'mailparser': 'mail-parser',
-    'ml_dtypes': 'ml-dtypes',
     'ml_collections': 'ml-collections',
+    'ml_dtypes': 'ml-dtypes',
     'orbax': 'orbax-checkpoint',
     'rank_bm25': 'rank-bm25',
     'rouge_score': 'rouge-score',
@@ -181,12 +181,14 @@ BY_UV = (
 RUN = (
   'python -m restpg_jax.main run --config=configs/demo.py --workdir=runs/demo'
 )
+PYTEST = 'python -m pytest -q -n auto --dist worksteal'
+NO_TORCH = '--ignore-glob=*_torch.py'
 LINT = ['python -m ruff check .', 'python -m ruff format --check .']
 CHECK = [
   *LINT,
   'python -m basedpyright',
-  'python -m pytest -q -n auto tests/*/*_torch.py',
-  'python -m pytest -q -n auto --ignore-glob=*_torch.py',
+  f'{PYTEST} tests/*/*_torch.py',
+  f'{PYTEST} {NO_TORCH}',
 ]
 
 
@@ -212,7 +214,7 @@ def test_make_quick_runs_the_tests_that_are_not_slow(tmp_path):
   fresh.make('test')
   assert fresh.make('quick')[2] == [
     *LINT,
-    'python -m pytest -q -n auto -m not slow --ignore-glob=*_torch.py',
+    f'{PYTEST} -m not slow {NO_TORCH}',
   ]
 
 

@@ -27,7 +27,7 @@ def folder(tmp_path_factory):
 
 def test_means_of_hidden_states_are_those_of_transformers(folder):
   encoder = encoders.load_encoder(folder)
-  ids = encoder.words.encode(['a b c', 'good.', 'ad ' * 50], encoder.limit)
+  ids = encoder.tokenizer.encode(['a b c', 'good.', 'ad ' * 50], encoder.limit)
   assert [len(one) for one in ids] == [5, 4, 16]
   model = transformers.BertModel.from_pretrained(folder)
   for one, ours in zip(

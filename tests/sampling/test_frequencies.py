@@ -1,5 +1,5 @@
 """What is drawn, against exact probabilities: the whole engine, as a stage
-calls it (engines/generator.sample)."""
+calls it (engines/generator.generate_samples)."""
 
 import collections
 import functools

@@ -1,5 +1,5 @@
 """Greedy samples of the bundled model against `transformers`' own generation,
-through engines/generator.sample. Needs PyTorch (the test extra)."""
+through engines/generator.generate_samples. Needs PyTorch (the test extra)."""
 
 import dataclasses
 

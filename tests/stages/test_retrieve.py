@@ -1,4 +1,4 @@
-"""Facts about restpg_jax/stages/retrieve.py and embed.py."""
+"""Facts about restpg_jax/stages/retrieve.py and engines/embedder.py."""
 
 import dataclasses
 import json
