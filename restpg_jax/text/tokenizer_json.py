@@ -120,7 +120,7 @@ def _unigram(pieces: Sequence[Any]) -> dict[str, Any]:
 
 
 def _bpe(pieces: Sequence[Any]) -> dict[str, Any]:
-  """Returns a BPE model: pieces join in the order of their scores, as before.
+  """Returns a BPE model: pieces join by score, as in SentencePiece.
 
   The library wants a list of merges, which SentencePiece does not store: each
   cut of a piece into two pieces is one.
