@@ -35,7 +35,7 @@ from common import flags, models, sampling_engines, timing, worker
 from common.sampling_job import Job
 
 from restpg_jax import config
-from restpg_jax.engines import generator, tokenizer_files
+from restpg_jax.engines import prompting, tokenizer_files
 from restpg_jax.stages import retrieve
 from restpg_jax.text import prompts
 
@@ -119,7 +119,7 @@ def policy_prompts(size, length: int, count: int) -> list[list[int]]:
 
   They hold the documents of a user and of others who write such texts.
   """
-  template = generator.load_template('prompts/tiny/policy.txt')
+  template = prompting.load_template('prompts/tiny/policy.txt')
   tokenizer = tokenizer_files.load_tokenizer(models.TOKENIZER, size)
   examples = list(retrieve.load_examples(config.Data(), 'test')[0])
   rows = []

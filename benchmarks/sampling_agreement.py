@@ -51,7 +51,7 @@ def of_process(inputs: int, shape: tuple[int, int, int]) -> dict:
 def draw(inputs: int, groups: int, slots: int, devices: int) -> dict:
   """Returns text, log-probability and number of tokens by 'id j'."""
   from restpg_jax import config
-  from restpg_jax.engines import generator
+  from restpg_jax.engines import generator, prompting
   from restpg_jax.parallel import layout as layouts
   from restpg_jax.stages import draw as draws
   from restpg_jax.stages import retrieve
@@ -73,7 +73,7 @@ def draw(inputs: int, groups: int, slots: int, devices: int) -> dict:
     purpose='draw',
     iteration=0,
   )
-  policy_prompts = generator.policy_prompts(examples, model.tokenizer, settings)
+  policy_prompts = prompting.policy_prompts(examples, model.tokenizer, settings)
   stats = prompts.PromptStats.of(policy_prompts)
   return {
     f'{s.example_id} {s.j}': (s.text, s.logp, s.tokens)

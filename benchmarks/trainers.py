@@ -43,7 +43,7 @@ from common import flags, lengths, models, timing, worker
 from common.training_job import Job
 
 from restpg_jax import config
-from restpg_jax.engines import generator, tokenizer_files
+from restpg_jax.engines import prompting, tokenizer_files
 from restpg_jax.stages import retrieve, train
 
 TRAINERS = ('ours', 'hf', 'tunix')
@@ -146,7 +146,7 @@ def users_rows(size) -> list[tuple[list[int], list[int]]]:
   settings = train.TrainSettings(
     config.Train(), prompt, config.Model(), True, 0
   )
-  prompts = generator.policy_prompts(examples, tokenizer, settings)
+  prompts = prompting.policy_prompts(examples, tokenizer, settings)
   return [
     (list(p.ids), [*tokenizer.encode(e.output), tokenizer.eos])
     for p, e in zip(prompts, examples, strict=True)

@@ -31,8 +31,6 @@ VERB_FLAGS = {
   'preflight': config.PreflightArgs,
   'prepare': config.PrepareArgs,
 }
-
-
 Args = typing.TypeVar('Args')  # one of config's *Args
 
 

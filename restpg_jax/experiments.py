@@ -21,7 +21,7 @@ from typing import Any
 from etils import epath
 
 from restpg_jax import config, errors, paper, variants
-from restpg_jax.engines import generator, input_files
+from restpg_jax.engines import input_files, prompting
 from restpg_jax.io import artifacts, fingerprints, located, records
 from restpg_jax.text import templates
 
@@ -50,7 +50,7 @@ def note_method(
   seconds: float,
 ) -> None:
   """Writes the record of a finished method, from which reports are built."""
-  template = generator.load_template(cfg.prompt.template)
+  template = prompting.load_template(cfg.prompt.template)
   output = templates.Output.of(template)
 
   def folder(artifact: artifacts.Artifact) -> str:

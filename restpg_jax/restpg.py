@@ -7,14 +7,7 @@ from typing import Any
 
 from etils import epath
 
-from restpg_jax import (
-  cautions,
-  config,
-  errors,
-  experiments,
-  phases,
-  validate,
-)
+from restpg_jax import cautions, config, errors, experiments, phases, validate
 from restpg_jax.engines import input_files, rewards
 from restpg_jax.io import artifacts, checkpoints, lock
 from restpg_jax.parallel import layout as layouts

@@ -34,7 +34,6 @@ Rows = Iterator[batches.TrainingRow]
 # (documents, instruction, expected output, reasoning).
 Judgement = tuple[str, str, str, int, str]
 Explained = tuple[tuple[str, ...], str, str, str]
-
 SEED = 20250104
 VOCABULARY = 1024
 SIZE = decoder.Size(

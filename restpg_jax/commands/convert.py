@@ -16,13 +16,7 @@ from etils import epath
 from restpg_jax import assets, config, errors, storage
 from restpg_jax.commands import model_card, policies
 from restpg_jax.engines import tokenizer_files
-from restpg_jax.io import (
-  checkpoints,
-  located,
-  records,
-  tensors,
-  weights,
-)
+from restpg_jax.io import checkpoints, located, records, tensors, weights
 from restpg_jax.models import formats, hf_config
 from restpg_jax.text import tokenizer as tokenizers
 from restpg_jax.text import tokenizer_json

@@ -11,7 +11,7 @@ from etils import epath
 from restpg_jax import config, effective, errors, types
 from restpg_jax.commands import policies
 from restpg_jax.data import requests
-from restpg_jax.engines import generator, input_files
+from restpg_jax.engines import generator, input_files, prompting
 from restpg_jax.io import artifacts, located, partial_file, progress
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.stages import retrieve
@@ -169,11 +169,11 @@ def sample_rows(
   total: int,
 ) -> Iterator[generator.FinishedSamples]:
   """Draws one text each; examples are read when there is room for them."""
-  template = generator.load_template(cfg.prompt.template)
+  template = prompting.load_template(cfg.prompt.template)
 
   def sample_requests() -> Iterator[generator.SampleRequest]:
     for example in examples:
-      prompt = generator.policy_prompt(template, example, model.tokenizer, cfg)
+      prompt = prompting.policy_prompt(template, example, model.tokenizer, cfg)
       yield generator.SampleRequest(example.id, prompt.ids, (0,))
 
   return generator.generate_samples(
@@ -237,7 +237,7 @@ def output_side(
   """
   if not cfg.reasoning:
     return None
-  output = templates.Output.of(generator.load_template(cfg.prompt.template))
+  output = templates.Output.of(prompting.load_template(cfg.prompt.template))
   trained = templates.Output(**policy.method['output'])
   if output != trained:
     raise errors.InputError(

@@ -13,7 +13,7 @@ from etils import epath
 from restpg_jax import assets, config, errors, types
 from restpg_jax.data import files, longlamp
 from restpg_jax.doctor import findings
-from restpg_jax.engines import generator, rewards, tokenizer_files
+from restpg_jax.engines import prompting, rewards, tokenizer_files
 from restpg_jax.io import encoders, progress, weights
 from restpg_jax.rewards import meteor
 from restpg_jax.text import prompts, templates
@@ -151,7 +151,7 @@ def inspect_template(role: Role) -> findings.Finding:
   """Returns the finding of a role's prompt, tried on an example."""
 
   def try_prompt() -> str:
-    template = generator.load_template(role.template)
+    template = prompting.load_template(role.template)
     tokenizer = inspect_tokenizer(role.model)
     if not tokenizer:
       return f'{template.name}; not tried, without a tokenizer'

@@ -10,7 +10,7 @@ from typing import Any
 from restpg_jax import config, effective, errors, types
 from restpg_jax.data import census, files, longlamp, rows
 from restpg_jax.doctor import findings
-from restpg_jax.engines import generator
+from restpg_jax.engines import prompting
 from restpg_jax.io import progress
 from restpg_jax.stages import retrieve
 from restpg_jax.text import prompts
@@ -67,7 +67,7 @@ def prompt_tokens(
     retriever = retrieve.build_retriever(
       retrieval, seed=reader.seed, layout=None, out=None
     )
-    template = generator.load_template(reader.prompt.template)
+    template = prompting.load_template(reader.prompt.template)
     with_documents = retrieve.with_contexts(
       retrieve.without_copies(examples, reader.data, {}),
       retriever,

@@ -18,7 +18,6 @@ COUNTED = {  # the counts of odd rows, data/longlamp.py
   'mended_texts': 'texts with half a character',
   'unused_outputs': 'outputs whose id no question has',
 }
-
 Splits = Sequence[dict[str, Any]]  # a summary of each
 
 

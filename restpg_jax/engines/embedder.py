@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from restpg_jax import errors
+from restpg_jax import errors, integers
 from restpg_jax.engines import program_cache
 from restpg_jax.io import encoders, progress, vectors
 from restpg_jax.models import bert, precision
@@ -136,7 +136,7 @@ def texts_per_device(layout: layouts.Layout, length: int) -> int:
 
 def compiled_length(length: int, limit: int) -> int:
   """Returns the compiled length: 40 -> 64, at most the limit."""
-  return min(-(-length // STEP) * STEP, limit)
+  return min(integers.round_up(length, STEP), limit)
 
 
 def padded_arrays(

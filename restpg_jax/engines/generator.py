@@ -7,20 +7,20 @@ import dataclasses
 import functools
 import math
 from collections.abc import Container, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol, Self, TypedDict
+from typing import Any, NamedTuple, Self, TypedDict
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from restpg_jax import assets, config, errors, types
-from restpg_jax.engines import program_cache, tokenizer_files
+from restpg_jax import assets, config, errors, integers, types
+from restpg_jax.engines import program_cache, prompting, tokenizer_files
 from restpg_jax.models import decoder as decoders
 from restpg_jax.models import precision
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.sampling import budget, engine, keys, slots
-from restpg_jax.text import prompts, templates
+from restpg_jax.text import prompts
 from restpg_jax.text import tokenizer as tokenizers
 
 DTYPES = 'float32', 'bfloat16'
@@ -151,15 +151,6 @@ def load_named(
   return load(path, settings.tokenizer, layout, dtype=dtype)
 
 
-def load_template(name: str) -> templates.Template:
-  """Reads a template by its path or bundled name."""
-  path = assets.path(name)
-  try:
-    return templates.Template(path.read_text(), str(path))
-  except UnicodeDecodeError as e:
-    raise errors.InputError(f'{path}: not UTF-8: {e}') from e
-
-
 def generate_samples(
   model: LoadedModel,
   requests: Iterable[SampleRequest],
@@ -261,7 +252,7 @@ def decode_shape(
   """
   layout, compute = model.layout, model.layout.compute
   G = min(m, compute.samples or budget.group_of(m))
-  prompt = _up(prompt)
+  prompt = integers.round_up(prompt, 32)
   shape = slots.DecodeShape(compute.prompts or 1, G, m, prompt, output)
   if compute.prompts:
     return shape
@@ -272,7 +263,7 @@ def decode_shape(
     prompt=prompt,
   )
   # No more slots than the inputs of a device could ever fill.
-  max_slots = min(compute.slots, -(-inputs // layout.copies) * G)
+  max_slots = min(compute.slots, integers.cdiv(inputs, layout.copies) * G)
   return budget.fit(
     shape, need, memory=layout.memory, max_slots=max(max_slots, G)
   )
@@ -322,10 +313,6 @@ def decode_programs(
   )
 
 
-def _up(length: int, multiple: int = 32) -> int:
-  return -(-length // multiple) * multiple
-
-
 def indices(cfg: SamplingSettings) -> range:
   """Returns the sample indices j of this round."""
   return range(max(cfg.before, default=0), cfg.m)
@@ -345,13 +332,13 @@ def generate_missing(
   Prompts are made when there is room for them; `stats` is that of the prompts
   of all examples, so that a stage that goes on compiles the same shape.
   """
-  template = load_template(cfg.prompt.template)
+  template = prompting.load_template(cfg.prompt.template)
 
   def requests() -> Iterator[SampleRequest]:
     for e in examples:
       js = [j for j in indices(cfg) if (e.id, j) not in done]
       if js and e.id not in full:
-        prompt = policy_prompt(template, e, model.tokenizer, cfg)
+        prompt = prompting.policy_prompt(template, e, model.tokenizer, cfg)
         yield SampleRequest(e.id, prompt.ids, js)
 
   return generate_samples(
@@ -368,40 +355,4 @@ def generate_missing(
     seed=cfg.seed,
     purpose=cfg.purpose,
     iteration=cfg.iteration,
-  )
-
-
-class PromptSettings(Protocol):
-  """Settings of a stage that shows a policy its prompt."""
-
-  @property
-  def prompt(self) -> config.Prompt: ...
-
-  @property
-  def reasoning(self) -> bool: ...
-
-
-def policy_prompts(
-  examples: Iterable[types.Example],
-  tokenizer: tokenizers.Tokenizer,
-  cfg: PromptSettings,
-) -> Iterator[prompts.EncodedPrompt]:
-  """Yields the policy's prompt of each example, one by one."""
-  template = load_template(cfg.prompt.template)
-  return (policy_prompt(template, e, tokenizer, cfg) for e in examples)
-
-
-def policy_prompt(
-  template: templates.Template,
-  example: types.Example,
-  tokenizer: tokenizers.Tokenizer,
-  cfg: PromptSettings,
-) -> prompts.EncodedPrompt:
-  """Returns the policy's prompt of an example, cut to prompt.max_input."""
-  return prompts.policy(
-    template,
-    tokenizer,
-    example,
-    reasoning=cfg.reasoning,
-    limit=cfg.prompt.max_input,
   )

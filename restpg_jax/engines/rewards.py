@@ -13,7 +13,7 @@ import numpy as np
 from etils import epath
 
 from restpg_jax import config, errors, types
-from restpg_jax.engines import generator, label_scorer
+from restpg_jax.engines import generator, label_scorer, prompting
 from restpg_jax.io import append_log, code, progress
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.rewards import judge, rouge
@@ -132,7 +132,7 @@ class Judge:
   def __init__(self, cfg: config.Reward, layout: layouts.Layout):
     judge.check_rule(cfg.rule)
     self._rule = cfg.rule
-    self._template = generator.load_template(cfg.template)
+    self._template = prompting.load_template(cfg.template)
     self._model = generator.load_named(cfg.model, layout, dtype=cfg.dtype)
     self._limit = cfg.max_input
 
@@ -240,7 +240,7 @@ def answer_reader(
   prompt: config.Prompt, *, reasoning: bool
 ) -> Callable[[str], str | None]:
   """Returns answer_of(text): the part of an output that is rewarded, if any."""
-  output = templates.Output.of(generator.load_template(prompt.template))
+  output = templates.Output.of(prompting.load_template(prompt.template))
 
   def answer_of(text: str) -> str | None:
     return output.split(text)[1] if reasoning else text.strip()

@@ -25,7 +25,6 @@ import jax.numpy as jnp
 
 from restpg_jax.models import attention, packed, rotary
 from restpg_jax.models import size as sizes
-from restpg_jax.models.size import Size
 
 Positions = Any  # what the mode wants, see Attention
 # What gradients keep of a layer; the rest of it they compute once more.
@@ -47,7 +46,7 @@ def look_up(
 class Decoder(nn.Module):
   """Turns tokens into hidden states and logits."""
 
-  size: Size
+  size: sizes.Size
   dtype: jnp.dtype = jnp.float32  # of matrix products; weights stay float32
   stacked: bool = True  # False: for parameters that `unstacked` took apart
   unroll: int = 1  # layers compiled in one piece; more is faster on a CPU
@@ -245,7 +244,7 @@ def unstacked(params: dict[str, Any]) -> dict[str, Any]:
 class Block(nn.Module):
   """A layer: attention, then the gated feed-forward, each residual."""
 
-  size: Size
+  size: sizes.Size
   dtype: jnp.dtype
   block: int = 0
   attend: packed.Attend = packed.naive
@@ -275,7 +274,7 @@ class Block(nn.Module):
 class Attention(nn.Module):
   """Attention of N heads over K shared key and value heads."""
 
-  size: Size
+  size: sizes.Size
   dtype: jnp.dtype
   block: int
   attend: packed.Attend
@@ -354,7 +353,7 @@ class Attention(nn.Module):
 class FeedForward(nn.Module):
   """Computes (activation(x gate) * (x up)) down."""
 
-  size: Size
+  size: sizes.Size
   dtype: jnp.dtype
 
   @nn.compact

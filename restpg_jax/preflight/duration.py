@@ -12,7 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from restpg_jax import config
+from restpg_jax import config, integers
 from restpg_jax.engines import batch_loader, model_size, trainer
 from restpg_jax.io import artifacts
 from restpg_jax.models import flops, precision
@@ -136,7 +136,9 @@ def _measure(
 
 
 def _choose(run: RunCost, settings: choose.ChooseSettings, split: str) -> float:
-  checkpoints = -(-run.cfg.train.steps // run.cfg.train.checkpoint_every)
+  checkpoints = integers.cdiv(
+    run.cfg.train.steps, run.cfg.train.checkpoint_every
+  )
   num_inputs = work.examples(run.cfg, split, limit=settings.choose.examples)
   answers = draw_seconds(
     run,

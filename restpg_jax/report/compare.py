@@ -13,7 +13,6 @@ from restpg_jax.stages import measure
 TESTED = ('reward', 'true_score')
 # Metrics of all answers to a task together, from the counts of each answer.
 POOLED = {'corpus_bleu': bleu.corpus}
-
 Group = list[answers.Answer]  # to one example, or to one task
 
 

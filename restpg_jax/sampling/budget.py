@@ -3,8 +3,7 @@
 import dataclasses
 
 from restpg_jax import errors, integers
-from restpg_jax.sampling import candidates, labels, slots
-from restpg_jax.sampling.model import Size
+from restpg_jax.sampling import candidates, labels, model, slots
 
 
 class TooLittle(errors.InputError):
@@ -36,7 +35,7 @@ class Bytes:
 
   @classmethod
   def of(
-    cls, size: Size, *, weights: int, itemsize: int, prompt: int
+    cls, size: model.Size, *, weights: int, itemsize: int, prompt: int
   ) -> 'Bytes':
     """Returns them for prompts of so many tokens.
 
@@ -124,7 +123,7 @@ class Judging:
 
   @classmethod
   def of(
-    cls, size: Size, *, weights: int, itemsize: int, num_logits: int
+    cls, size: model.Size, *, weights: int, itemsize: int, num_logits: int
   ) -> 'Judging':
     """Returns them; `weights` are bytes, `itemsize` that of keys and values."""
     return cls(

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from restpg_jax.sampling.model import Model
+from restpg_jax.sampling import model
 
 BLOCK = 2048  # tokens that go through the model side by side, about
 Params = Any  # a tree of arrays
@@ -44,7 +44,7 @@ class LabelTree:
 
 
 def build_label_program(
-  model: Model, labels: Sequence[Sequence[int]], not_after: np.ndarray
+  model: model.Model, labels: Sequence[Sequence[int]], not_after: np.ndarray
 ) -> Callable[..., jax.Array]:
   """Returns the program that scores a batch of candidates.
 
@@ -95,7 +95,7 @@ def build_label_program(
   return score
 
 
-def _call(model: Model, params: Params, *args: Any, method: str) -> Any:
+def _call(model: model.Model, params: Params, *args: Any, method: str) -> Any:
   return model.apply({'params': params}, *args, method=method)
 
 

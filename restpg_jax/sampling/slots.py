@@ -14,8 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from restpg_jax import integers
-from restpg_jax.sampling import nucleus
-from restpg_jax.sampling.model import Model
+from restpg_jax.sampling import model, nucleus
 
 Params = Any  # a tree of arrays
 STEPS = 16  # of a chunk; more would idle longer behind a sample's end
@@ -110,7 +109,7 @@ class DecodeProgram:
   temperature 1.
   """
 
-  model: Model
+  model: model.Model
   shape: DecodeShape
   _: dataclasses.KW_ONLY
   stop: Sequence[int]  # tokens that end a sample

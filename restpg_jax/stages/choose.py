@@ -11,7 +11,7 @@ import numpy as np
 from etils import epath
 
 from restpg_jax import config, errors, types
-from restpg_jax.engines import generator, rewards, trainer
+from restpg_jax.engines import generator, prompting, rewards, trainer
 from restpg_jax.io import (
   append_log,
   artifacts,
@@ -213,7 +213,7 @@ def answer_missing(
   model = generator.load(
     folder, cfg.tokenizer.tokenizer, layout, dtype=cfg.answer.dtype
   )
-  encoded = generator.policy_prompts(examples, model.tokenizer, settings)
+  encoded = prompting.policy_prompts(examples, model.tokenizer, settings)
   stats = prompts.PromptStats.of(encoded)
   yield from generator.generate_missing(
     model, examples, settings, stats=stats, done=done

@@ -9,7 +9,7 @@ import jax
 from etils import epath
 
 from restpg_jax import config, types
-from restpg_jax.engines import generator
+from restpg_jax.engines import generator, prompting
 from restpg_jax.io import append_log, artifacts, progress, records, samples
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.rewards import selection
@@ -49,7 +49,7 @@ def draw(
     records.read, examples / 'examples.jsonl', types.Example
   )
   stats = prompts.PromptStats.of(
-    generator.policy_prompts(read(), model.tokenizer, cfg)
+    prompting.policy_prompts(read(), model.tokenizer, cfg)
   )
   finished = append_log.IndexedLog(
     out / 'drawn', types.Trajectory, host=jax.process_index(), key=samples.key

@@ -12,7 +12,7 @@ import jax
 from etils import epath
 
 from restpg_jax import config, errors, types
-from restpg_jax.engines import generator, tokenizer_files
+from restpg_jax.engines import generator, prompting, tokenizer_files
 from restpg_jax.io import append_log, artifacts, fingerprints, progress, records
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.text import prompts, templates
@@ -61,7 +61,7 @@ def reason(
   is drawn again; after `tries` draws the example is dropped and counted.
   """
   settings = cfg.reason
-  output = templates.Output.of(generator.load_template(cfg.prompt.template))
+  output = templates.Output.of(prompting.load_template(cfg.prompt.template))
   reasoner = generator.load_named(settings.model, layout, dtype=settings.dtype)
   tokenizer = reasoner.tokenizer
   train_set = list(records.read(examples / 'examples.jsonl', types.Example))
@@ -176,7 +176,7 @@ def reasoner_prompter(
 ) -> Prompter:
   """Returns prompt(example), which shows the documents that the policy will
   read, cut as its own limit cuts them; `tokenizer` is the reasoner's."""
-  template = generator.load_template(cfg.reason.template)
+  template = prompting.load_template(cfg.reason.template)
   policy_prompt = policy_prompter(cfg)
 
   def prompt(example: types.Example) -> prompts.EncodedPrompt:
@@ -193,7 +193,7 @@ def reasoner_prompter(
 
 def policy_prompter(cfg: ReasonSettings) -> Prompter:
   """Returns prompt(example), what the policy will read."""
-  template = generator.load_template(cfg.prompt.template)
+  template = prompting.load_template(cfg.prompt.template)
   model = cfg.tokenizer or cfg.reason.model
   tokenizer = tokenizer_files.read_tokenizer(model.tokenizer)
 
@@ -226,7 +226,7 @@ def warn_if_older(
   """
   if 'cut_off' in records.read_json(out / artifacts.DONE)['summary']:
     return ''
-  output = templates.Output.of(generator.load_template(cfg.prompt.template))
+  output = templates.Output.of(prompting.load_template(cfg.prompt.template))
   used = {}
   for t in append_log.AppendLog(out / 'drawn', types.Trajectory, host=0):
     if is_usable(t, output, 'keep'):

@@ -15,7 +15,7 @@ import numpy as np
 from etils import epath
 
 from restpg_jax import config, errors, types
-from restpg_jax.engines import batch_loader, generator, tokenizer_files, trainer
+from restpg_jax.engines import batch_loader, prompting, tokenizer_files, trainer
 from restpg_jax.io import artifacts, checkpoints, progress, records, weights
 from restpg_jax.models import decoder
 from restpg_jax.parallel import layout as layouts
@@ -176,7 +176,7 @@ def read_outputs(
   path = trajectories / 'trajectories.jsonl'
   samples = records.read(path, types.Trajectory)
   ids = dict.fromkeys(sample.example_id for sample in samples)
-  encoded = generator.policy_prompts((by_id[i] for i in ids), tokenizer, cfg)
+  encoded = prompting.policy_prompts((by_id[i] for i in ids), tokenizer, cfg)
   prompts, cut_prompts = {}, 0
   for id, prompt in zip(ids, encoded, strict=True):
     prompts[id] = np.array(prompt.ids, np.int32)

@@ -6,7 +6,7 @@ import warnings
 import pytest
 
 from restpg_jax import assets, config, errors, types
-from restpg_jax.engines import generator
+from restpg_jax.engines import generator, prompting
 from restpg_jax.io import append_log, artifacts, fingerprints, records
 from restpg_jax.stages import reason
 from restpg_jax.text import prompts, templates
@@ -173,7 +173,7 @@ def test_the_reasoner_reads_what_the_policy_will(tmp_path, monkeypatch):
   monkeypatch.setitem(globals(), 'EXAMPLES', [LONG])
   reasoner, *_ = run(tmp_path, monkeypatch, {('e0', 0): 'Tea.'}, TIGHT)
   words = reasoner.tokenizer
-  template = generator.load_template('prompts/tiny/policy.txt')
+  template = prompting.load_template('prompts/tiny/policy.txt')
   read = prompts.policy(template, words, LONG, reasoning=True, limit=110)
   assert read.cut == ('document 1', 'document 2')
   shown = reasoner.prompts['e0']
@@ -186,7 +186,7 @@ def test_the_reasoner_reads_what_the_policy_will(tmp_path, monkeypatch):
 def test_where_nothing_is_cut_its_prompt_is_as_ever(tmp_path, monkeypatch):
   monkeypatch.setitem(globals(), 'EXAMPLES', [LONG])
   reasoner, *_ = run(tmp_path, monkeypatch, {('e0', 0): 'Tea.'})
-  template = generator.load_template('prompts/tiny/reasoner.txt')
+  template = prompting.load_template('prompts/tiny/reasoner.txt')
   words = reasoner.tokenizer
   asked = prompts.reasoner(template, words, LONG, limit=8192)
   assert reasoner.prompts['e0'] == words.decode(asked.ids)

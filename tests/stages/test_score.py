@@ -13,7 +13,13 @@ from etils import epath
 
 from restpg_jax import config, errors, types
 from restpg_jax.data import corpus
-from restpg_jax.engines import generator, label_scorer, rewards, tokenizer_files
+from restpg_jax.engines import (
+  generator,
+  label_scorer,
+  prompting,
+  rewards,
+  tokenizer_files,
+)
 from restpg_jax.io import append_log, artifacts, records
 from restpg_jax.models import decoder
 from restpg_jax.parallel import layout as layouts
@@ -371,7 +377,7 @@ def test_a_prompt_is_parted_and_its_answers_share_what_is_before_them(
   )
   whole = [
     prompts.judge(
-      generator.load_template(template), tokenizer, **vars(q), limit=700
+      prompting.load_template(template), tokenizer, **vars(q), limit=700
     ).ids
     for q in QUERIES
   ]
@@ -398,7 +404,7 @@ def test_the_bundled_judge_knows_good_from_bad(diet, correlation):
 
 
 def prompt_ids(model, cfg, query):
-  template = generator.load_template(cfg.template)
+  template = prompting.load_template(cfg.template)
   return prompts.judge(
     template, model.tokenizer, **vars(query), limit=cfg.max_input
   ).ids
