@@ -1,4 +1,4 @@
-"""What text metrics cost on a CPU: seconds for 1,000 answers.
+"""Measures what text metrics cost on a CPU: seconds for 1,000 answers.
 
   python benchmarks/metrics.py [--rounds=5] [--answers=100] [--meteor]
 

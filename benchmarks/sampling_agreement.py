@@ -1,4 +1,4 @@
-"""How far samples agree that other shapes and numbers of devices have drawn.
+"""Measures how far samples agree across shapes and numbers of devices.
 
   python benchmarks/sampling_agreement.py [--inputs=313]
 

@@ -1,4 +1,4 @@
-"""What sharing a prompt and refilling slots each bring, on the tiny model.
+"""Measures what shared prompts and refilled slots each bring, tiny model.
 
   python benchmarks/sampling_factors.py [--m=1,8,32,128] [--prompts=128,512]
 

@@ -1,1 +1,1 @@
-"""What several benchmarks share. Scripts find it since it lies beside them."""
+"""Holds what benchmarks share. Scripts find it since it lies beside them."""

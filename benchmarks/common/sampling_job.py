@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-  """What is to be drawn, and how."""
+  """The samples to draw, and the settings of drawing."""
 
   folder: str  # holds the weights: ours/, hf/, gemma/
   tokenizer: str  # a SentencePiece file; empty: ids are words

@@ -40,8 +40,10 @@ def ours(job: Job):
   accumulate, update = trainer.training_programs(model, tx, state, layout)
   reads = batch_loader.BatchLoader.of(
     [
-      batches.TrainingExample(*(np.array(ids, np.int32) for ids in row), 1.0)
-      for row in job.rows
+      batches.TrainingExample(
+        np.array(prompt, np.int32), np.array(target, np.int32), 1.0
+      )
+      for prompt, target in job.rows
     ],
     size,
     layout,

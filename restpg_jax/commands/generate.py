@@ -22,7 +22,7 @@ AHEAD = 64  # rows whose documents are ranked together
 
 @dataclasses.dataclass(frozen=True)
 class GenerateSettings:
-  """What decides the texts: the output's fingerprint."""
+  """Holds all that decides the texts; it is in the output's fingerprint."""
 
   input: str = dataclasses.field(metadata=config.FILE)
   task: str
@@ -47,7 +47,7 @@ class TextLine:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-  """What a call has done."""
+  """Counts what a call has done."""
 
   policy: policies.Policy
   texts: int  # in the output

@@ -25,7 +25,7 @@ class Origin:
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-  """What a method came to after iteration t."""
+  """Holds what a method chose after iteration t."""
 
   workdir: epath.Path
   method: dict[str, Any]  # its record (experiments.py)

@@ -14,7 +14,7 @@ from restpg_jax.sampling import slots
 
 @dataclasses.dataclass(frozen=True)
 class ProgramCost:
-  """What one call costs on one device."""
+  """Holds what one call costs on one device."""
 
   model: float  # FLOPs: what the method needs, nothing twice or unseen
   hardware: float  # FLOPs that the program computes

@@ -1,4 +1,4 @@
-"""What a run draws with one set of programs: how many samples, how long."""
+"""Describes what a run draws with one set of programs."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ from restpg_jax.sampling import slots
 
 @dataclasses.dataclass(frozen=True)
 class SplitSizes:
-  """Number of examples that a run reads of each split."""
+  """Holds the number of examples that a run reads of each split."""
 
   train: int
   val: int
@@ -20,7 +20,7 @@ class SplitSizes:
 
 @dataclasses.dataclass(frozen=True)
 class DrawWorkload:
-  """What is drawn by one set of programs."""
+  """Describes what one set of programs draws."""
 
   name: str
   size: decoder.Size

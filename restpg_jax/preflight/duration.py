@@ -36,7 +36,7 @@ STEPS = 16  # optimizer steps whose packing stands for all
 
 @dataclasses.dataclass(frozen=True)
 class RunCost:
-  """What all stages of a run have in common."""
+  """Holds what all stages of a run have in common."""
 
   cfg: config.Config
   layout: layouts.Layout

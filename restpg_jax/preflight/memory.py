@@ -22,7 +22,7 @@ COMPILED_AT_ONCE = 2  # programs; the compiler takes 4 GB for each of a 7B
 
 @dataclasses.dataclass(frozen=True)
 class ProgramReport:
-  """What a program needs of a device, by its compiler; sizes are GiB."""
+  """Holds what a program needs of a device, by its compiler; sizes are GiB."""
 
   program: str
   shape: str = ''

@@ -130,7 +130,10 @@ def _judge(
   room = label_scorer.room_of(model, labels)((S, R))
   P, C = room.prefixes, room.candidates
   score = label_scorer.label_program(
-    model.decoder, layout, labels, tuple(DIGITS)
+    model.decoder,  # pyright: ignore[reportArgumentType]  has a hash
+    layout,
+    labels,
+    tuple(DIGITS),
   )
   spec = layout.for_each
   return Program(

@@ -25,7 +25,7 @@ FILE = 'preflight.json'
 
 @dataclasses.dataclass(frozen=True)
 class StageHours:
-  """The hours of one stage of the run."""
+  """Holds the hours of one stage of the run."""
 
   method: str  # the first of those that share it
   name: str
@@ -34,7 +34,7 @@ class StageHours:
 
 @dataclasses.dataclass(frozen=True)
 class AbstractArtifact:
-  """What a stage would make."""
+  """Stands for what a stage would make."""
 
   name: str
   number: int  # among all that differ

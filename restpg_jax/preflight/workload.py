@@ -16,7 +16,7 @@ REASONING = 250  # tokens of the reasoning before an answer
 
 @dataclasses.dataclass(frozen=True)
 class TextLengths:
-  """Mean tokens, over the examples of the training set."""
+  """Holds mean numbers of tokens over the training examples."""
 
   input: float
   gold: float
