@@ -27,7 +27,8 @@ from common import flags, lengths, models, timing
 
 from restpg_jax import config
 from restpg_jax.engines import batch_loader, trainer
-from restpg_jax.models import decoder, splash
+from restpg_jax.models import size as sizes
+from restpg_jax.models import splash
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.training import batches, optimizer, packing
 from restpg_jax.training import step as steps
@@ -38,8 +39,8 @@ DEVICES = (
   *((1, 1), (2, 1), (4, 1), (8, 1), (16, 1), (64, 1)),
   *((4, 4), (4, 8), (4, 16), (8, 8)),
 )
-GEMMA_2B = 1.9e-5  # decoder.Size.attention_share
-SMALL = decoder.Size(
+GEMMA_2B = 1.9e-5  # sizes.Size.attention_share
+SMALL = sizes.Size(
   layers=4,
   width=128,
   hidden=384,

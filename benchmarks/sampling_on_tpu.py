@@ -27,6 +27,7 @@ from jax.experimental import topologies
 from jax.sharding import SingleDeviceSharding
 
 from restpg_jax.models import catalog, decoder
+from restpg_jax.models import size as sizes
 from restpg_jax.sampling import slots
 
 # Topology, more of its description, usable memory in GiB (what the compiler
@@ -62,7 +63,7 @@ def main():
     measure(name, catalog.catalog_size(args.model), shape)
 
 
-def measure(name: str, size: decoder.Size, shape: slots.DecodeShape) -> None:
+def measure(name: str, size: sizes.Size, shape: slots.DecodeShape) -> None:
   topology, more, usable, bandwidth = CHIPS[name]
   device = topologies.get_topology_desc(
     platform='tpu', topology_name=topology, **more

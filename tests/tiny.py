@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from restpg_jax.models import decoder
+from restpg_jax.models import size as sizes
 
 
-def size(**changes) -> decoder.Size:
+def size(**changes) -> sizes.Size:
   """2 layers of width 32, two heads that share their keys; 32 tokens."""
-  return decoder.Size(
+  return sizes.Size(
     **dict(
       layers=2,
       width=32,
@@ -26,7 +27,7 @@ def size(**changes) -> decoder.Size:
 
 
 @functools.cache
-def parameters(of: decoder.Size, scale: float) -> dict:
+def parameters(of: sizes.Size, scale: float) -> dict:
   """Normal with this deviation: larger than at the start of training, so that
   every part matters and the model is sure of some tokens, unsure of others."""
   shapes = jax.eval_shape(

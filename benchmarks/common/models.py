@@ -11,13 +11,14 @@ from restpg_jax import assets, config
 from restpg_jax.commands import convert
 from restpg_jax.io import checkpoints, weights
 from restpg_jax.models import decoder, formats
+from restpg_jax.models import size as sizes
 
 TOKENIZER = 'tiny.spm.model'
 EOS, BOS = 1, 2
 FIRST_WORD = 4  # the tokens before it are control tokens
 
 # Large enough that arithmetic counts, and a caller's Python hardly.
-SIZE_100M = decoder.Size(
+SIZE_100M = sizes.Size(
   layers=12,
   width=768,
   hidden=2560,
@@ -30,7 +31,7 @@ SIZE_100M = decoder.Size(
 
 def write_all(
   folder: pathlib.Path, model: str, rng: np.random.Generator
-) -> decoder.Size:
+) -> sizes.Size:
   """Writes 'tiny' or '100m' in each package's form, as folder/ours, hf, gemma.
 
   Returns its size.
@@ -59,7 +60,7 @@ def export(folder: pathlib.Path, dtype: str = 'float32') -> None:
     )
 
 
-def random_parameters(size: decoder.Size, rng: np.random.Generator) -> dict:
+def random_parameters(size: sizes.Size, rng: np.random.Generator) -> dict:
   """Draws weights in the form of our folders; activations keep their scale.
 
   They are nested by their paths, layers stacked.
@@ -75,7 +76,7 @@ def random_parameters(size: decoder.Size, rng: np.random.Generator) -> dict:
   return formats.nested({p: draw(p, shape) for p, shape in leaves.items()})
 
 
-def initial_parameters(size: decoder.Size):
+def initial_parameters(size: sizes.Size):
   """Draws weights as the decoder's own initialisation does."""
   init = jax.jit(decoder.Decoder(size).init)
   return init(jax.random.key(0), jnp.zeros((1, 4), int))['params']

@@ -22,6 +22,7 @@ import sentencepiece
 from restpg_jax.data import corpus
 from restpg_jax.io import checkpoints
 from restpg_jax.models import decoder
+from restpg_jax.models import size as sizes
 from restpg_jax.text import templates
 from restpg_jax.text import tokenizer as tokenizers
 from restpg_jax.training import batches, optimizer, packing
@@ -36,7 +37,7 @@ Judgement = tuple[str, str, str, int, str]
 Explained = tuple[tuple[str, ...], str, str, str]
 SEED = 20250104
 VOCABULARY = 1024
-SIZE = decoder.Size(
+SIZE = sizes.Size(
   layers=4,
   width=128,
   hidden=384,

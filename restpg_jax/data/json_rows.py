@@ -9,7 +9,7 @@ import functools
 import json
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from etils import epath
 
@@ -171,14 +171,14 @@ def _whole(piece: bytes) -> int:
   return end
 
 
-def _lines(f: BinaryIO) -> Iterator[bytes]:
+def _lines(f: IO[bytes]) -> Iterator[bytes]:
   while data := f.readline(PIECE):
     if len(data) == PIECE:
       data = b''.join(capped(_line(f, data)))
     yield data
 
 
-def _line(f: BinaryIO, piece: bytes) -> Iterator[bytes]:
+def _line(f: IO[bytes], piece: bytes) -> Iterator[bytes]:
   """Yields the pieces of a line, from the first one on."""
   while piece:
     yield piece

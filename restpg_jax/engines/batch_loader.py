@@ -8,7 +8,8 @@ from etils import epath
 
 from restpg_jax import errors
 from restpg_jax.io import records
-from restpg_jax.models import decoder, splash
+from restpg_jax.models import size as sizes
+from restpg_jax.models import splash
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.training import batches, packing
 
@@ -55,7 +56,7 @@ class BatchLoader:
   def of(
     cls,
     outputs: Sequence[batches.TrainingExample],
-    model: decoder.Size,
+    model: sizes.Size,
     layout: layouts.Layout,
     *,
     attention: str,
@@ -104,7 +105,7 @@ class BatchLoader:
 def packing_of(
   lengths: Sequence[packing.Length],
   steps: Sequence[Sequence[int]],
-  model: decoder.Size,
+  model: sizes.Size,
   layout: layouts.Layout,
   attention: str,
 ) -> tuple[packing.PackingCost, tuple[packing.BatchShape, ...]]:

@@ -8,10 +8,11 @@ from etils import epath
 
 from restpg_jax import assets, config, errors
 from restpg_jax.io import encoders, records, weights
-from restpg_jax.models import bert, catalog, decoder, hf_config
+from restpg_jax.models import bert, catalog, hf_config
+from restpg_jax.models import size as sizes
 
 
-def model_size(checkpoint: str) -> decoder.Size:
+def model_size(checkpoint: str) -> sizes.Size:
   """Returns the size of a folder of weights or, without one, of the catalog.
 
   So 'gemma_2b' is known before it is downloaded. Raises InputError where there

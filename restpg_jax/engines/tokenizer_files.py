@@ -4,7 +4,7 @@ from etils import epath
 
 from restpg_jax import assets, errors
 from restpg_jax.io import weights
-from restpg_jax.models import decoder
+from restpg_jax.models import size as sizes
 from restpg_jax.text import tokenizer as tokenizers
 from restpg_jax.text import tokenizer_json
 
@@ -67,7 +67,7 @@ def tokenizer_file(name: epath.PathLike) -> epath.Path:
 
 
 def load_tokenizer(
-  name: epath.PathLike, size: decoder.Size
+  name: epath.PathLike, size: sizes.Size
 ) -> tokenizers.Tokenizer:
   """Reads a tokenizer; InputError where its ids go beyond the embedding."""
   tokenizer = read_tokenizer(name)

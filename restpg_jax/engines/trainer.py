@@ -13,6 +13,7 @@ from restpg_jax import config, errors, folders
 from restpg_jax.engines import generator
 from restpg_jax.io import checkpoints
 from restpg_jax.models import decoder, packed, precision
+from restpg_jax.models import size as sizes
 from restpg_jax.parallel import activations
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.training import lora, optimizer
@@ -57,7 +58,7 @@ def check_train(settings: config.Train) -> config.Train:
   return settings
 
 
-def attention_of(layout: layouts.Layout, size: decoder.Size, dtype: str) -> str:
+def attention_of(layout: layouts.Layout, size: sizes.Size, dtype: str) -> str:
   """Returns the name of the attention, that of the config or what fits best.
 
   Raises InputError where the config's is not available on these devices.
@@ -82,7 +83,7 @@ def attention_of(layout: layouts.Layout, size: decoder.Size, dtype: str) -> str:
 
 
 def model_of(
-  size: decoder.Size,
+  size: sizes.Size,
   attention: str,
   settings: config.Train,
   layout: layouts.Layout,
@@ -169,7 +170,7 @@ def save_checkpoint(
   out: epath.Path,
   done: int,
   state: steps.TrainState,
-  size: decoder.Size,
+  size: sizes.Size,
   notes: dict[str, Any],
 ) -> None:
   """Saves a model folder, with `notes` in its model.json, and beside it the

@@ -19,7 +19,7 @@ from etils import epath
 
 from restpg_jax import errors, folders, storage
 from restpg_jax.io import shapes
-from restpg_jax.models import decoder
+from restpg_jax.models import size as sizes
 
 Tree = Any  # nested dicts, lists and NamedTuples of arrays
 # What Orbax notes beside the folders of a tree, in any of its versions.
@@ -62,7 +62,7 @@ def _is_utf8(name: str) -> bool:
 
 
 def save_model(
-  path: epath.PathLike, params: Tree, size: decoder.Size, **origin: Any
+  path: epath.PathLike, params: Tree, size: sizes.Size, **origin: Any
 ) -> None:
   """Writes a model folder; `model.json`, which appears last, notes `origin`."""
   path = epath.Path(path)
@@ -72,7 +72,7 @@ def save_model(
 
 
 def _describe(
-  path: epath.Path, size: decoder.Size, origin: dict[str, Any]
+  path: epath.Path, size: sizes.Size, origin: dict[str, Any]
 ) -> None:
   text = json.dumps({'size': dataclasses.asdict(size)} | origin, indent=1)
   partial = path / 'model.json.partial'
@@ -82,7 +82,7 @@ def _describe(
 
 def restore_model(
   path: epath.PathLike,
-) -> tuple[dict[str, Any], decoder.Size]:
+) -> tuple[dict[str, Any], sizes.Size]:
   """Returns (float32 parameters on the host, size) of a model folder.
 
   Raises InputError where it is none.
@@ -94,7 +94,7 @@ def restore_model(
     raise errors.InputError(
       f'{path}: not a model folder, model.json is missing or damaged ({e})'
     ) from e
-  return load_tree(path / 'params'), decoder.Size(**size)
+  return load_tree(path / 'params'), sizes.Size(**size)
 
 
 def save_tree(path: epath.PathLike, tree: Tree) -> None:
@@ -187,7 +187,7 @@ class Saver:
     folder: epath.PathLike,
     params: Tree,
     rest: Tree,
-    size: decoder.Size,
+    size: sizes.Size,
     **origin: Any,
   ) -> None:
     """Writes folder/model and folder/optimizer; model.json appears last.
@@ -204,7 +204,7 @@ class Saver:
     self._last = self._pool.submit(self._finish, model, size, origin)
 
   def _finish(
-    self, model: epath.Path, size: decoder.Size, origin: dict[str, Any]
+    self, model: epath.Path, size: sizes.Size, origin: dict[str, Any]
   ) -> None:
     self._rest.wait_until_finished()
     self._params.wait_until_finished()

@@ -17,7 +17,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import IO
 
 from etils import epath
 
@@ -202,7 +202,7 @@ def _join(path: epath.Path, to: epath.Path, group: list[Piece]) -> None:
 
 def _opened(
   path: epath.Path, offset: int, stack: contextlib.ExitStack
-) -> tuple[Piece, BinaryIO | None]:
+) -> tuple[Piece, IO[bytes] | None]:
   """Opens the piece that holds this byte, or the next one there is.
 
   Behind the last byte it returns an empty piece and no file.

@@ -27,7 +27,8 @@ from restpg_jax.io import (
   tensors,
   weight_folders,
 )
-from restpg_jax.models import decoder, formats, hf_config
+from restpg_jax.models import formats, hf_config
+from restpg_jax.models import size as sizes
 
 TOKENIZER = weight_folders.TOKENIZER
 MODEL, CONFIG, METADATA = foreign.MODEL, foreign.CONFIG, foreign.METADATA
@@ -40,7 +41,7 @@ class Checkpoint:
 
   path: epath.Path
   form: str  # 'ours', 'hf' or 'gemma'
-  size: decoder.Size
+  size: sizes.Size
   tokenizer: epath.Path | None  # the SentencePiece file that came with it
   read: Callable[[str], np.ndarray]  # a tensor by its canonical name
   tensors: tuple[formats.Tensor, ...]
@@ -119,7 +120,7 @@ class Checkpoint:
 
 def load_weights(
   path: epath.PathLike, dtype: DTypeLike = np.float32, shardings: Any = None
-) -> tuple[dict[str, Any], decoder.Size]:
+) -> tuple[dict[str, Any], sizes.Size]:
   """Returns (parameters, size) of a folder; see Checkpoint.load."""
   checkpoint = find_checkpoint(path)
   return checkpoint.load(dtype, shardings), checkpoint.size
@@ -159,7 +160,7 @@ def _ours(path: epath.Path) -> Checkpoint:
 
 def _adapted(
   path: epath.Path,
-  size: decoder.Size,
+  size: sizes.Size,
   tree: checkpoints.CheckpointTree,
   *,
   base: str,
@@ -283,7 +284,7 @@ _READERS = {'ours': _ours, 'hf': _hf, 'gemma': _gemma}
 def _checked(
   path: epath.Path,
   form: str,
-  size: decoder.Size,
+  size: sizes.Size,
   expected: Sequence[formats.Tensor],
   source: checkpoints.CheckpointTree | tensors.TensorReader,
   *,
@@ -325,10 +326,10 @@ _RULES = {  # what decides which tensors there must be
 }
 
 
-def _model_json(path: epath.Path) -> decoder.Size:
+def _model_json(path: epath.Path) -> sizes.Size:
   described = records.json_object(path / MODEL)
   try:
-    return decoder.Size(**described['size'])
+    return sizes.Size(**described['size'])
   except (KeyError, TypeError) as e:
     raise errors.InputError(
       f'{path / MODEL}: it describes no model ({e!r}); {errors.CUT}'

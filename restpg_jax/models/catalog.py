@@ -9,11 +9,11 @@ import difflib
 import functools
 
 from restpg_jax import errors
-from restpg_jax.models import decoder
+from restpg_jax.models import size as sizes
 
-_gemma = functools.partial(decoder.Size, vocabulary=256_128)
+_gemma = functools.partial(sizes.Size, vocabulary=256_128)
 _gemma2 = functools.partial(  # arXiv 2408.00118, table 1
-  decoder.Size,
+  sizes.Size,
   vocabulary=256_128,
   post_norms=True,
   attention_softcap=50.0,
@@ -22,7 +22,7 @@ _gemma2 = functools.partial(  # arXiv 2408.00118, table 1
   pattern='lg',
 )
 _gemma3 = functools.partial(  # arXiv 2503.19786, section 2
-  decoder.Size,
+  sizes.Size,
   vocabulary=262_144,
   post_norms=True,
   qk_norm=True,
@@ -32,7 +32,7 @@ _gemma3 = functools.partial(  # arXiv 2503.19786, section 2
 )
 _gemma3_long = functools.partial(_gemma3, window=1024, rope_scale=8.0)
 _llama3 = functools.partial(  # arXiv 2407.21783
-  decoder.Size,
+  sizes.Size,
   vocabulary=128_256,
   activation='silu',
   norm_offset=0.0,
@@ -67,7 +67,7 @@ CONTEXTS = {  # tokens that each was trained on; max_position_embeddings
 }
 
 
-def catalog_context(size: decoder.Size) -> int | None:
+def catalog_context(size: sizes.Size) -> int | None:
   """Returns the context of a published model, None for any other.
 
   It does not matter to how many rows the embedding is padded.
@@ -79,7 +79,7 @@ def catalog_context(size: decoder.Size) -> int | None:
   return None
 
 
-def catalog_size(name: str) -> decoder.Size:
+def catalog_size(name: str) -> sizes.Size:
   """Returns the size of this name; raises InputError for an unknown one."""
   if name not in CATALOG:
     nearest = difflib.get_close_matches(name, CATALOG, n=1, cutoff=0.0)[0]

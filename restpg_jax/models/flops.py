@@ -5,33 +5,33 @@ weights, attention over pairs of a query and a key, logits. What a compiler
 reports instead counts the body of a loop once and a kernel as nothing.
 """
 
-from restpg_jax.models import decoder
+from restpg_jax.models import size as sizes
 
 
-def layers(size: decoder.Size) -> int:
+def layers(size: sizes.Size) -> int:
   """Returns those of a token through the weights of all layers."""
   return 2 * size.layers * weights_of_layer(size)
 
 
-def weights_of_layer(size: decoder.Size) -> int:
+def weights_of_layer(size: sizes.Size) -> int:
   """Returns the weights in matrices: q, out, k, v, gate, up and down."""
   heads = 2 * size.heads + 2 * size.kv_heads
   return size.width * (heads * size.head_size + 3 * size.hidden)
 
 
-def weights(size: decoder.Size) -> int:
+def weights(size: sizes.Size) -> int:
   """Returns the weights in all matrices; norms are left out."""
   tables = 1 if size.tied else 2
   embedding = tables * size.vocabulary * size.width
   return size.layers * weights_of_layer(size) + embedding
 
 
-def pair(size: decoder.Size) -> int:
+def pair(size: sizes.Size) -> int:
   """Returns those of a query and a key in one layer: score, sum of values."""
   return 4 * size.heads * size.head_size
 
 
-def causal_flops(size: decoder.Size, length: float) -> float:
+def causal_flops(size: sizes.Size, length: float) -> float:
   """Returns those of attention over a whole text in all layers.
 
   Only pairs are counted whose key is seen.
@@ -48,16 +48,16 @@ def pairs(length: float, window: float) -> float:
   return window * (window + 1) / 2 + (length - window) * window
 
 
-def square(size: decoder.Size, queries: float, keys: float) -> float:
+def square(size: sizes.Size, queries: float, keys: float) -> float:
   """Returns those of attention in all layers over every key, seen or not."""
   return pair(size) * size.layers * queries * keys
 
 
-def logits(size: decoder.Size) -> int:
+def logits(size: sizes.Size) -> int:
   """Returns those of the logits behind one token."""
   return 2 * size.width * size.vocabulary
 
 
-def token_bytes(size: decoder.Size, itemsize: int) -> int:
+def token_bytes(size: sizes.Size, itemsize: int) -> int:
   """Returns the bytes of keys and values of a token in all layers."""
   return 2 * size.layers * size.kv_heads * size.head_size * itemsize

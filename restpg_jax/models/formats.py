@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from restpg_jax.models import catalog, decoder
+from restpg_jax.models import size as sizes
 
 Shapes = dict[str, tuple[int, ...]]
 Layers = int | slice | None  # one of them, several, or none
@@ -150,7 +151,7 @@ class Tensor:
 
 
 @functools.cache
-def shapes(size: decoder.Size) -> Shapes:
+def shapes(size: sizes.Size) -> Shapes:
   """Returns all that a decoder of this size consists of: path -> shape."""
 
   def init():  # all of it abstract: JAX does not choose its devices yet
@@ -161,12 +162,12 @@ def shapes(size: decoder.Size) -> Shapes:
   return {path: leaf.shape for path, leaf in flat(variables['params']).items()}
 
 
-def ours(size: decoder.Size) -> list[Tensor]:
+def ours(size: sizes.Size) -> list[Tensor]:
   """Returns the tensors of our own files: each is a leaf."""
   return [Tensor(path, shape, (path,)) for path, shape in shapes(size).items()]
 
 
-def hf(size: decoder.Size, rows: int) -> list[Tensor]:
+def hf(size: sizes.Size, rows: int) -> list[Tensor]:
   """Returns those of a Hugging Face folder whose embedding has `rows`."""
   table = HF + HF_NORMS[size.post_norms]
   return [
@@ -178,7 +179,7 @@ def hf(size: decoder.Size, rows: int) -> list[Tensor]:
 
 
 def gemma(
-  size: decoder.Size, rows: int, *, transposed: bool, types: int = 0
+  size: sizes.Size, rows: int, *, transposed: bool, types: int = 0
 ) -> list[Tensor]:
   """Returns those of a DeepMind checkpoint, by names in `canonical` form.
 
@@ -201,7 +202,7 @@ def gemma(
   ]
 
 
-def gemma_transposed(size: decoder.Size) -> bool:
+def gemma_transposed(size: sizes.Size) -> bool:
   """Says whether DeepMind publishes this size with [2, F, D] gates."""
   return size.qk_norm or any(
     size.width == catalog.CATALOG[name].width and size.post_norms
@@ -239,7 +240,7 @@ def flat_name(name: str) -> tuple[str, str]:
   return outer, inner
 
 
-def gemma_size(by_name: Mapping[str, tuple[int, ...]]) -> decoder.Size | None:
+def gemma_size(by_name: Mapping[str, tuple[int, ...]]) -> sizes.Size | None:
   """Returns the published model with these shapes (by canonical name), if any.
 
   Raises KeyError where a name is missing that all of them have.
@@ -316,7 +317,7 @@ def nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
   return tree
 
 
-def _layers(row: Row, size: decoder.Size, types: int = 0) -> Sequence[Layers]:
+def _layers(row: Row, size: sizes.Size, types: int = 0) -> Sequence[Layers]:
   """Returns the layer of each tensor of a kind, or the layers stacked in it."""
   if '{}' not in row.name:
     return [None]
@@ -326,7 +327,7 @@ def _layers(row: Row, size: decoder.Size, types: int = 0) -> Sequence[Layers]:
   return range(size.layers)
 
 
-def _tensor(row: Row, size: decoder.Size, rows: int, layers: Layers) -> Tensor:
+def _tensor(row: Row, size: sizes.Size, rows: int, layers: Layers) -> Tensor:
   length = {
     'v': rows,
     'd': size.width,

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from restpg_jax import errors
-from restpg_jax.models import decoder, hf_defaults
+from restpg_jax.models import hf_defaults
+from restpg_jax.models import size as sizes
 
 OWN = 'restpg_jax'  # our own section of config.json
 ACTIVATIONS = {'silu': 'silu', hf_defaults.TANH: 'gelu'}
@@ -41,7 +42,7 @@ REFUSED = (  # what would change the logits and is not in our decoder
 )
 
 
-def parse_config(config: Mapping[str, Any]) -> decoder.Size:
+def parse_config(config: Mapping[str, Any]) -> sizes.Size:
   """Returns the size of the model that a config.json describes.
 
   Raises InputError, which names the field that we cannot follow.
@@ -95,7 +96,7 @@ def parse_config(config: Mapping[str, Any]) -> decoder.Size:
   size['pattern'] = _pattern(fields, size['layers'])
   if 'l' in size['pattern']:
     size['window'] = fields.get('sliding_window') or 0
-  return decoder.Size(**size, **_rope(fields, model_type, size['pattern']))
+  return sizes.Size(**size, **_rope(fields, model_type, size['pattern']))
 
 
 def text(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,7 +130,7 @@ def _with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def render_config(
-  size: decoder.Size,
+  size: sizes.Size,
   *,
   rows: int,
   dtype: str,
@@ -194,7 +195,7 @@ def render_config(
 
 
 def _kept(
-  published: Mapping[str, Any], size: decoder.Size, model_type: str, dtype: str
+  published: Mapping[str, Any], size: sizes.Size, model_type: str, dtype: str
 ) -> dict[str, Any]:
   config = text(published)
   names = [n for n in ('dtype', 'torch_dtype') if n in config]
@@ -206,7 +207,7 @@ def _kept(
   return config
 
 
-def family(size: decoder.Size) -> str:
+def family(size: sizes.Size) -> str:
   """Returns the model_type that comes closest."""
   if not size.norm_offset:
     return 'llama'
@@ -215,7 +216,7 @@ def family(size: decoder.Size) -> str:
   return 'gemma2' if size.post_norms else 'gemma'
 
 
-def _check(config: dict[str, Any], size: decoder.Size, model_type: str) -> None:
+def _check(config: dict[str, Any], size: sizes.Size, model_type: str) -> None:
   parsed, original = (
     dataclasses.asdict(_plain(s)) for s in (parse_config(config), size)
   )
@@ -227,7 +228,7 @@ def _check(config: dict[str, Any], size: decoder.Size, model_type: str) -> None:
     )
 
 
-def _plain(size: decoder.Size) -> decoder.Size:
+def _plain(size: sizes.Size) -> sizes.Size:
   """Returns a size that is equal for sizes that mean the same."""
   local = any(size.local_layers())
   return dataclasses.replace(
@@ -323,7 +324,7 @@ def _speed(rope: Mapping[str, Any]) -> tuple[float, int]:
   raise _refusal('rope_scaling', dict(rope))
 
 
-def _scaling(size: decoder.Size) -> dict[str, Any] | None:
+def _scaling(size: sizes.Size) -> dict[str, Any] | None:
   if size.rope_scale == 1:
     return None
   if not size.rope_context:

@@ -54,7 +54,7 @@ def matching_rule(path: str) -> list[tuple[Axes, ...]]:
 
 
 def check_divisible(size: object, mesh: Mesh) -> None:
-  """Raises InputError for a models.decoder.Size that `model` does not divide.
+  """Raises InputError for a models.sizes.Size that `model` does not divide.
 
   A head must not lie in two parts.
   """

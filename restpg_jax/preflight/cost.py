@@ -8,7 +8,8 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from restpg_jax.models import attention, bert, decoder, flops, splash
+from restpg_jax.models import attention, bert, flops, splash
+from restpg_jax.models import size as sizes
 from restpg_jax.sampling import slots
 
 
@@ -32,7 +33,7 @@ def embed_cost(
 
 
 def prefill_cost(
-  size: decoder.Size, shape: slots.DecodeShape, dtype: str
+  size: sizes.Size, shape: slots.DecodeShape, dtype: str
 ) -> ProgramCost:
   """Returns the cost of reading one prompt."""
   S = shape.prompt_length
@@ -44,7 +45,7 @@ def prefill_cost(
   )
 
 
-def block_flops(size: decoder.Size, length: int) -> float:
+def block_flops(size: sizes.Size, length: int) -> float:
   """Returns FLOPs of attention as attention.causal_in_blocks computes it."""
   ends = attention.block_ends(length)
   return sum(
@@ -54,7 +55,7 @@ def block_flops(size: decoder.Size, length: int) -> float:
 
 
 def decode_cost(
-  size: decoder.Size, shape: slots.DecodeShape, dtype: str
+  size: sizes.Size, shape: slots.DecodeShape, dtype: str
 ) -> ProgramCost:
   """Returns the cost of a chunk, every slot near its last token."""
   tokens = shape.groups * shape.slots * shape.steps
@@ -68,7 +69,7 @@ def decode_cost(
 
 
 def judge_cost(
-  size: decoder.Size, dtype: str, *, P: int, S: int, C: int, R: int
+  size: sizes.Size, dtype: str, *, P: int, S: int, C: int, R: int
 ) -> ProgramCost:
   """Returns the cost of judging C answers of R tokens behind P prefixes of S.
 
@@ -84,7 +85,7 @@ def judge_cost(
 
 
 def train_cost(
-  size: decoder.Size,
+  size: sizes.Size,
   *,
   rows: float,
   L: int,
@@ -111,7 +112,7 @@ def train_cost(
 
 
 def _attention(
-  size: decoder.Size, length: int, attention: str, remat: str
+  size: sizes.Size, length: int, attention: str, remat: str
 ) -> float:
   """Returns FLOPs of attention in a row, forward and backward."""
   if attention == 'splash':
@@ -133,6 +134,6 @@ def update_cost(state: int, gradients: int) -> ProgramCost:
   return ProgramCost(0.0, 0.0, 2 * state + gradients)
 
 
-def _weights(size: decoder.Size, dtype: str) -> int:
+def _weights(size: sizes.Size, dtype: str) -> int:
   """Returns the bytes of a model's weights."""
   return flops.weights(size) * jnp.dtype(dtype).itemsize

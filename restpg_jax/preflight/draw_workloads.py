@@ -4,7 +4,7 @@ import dataclasses
 
 from restpg_jax import config
 from restpg_jax.engines import generator, model_size
-from restpg_jax.models import decoder
+from restpg_jax.models import size as sizes
 from restpg_jax.preflight import workload as work
 from restpg_jax.sampling import slots
 
@@ -23,7 +23,7 @@ class DrawWorkload:
   """Describes what one set of programs draws."""
 
   name: str
-  size: decoder.Size
+  size: sizes.Size
   sample: config.Sample
   prompt: int  # tokens, at most
   output: int  # tokens, at most

@@ -22,6 +22,7 @@ from restpg_jax.engines import (
   trainer,
 )
 from restpg_jax.models import bert, decoder, precision, splash
+from restpg_jax.models import size as sizes
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.parallel import rules
 from restpg_jax.preflight import cost, draw_workloads
@@ -267,7 +268,7 @@ def _encoder(checkpoint: str, layout: layouts.Layout) -> Program:
 
 
 def abstract_model(
-  size: decoder.Size, layout: layouts.Layout, dtype: str
+  size: sizes.Size, layout: layouts.Layout, dtype: str
 ) -> generator.LoadedModel:
   """Returns a model on every device of which only the shapes exist."""
   compute_dtype = jnp.dtype(dtype)

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Iterable, Sequence
 
-from sacrebleu import metrics
+from sacrebleu.metrics import bleu
 
 from restpg_jax.text import words
 
@@ -30,18 +30,18 @@ def counts(prediction: str, reference: str) -> list[int]:
 def corpus(counted: Iterable[Sequence[int]]) -> float:
   """Returns sacrebleu's corpus BLEU, over 100, of answers by their `counts`."""
   written, gold, *ngrams = map(sum, zip(*counted, strict=True))
-  score = metrics.BLEU.compute_bleu(
+  score = bleu.BLEU.compute_bleu(
     ngrams[:4], ngrams[4:], written, gold, smooth_method='exp'
   )
   return score.score / 100
 
 
 @functools.lru_cache(1)  # `sentence` and `counts` ask for the same in turn
-def _score(prediction: str, reference: str) -> metrics.bleu.BLEUScore:
+def _score(prediction: str, reference: str) -> bleu.BLEUScore:
   texts = words.spaced(prediction), words.spaced(reference)
   return _scorer().sentence_score(texts[0], [texts[1]])
 
 
 @functools.cache
-def _scorer() -> metrics.BLEU:
-  return metrics.BLEU(effective_order=True)
+def _scorer() -> bleu.BLEU:
+  return bleu.BLEU(effective_order=True)

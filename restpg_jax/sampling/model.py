@@ -13,7 +13,7 @@ class Model(Protocol):
 
 
 class Size(Protocol):
-  """The shape of a model; models.decoder.Size says what the numbers mean."""
+  """The shape of a model; models.size.Size says what the numbers mean."""
 
   @property
   def layers(self) -> int: ...

@@ -16,6 +16,8 @@ from restpg_jax.parallel import layout as layouts
 from restpg_jax.retrieval import bm25, chance, dense, question, recency
 
 VERSION = 4  # 3: texts of retrievers by name; 4: equal vectors are a tie
+Devices = layouts.Layout | None
+Folder = epath.Path | None
 PIECE = 1024  # examples that are ranked together: an encoder wants many texts
 # Queries -> for each the indices of its documents, best first.
 Retriever = Callable[[Sequence[question.RetrievalQuery]], Iterable[list[int]]]
@@ -145,10 +147,12 @@ def build_retriever(
   cfg: config.Retrieval,
   *,
   seed: int,
-  layout: layouts.Layout | None,
-  out: epath.Path | None,
+  layout: Devices,
+  out: Folder,
 ) -> Retriever:
   """Builds the retriever by name; `out` is the folder of the calling stage.
+
+  Only `contriever` computes and keeps something: the others take None.
 
   Raises InputError for a name that is not in RETRIEVERS.
   """
@@ -157,7 +161,7 @@ def build_retriever(
 
 
 def by_bm25(
-  cfg: config.Retrieval, seed: int, layout: layouts.Layout, out: epath.Path
+  cfg: config.Retrieval, seed: int, layout: Devices, out: Folder
 ) -> Retriever:
   """Ranks by the words that query and document share."""
   del cfg, seed, layout, out
@@ -165,7 +169,7 @@ def by_bm25(
 
 
 def by_recency(
-  cfg: config.Retrieval, seed: int, layout: layouts.Layout, out: epath.Path
+  cfg: config.Retrieval, seed: int, layout: Devices, out: Folder
 ) -> Retriever:
   """Ranks the latest documents first."""
   del cfg, seed, layout, out
@@ -175,7 +179,7 @@ def by_recency(
 
 
 def by_chance(
-  cfg: config.Retrieval, seed: int, layout: layouts.Layout, out: epath.Path
+  cfg: config.Retrieval, seed: int, layout: Devices, out: Folder
 ) -> Retriever:
   """Ranks at random, the same way for the same seed and example."""
   del cfg, layout, out
@@ -183,7 +187,7 @@ def by_chance(
 
 
 def nothing(
-  cfg: config.Retrieval, seed: int, layout: layouts.Layout, out: epath.Path
+  cfg: config.Retrieval, seed: int, layout: Devices, out: Folder
 ) -> Retriever:
   """Gives no documents: the policy writes as for anybody."""
   del cfg, seed, layout, out
@@ -191,13 +195,15 @@ def nothing(
 
 
 def by_vectors(
-  cfg: config.Retrieval, seed: int, layout: layouts.Layout, out: epath.Path
+  cfg: config.Retrieval, seed: int, layout: Devices, out: Folder
 ) -> Retriever:
   """Ranks by the vectors of Contriever, or of any encoder like it.
 
   Vectors stand beside the stage's folder, for all stages that use the encoder.
   """
   del seed
+  if layout is None or out is None:
+    raise ValueError('vectors need devices and a folder to be kept in')
   checkpoint = assets.path(cfg.encoder)
   files = encoders.encoder_files(checkpoint)
   content = fingerprints.content(checkpoint, files)

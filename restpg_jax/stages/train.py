@@ -17,7 +17,7 @@ from etils import epath
 from restpg_jax import config, errors, types
 from restpg_jax.engines import batch_loader, prompting, tokenizer_files, trainer
 from restpg_jax.io import artifacts, checkpoints, progress, records, weights
-from restpg_jax.models import decoder
+from restpg_jax.models import size as sizes
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.training import batches, lora, meter
 
@@ -162,7 +162,7 @@ def warn_if_no_loss(
 def read_outputs(
   examples: epath.Path,
   trajectories: epath.Path,
-  size: decoder.Size,
+  size: sizes.Size,
   cfg: TrainSettings,
 ) -> tuple[list[batches.TrainingExample], dict[str, int]]:
   """Returns the outputs to learn from, and counts of what had to be cut.

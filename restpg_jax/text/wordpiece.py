@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import tokenizers
 from etils import epath
-from tokenizers import implementations
+from tokenizers.implementations import bert_wordpiece
 
 from restpg_jax import errors
 
@@ -20,7 +20,7 @@ class WordPiece:
     try:
       text = path.read_text()
       if path.suffix == '.txt':
-        self._tokenizer = implementations.BertWordPieceTokenizer(
+        self._tokenizer = bert_wordpiece.BertWordPieceTokenizer(
           vocabulary(text), lowercase=lowercase
         )
       else:

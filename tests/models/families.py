@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from restpg_jax.models import catalog, decoder, formats
+from restpg_jax.models import size as sizes
 
 
-def reduced(name: str, *shape: int, **changes) -> decoder.Size:
+def reduced(name: str, *shape: int, **changes) -> sizes.Size:
   """A published size with other numbers and all its habits."""
   names = ('layers', 'width', 'hidden', 'heads', 'kv_heads', 'head_size')
   numbers = dict(zip(names, shape, strict=True), vocabulary=90)
@@ -61,7 +62,7 @@ MIDDLE = {  # factors of norms
 
 
 @functools.cache
-def parameters(size: decoder.Size) -> dict:
+def parameters(size: sizes.Size) -> dict:
   """Random weights that let every part matter; logits of scale 1 to 10."""
   shapes = jax.eval_shape(
     decoder.Decoder(size).init, jax.random.key(0), jnp.zeros((1, 4), int)
@@ -98,7 +99,7 @@ def rows(prompts, length: int, *, left: bool = False) -> np.ndarray:
 
 
 @functools.cache
-def logits(size: decoder.Size) -> np.ndarray:
+def logits(size: sizes.Size) -> np.ndarray:
   """[6, 300, V] of our decoder for TOKENS, right-padded."""
   apply = jax.jit(decoder.Decoder(size).apply)
   return np.asarray(

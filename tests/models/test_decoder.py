@@ -10,6 +10,7 @@ import pytest
 
 from restpg_jax import errors
 from restpg_jax.models import decoder, packed
+from restpg_jax.models import size as sizes
 from tests import tiny
 from tests.models import families
 
@@ -19,7 +20,7 @@ TOKENS_BL = np.random.default_rng(0).integers(4, 40, (3, 12))
 
 
 def size(**changes):
-  return decoder.Size(**{**vars(SIZE), **changes})
+  return sizes.Size(**{**vars(SIZE), **changes})
 
 
 def parameters(sizes):

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import pytest
 
 from restpg_jax.models import catalog, decoder, flops
+from restpg_jax.models import size as sizes
 
-SIZE = decoder.Size(
+SIZE = sizes.Size(
   layers=2,
   width=256,
   hidden=1024,

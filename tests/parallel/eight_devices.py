@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from restpg_jax import config, errors
 from restpg_jax.engines import batch_loader, trainer
 from restpg_jax.models import decoder, packed, splash
+from restpg_jax.models import size as sizes
 from restpg_jax.parallel import activations
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.parallel import mesh as meshes
@@ -20,7 +21,7 @@ from restpg_jax.sampling import engine, keys, slots
 from restpg_jax.training import batches, optimizer
 from restpg_jax.training import step as steps
 
-SIZE = decoder.Size(
+SIZE = sizes.Size(
   layers=2,
   width=128,
   hidden=128,

@@ -10,6 +10,7 @@ import pytest
 
 from restpg_jax import assets
 from restpg_jax.models import decoder
+from restpg_jax.models import size as sizes
 from restpg_jax.rewards import judge
 from restpg_jax.sampling import candidates, labels
 from restpg_jax.text import tokenizer as tokenizers
@@ -279,7 +280,7 @@ def test_10_is_not_taken_for_1_in_real_vocabularies(name):
 def test_equal_to_reading_in_full_with_a_real_vocabulary(name):
   tokenizer = load(name)
   rows = {'gemma1': 256128, 'gemma3': 262144}[name]  # some embed padding too
-  size = decoder.Size(1, 16, 16, 1, 1, 16, vocabulary=rows)
+  size = sizes.Size(1, 16, 16, 1, 1, 16, vocabulary=rows)
   model = decoder.Decoder(size)
   init = jax.jit(model.init)
   params = init(jax.random.key(0), jnp.zeros((1, 4), int))['params']

@@ -21,7 +21,7 @@ from restpg_jax.engines import (
   tokenizer_files,
 )
 from restpg_jax.io import append_log, artifacts, records
-from restpg_jax.models import decoder
+from restpg_jax.models import size as sizes
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.stages import score
 from restpg_jax.text import prompts
@@ -373,7 +373,7 @@ def test_a_prompt_is_parted_and_its_answers_share_what_is_before_them(
     *(0.1, 1.0, 0.3, 0.1, 0.5, 0.7)
   ]
   tokenizer = tokenizer_files.load_tokenizer(
-    cfg.model.tokenizer, decoder.Size(1, 2, 2, 1, 1, 2, vocabulary=1024)
+    cfg.model.tokenizer, sizes.Size(1, 2, 2, 1, 1, 2, vocabulary=1024)
   )
   whole = [
     prompts.judge(

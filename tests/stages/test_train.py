@@ -14,11 +14,12 @@ from restpg_jax import config, errors, types
 from restpg_jax.engines import batch_loader, tokenizer_files, trainer
 from restpg_jax.io import checkpoints, records
 from restpg_jax.models import decoder
+from restpg_jax.models import size as sizes
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.stages import train
 from restpg_jax.training import packing
 
-SIZE = decoder.Size(1, 32, 64, 2, 1, 16, vocabulary=1024)
+SIZE = sizes.Size(1, 32, 64, 2, 1, 16, vocabulary=1024)
 EXAMPLE = types.Example('e', 'topic_writing', 'Say it', 'Gold.')
 
 
