@@ -98,6 +98,7 @@ def gemma(params, sizes, tokens):
   return norm(x, params['final_norm']['scale']) @ params['embedding'].T
 
 
+@pytest.mark.slow
 @KV_HEADS
 def test_cached_steps_equal_the_full_forward(kv_heads):
   sizes = size(kv_heads=kv_heads)
@@ -135,6 +136,7 @@ def test_cached_steps_equal_the_full_forward(kv_heads):
       begun_PG += 2
 
 
+@pytest.mark.slow
 def test_layers_that_are_taken_apart_compute_the_same():
   apart = decoder.Decoder(SIZE, stacked=False)
   params = decoder.unstacked(variables(SIZE)['params'])
@@ -146,6 +148,7 @@ def test_layers_that_are_taken_apart_compute_the_same():
   )
 
 
+@pytest.mark.slow
 @KV_HEADS
 def test_rows_behind_prefixes_equal_the_full_forward(kv_heads):
   sizes = size(kv_heads=kv_heads)

@@ -85,6 +85,7 @@ def greedy(prompt, count):
   return naive(prompt, count, lambda t, logits_V: np.argmax(logits_V))
 
 
+@pytest.mark.slow
 def test_greedy_samples_equal_reading_everything_anew_for_each_token():
   found = sample([request(n, [0]) for n in range(5)], temperature=0)
   assert [one.tokens for (one,) in found] == [greedy(p, O) for p in PROMPTS]

@@ -368,6 +368,7 @@ def test_two_vocabularies_differ_in_their_texts_not_in_their_markers():
   assert tiny.differs(tokenizers.Tokenizer(swapped)) == f'600 is {a!r} or {b!r}'
 
 
+@pytest.mark.slow
 @every
 def test_its_own_tokenizer_json_does_not_differ(name):
   content = json.dumps(tokenizer_json.files(proto(name))['tokenizer.json'])

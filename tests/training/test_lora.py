@@ -43,6 +43,7 @@ def merged(params, pairs, settings):
   return params | {'layers': layers}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
 def test_training_starts_at_the_base_exactly(dtype):
   frozen, trained = lora.split(PARAMS, ALL, dtype=dtype, seed=0)
@@ -74,6 +75,7 @@ def test_adapters_give_the_logits_of_merged_weights(targets):
   assert np.abs(beside - base).max() > 0.01
 
 
+@pytest.mark.slow
 def test_adapters_get_the_gradients_of_merged_weights():
   pairs = adapters(ALL)
   model = decoder.Decoder(SIZE, remat='full')
@@ -109,6 +111,7 @@ def nbytes(tree):
   return sum(x.nbytes for x in jax.tree.leaves(tree))
 
 
+@pytest.mark.slow
 def test_only_adapters_have_gradients_and_optimizer_state():
   # 2 layers, D = F = 32, one key head of 16; q, out, gate, up, down:
   # 2 * 32 * 4 numbers each, k and v (32 + 16) * 4
