@@ -22,7 +22,7 @@ def paper(**sections):
 
 def said(cfg, reasoning=True, em=True):
   found = cautions.cautions_of(cfg, reasoning=reasoning, em=em)
-  return [f'{one.said}; {one.remedy}' for one in found]
+  return [f'{one.message}; {one.remedy}' for one in found]
 
 
 @pytest.mark.parametrize('name', ['demo', 'mini', 'baselines', 'paper'])
