@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from restpg_jax import assets, errors
+from restpg_jax import assets, backends, errors
 
 OK, NOTE, MISSING, BROKEN = 'ok', 'note', 'missing', 'broken'
 BAD = MISSING, BROKEN  # no run can do without what is in such a state
@@ -34,7 +34,8 @@ def broken(name: str, error: Exception) -> Finding:
   """Returns BROKEN with the error, named by its type unless it is ours."""
   message = errors.detail(error)
   if not isinstance(error, errors.InputError):
-    message = f'{type(error).__name__}: {message}'
+    # A model cannot be looked at without a device, whatever JAX says of that.
+    message = backends.backend_fault() or f'{type(error).__name__}: {message}'
   return Finding(name, BROKEN, message)
 
 

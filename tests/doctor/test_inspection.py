@@ -7,8 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from restpg_jax import assets, config, errors, validate
-from restpg_jax.doctor import inspection
+from restpg_jax import assets, backends, config, errors, validate
+from restpg_jax.doctor import findings, inspection
 from restpg_jax.io import checkpoints
 from tests.data import longlamp_rows
 from tests.io import test_encoders
@@ -229,11 +229,20 @@ def test_rewards_of_others():
     assert found(name) == [('reward', 'broken')]
 
 
+def test_what_lacks_a_device_says_so(monkeypatch):
+  def raises():
+    raise AssertionError
+
+  monkeypatch.setattr(backends, 'backend_fault', lambda: 'JAX has no device')
+  finding = findings.look('x', raises)
+  assert (finding.state, finding.said) == ('broken', 'JAX has no device')
+
+
 def test_a_look_tells_whose_fault_it_is():
   def raises(error):
     raise error
 
-  look = inspection.findings.look
+  look = findings.look
   found = look('x', raises, errors.InputError('a: b;\n c'))
   assert (found.state, found.said) == ('broken', 'a: b; c')
   assert look('x', raises, KeyError('k')).said == "KeyError: 'k'"
