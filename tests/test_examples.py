@@ -60,6 +60,7 @@ def test_what_is_offered_is_what_the_package_has():
   assert restpg_jax.restpg is restpg  # rooms are found as ever
 
 
+@pytest.mark.slow
 def test_importing_the_package_is_cheap():
   program = 'import sys, json, restpg_jax; print(json.dumps([*sys.modules]))'
   out = subprocess.run(

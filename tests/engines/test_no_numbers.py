@@ -82,7 +82,7 @@ def test_a_label_which_would_have_been_a_reward():
 class Encoder:
   """Stands for a folder; the vector of 'bad' is NaN."""
 
-  class words:
+  class tokenizer:
     encode = staticmethod(lambda texts, limit: [[len(t)] for t in texts])
 
   size = dataclasses.make_dataclass('Size', ['width'])(2)
