@@ -14,8 +14,9 @@ PINS := $(wildcard constraints/*.txt)
 # In processes of their own, where nothing else has been imported: the triton of
 # a CUDA PyTorch crashes where TensorFlow came first.
 NO_TORCH := --ignore-glob='*_torch.py'
-# Neighbours share fixtures and programs: each worker takes a half, and steals.
-PYTEST := -m pytest -q -n auto --dist worksteal
+# The tests of a file share runs and programs: one worker takes them all, the
+# longest first (tests/conftest.py).
+PYTEST := -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed

