@@ -49,6 +49,30 @@ def line_rows(
       number += 1
 
 
+def numbered_rows(
+  path: epath.Path, counts: dict[str, int], like: str
+) -> rows.Rows:
+  """Yields what `line_rows` does of a file that a user gives, counted in
+  counts['rows'].
+
+  Raises InputError at a row that is unusable, and where the file cannot be read
+  or has no row; `like` shows the fields of one.
+  """
+  try:
+    for location, row in line_rows(path):
+      counts['rows'] += 1
+      yield location, row
+  except OSError as error:
+    raise errors.InputError(
+      f'{path}: cannot be read ({errors.detail(error)}); give a file of JSON '
+      'lines, a row each'
+    ) from error
+  if not counts['rows']:
+    raise errors.InputError(
+      f'{path}: it has no rows; write one a line, as {like}'
+    )
+
+
 def list_rows(
   path: epath.Path, unusable: rows.Unusable = rows.stop
 ) -> rows.Rows:

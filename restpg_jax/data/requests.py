@@ -38,31 +38,20 @@ def read_requests(
     counts = {}
   counts |= dict.fromkeys(longlamp.COUNTS, 0)
   seen = naming.Seen()
-  try:
-    for location, row in json_rows.line_rows(path):
-      counts['rows'] += 1
-      before = counts['skipped_items']
-      text_request = request(
-        row, counts['rows'], task, location=location, counts=counts
-      )
-      seen.add(
-        row,
-        text_request.example.task or types.CUSTOM,
-        location=location,
-        kept=len(text_request.example.profile),
-        skipped=counts['skipped_items'] - before,
-      )
-      yield text_request
-  except OSError as error:
-    raise errors.InputError(
-      f'{path}: cannot be read ({errors.detail(error)}); give a file of JSON '
-      'lines, a row each'
-    ) from error
-  if not counts['rows']:
-    raise errors.InputError(
-      f'{path}: it has no rows; write one a line, as {{"input": "..", '
-      '"profile": [..]}'
+  like = '{"input": "..", "profile": [..]}'
+  for location, row in json_rows.numbered_rows(path, counts, like):
+    before = counts['skipped_items']
+    text_request = request(
+      row, counts['rows'], task, location=location, counts=counts
     )
+    seen.add(
+      row,
+      text_request.example.task or types.CUSTOM,
+      location=location,
+      kept=len(text_request.example.profile),
+      skipped=counts['skipped_items'] - before,
+    )
+    yield text_request
   seen.check(str(path))
 
 
@@ -96,7 +85,7 @@ def request(
   profile = tuple(d for d in documents if d)
   counts['empty_profiles'] += not profile
   example = types.Example(str(number), task, text, '', profile)
-  return TextRequest(_id(row, number, location), example)
+  return TextRequest(row_id(row, number, location), example)
 
 
 def request_task(
@@ -158,7 +147,7 @@ def _document(
   return types.Document(text, text)
 
 
-def _id(row: dict[str, Any], number: int, location: object) -> str | int:
+def row_id(row: dict[str, Any], number: int, location: object) -> str | int:
   id = row.get('id')
   if files.is_missing(id):
     return number

@@ -47,7 +47,7 @@ def policy(
   reasoning: bool,
   limit: int,
 ) -> EncodedPrompt:
-  """Returns what the policy reads: at most `limit` tokens, <bos> included.
+  """Returns what the policy reads: at most `limit` tokens, any <bos> included.
 
   Last-ranked documents are cut first, the instruction only when it is too long
   by itself.
@@ -56,7 +56,7 @@ def policy(
 
   def render(texts: dict[str, str]) -> list[int]:
     return [
-      tokenizer.bos,
+      *tokenizer.begin,
       *tokenizer.encode(
         template.prompt(
           reasoning=reasoning,

@@ -8,21 +8,22 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from restpg_jax.text import tokenizer
+from restpg_jax.text import sentencepiece_model, tokenizer
 
 NAME = 'tokenizer.json'
 BLANK = tokenizer.BLANK
-Piece = tokenizer.PIECE
+Piece = sentencepiece_model.PIECE
 NEVER = -1e6  # a score so low that no text is cut into such pieces
 
 
 def files(proto: bytes) -> dict[str, dict[str, Any]]:
   """Returns tokenizer.json and tokenizer_config.json, name -> content."""
-  model = tokenizer.ModelProto.FromString(proto)
-  own = tokenizer.Tokenizer(proto)
+  model = sentencepiece_model.ModelProto.FromString(proto)
+  own = sentencepiece_model.SentencePiece(proto)
   pieces = list(model.pieces)
+  (bos,) = own.begin
   names = {
-    'bos_token': pieces[own.bos].piece,
+    'bos_token': pieces[bos].piece,
     'eos_token': pieces[own.eos].piece,
     'unk_token': next(p.piece for p in pieces if p.type == Piece.UNKNOWN),
   }
@@ -44,7 +45,7 @@ def files(proto: bytes) -> dict[str, dict[str, Any]]:
         'content': BLANK,
       },
       'pre_tokenizer': None,
-      'post_processor': _begin(names['bos_token'], own.bos),
+      'post_processor': _begin(names['bos_token'], bos),
       'decoder': {
         'type': 'Sequence',
         'decoders': [
@@ -73,7 +74,7 @@ def differs(proto: bytes, content: bytes) -> str:
     known = dict(vocab)
   except (ValueError, TypeError, KeyError):
     return ''  # another form of tokenizer, which nobody reads here
-  pieces = tokenizer.ModelProto.FromString(proto).pieces
+  pieces = sentencepiece_model.ModelProto.FromString(proto).pieces
   for i, p in enumerate(pieces):
     if p.type == Piece.NORMAL and known.get(p.piece, i) != i:
       return f'{p.piece!r} is {i} or {known[p.piece]}'

@@ -20,15 +20,15 @@ class WordPiece:
     try:
       text = path.read_text()
       if path.suffix == '.txt':
-        self._tokenizer = bert_wordpiece.BertWordPieceTokenizer(
+        text = bert_wordpiece.BertWordPieceTokenizer(
           vocabulary(text), lowercase=lowercase
-        )
-      else:
-        self._tokenizer = tokenizers.Tokenizer.from_str(text)
+        ).to_str()
+      self._tokenizer = tokenizers.Tokenizer.from_str(text)
     except Exception as e:  # the library raises nothing more special
       raise errors.InputError(
         f'{path}: no tokenizer of word pieces: {e}'
       ) from e
+    self._tokenizer.encode_special_tokens = True  # no text holds a [SEP]
     self._tokenizer.no_padding()  # texts are batched by their own lengths
 
   def differs(self, text: str) -> str:

@@ -11,6 +11,7 @@ from restpg_jax import config, types
 from restpg_jax.data import copies, longlamp
 from restpg_jax.io import records
 from restpg_jax.stages import retrieve
+from tests import tiny
 
 SAMPLE = pathlib.Path(__file__).parents[3] / 'shared/data/longlamp_sample'
 GOLD = (
@@ -164,7 +165,9 @@ def test_a_run_on_another_script_is_like_that_on_english(tmp_path, name, split):
   how = retrieve.RetrieveSettings(
     data, config.Retrieval(name='bm25', k=1), split, 0
   )
-  summary = retrieve.retrieve(out=epath.Path(tmp_path), cfg=how, layout=None)
+  summary = retrieve.retrieve(
+    out=epath.Path(tmp_path), cfg=how, layout=tiny.layout()
+  )
   [found] = records.read(tmp_path / 'examples.jsonl', types.Example)
   [row] = (CASES / name / 'custom' / f'{split}.jsonl').read_text().splitlines()
   assert list(found.context) == [json.loads(row)['profile'][3]]

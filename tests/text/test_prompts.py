@@ -5,10 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from restpg_jax import assets, errors, types
-from restpg_jax.text import prompts, templates
-from restpg_jax.text import tokenizer as tokenizers
+from restpg_jax.text import prompts, sentencepiece_model, templates
 
-TOKENIZER = tokenizers.Tokenizer(assets.path('tiny.spm.model').read_bytes())
+TOKENIZER = sentencepiece_model.SentencePiece(
+  assets.path('tiny.spm.model').read_bytes()
+)
 FRAME = len(TOKENIZER.user_turn(''))  # tokens of a chat turn around its text
 
 

@@ -1,4 +1,4 @@
-"""Facts about restpg_jax/text/tokenizer.py and the bundled vocabulary."""
+"""Facts about restpg_jax/text/sentencepiece_model.py and its vocabularies."""
 
 import functools
 import io
@@ -12,8 +12,12 @@ from hypothesis import strategies as st
 from sentencepiece import sentencepiece_model_pb2
 
 from restpg_jax import assets, errors, types
-from restpg_jax.text import prompts, templates, tokenizer_json
-from restpg_jax.text import tokenizer as tokenizers
+from restpg_jax.text import (
+  prompts,
+  sentencepiece_model,
+  templates,
+  tokenizer_json,
+)
 
 SHARED = pathlib.Path(__file__).parents[3] / 'shared' / 'tokenizers'
 CONTROL = {  # ids that must never come out of a text, by hand
@@ -40,7 +44,7 @@ def proto(name):
 
 @functools.cache
 def load(name):
-  return tokenizers.Tokenizer(proto(name))
+  return sentencepiece_model.SentencePiece(proto(name))
 
 
 @functools.cache
@@ -286,7 +290,7 @@ def made(**changed):
 
 
 def test_a_vocabulary_without_turns_serves_a_policy_but_no_chat():
-  tokenizer = tokenizers.Tokenizer(made())
+  tokenizer = sentencepiece_model.SentencePiece(made())
   assert (tokenizer.eos, tokenizer.bos, tokenizer.pad) == (2, 1, None)
   assert tokenizer.control == {0, 1, 2}
   text = '  the trip  <s>\n</s> \u2581x '
@@ -304,7 +308,7 @@ SYMBOLS = ['<t', 'ts', 'tst', 'tt', '☃', '☃!', '<b>', '\t', '<start_of_turn>
 
 @functools.cache
 def overlapping():
-  return tokenizers.Tokenizer(made(user_defined_symbols=SYMBOLS))
+  return sentencepiece_model.SentencePiece(made(user_defined_symbols=SYMBOLS))
 
 
 @settings(max_examples=200, deadline=None)
@@ -329,7 +333,7 @@ def test_pieces_that_overlap_are_spelt_too(text):
 )
 def test_a_vocabulary_that_cannot_serve_is_refused(changed, message):
   with pytest.raises(ValueError, match=message):
-    tokenizers.Tokenizer(made(**changed))
+    sentencepiece_model.SentencePiece(made(**changed))
 
 
 @pytest.mark.parametrize(
@@ -338,7 +342,7 @@ def test_a_vocabulary_that_cannot_serve_is_refused(changed, message):
     (b'IQ== 0\nIg== 1\nIw== 2\n', "a tiktoken file, as Llama 3's tokenizer.mo"),
     (
       b'{\n "version": "1.0", "model": {}}',
-      'library `tokenizers` .JSON.; only',
+      'library `tokenizers`; name it tokenizer.json',
     ),
     (b'version https://git-lfs.github.com/spec/v1\n', 'pointer of Git LFS'),
     (b'', 'a damaged or another kind of file; the file may be cut short'),
@@ -347,7 +351,7 @@ def test_a_vocabulary_that_cannot_serve_is_refused(changed, message):
 )
 def test_a_file_that_is_no_sentencepiece_model_is_called_by_name(content, said):
   with pytest.raises(ValueError, match=said):
-    tokenizers.Tokenizer(content)
+    sentencepiece_model.SentencePiece(content)
 
 
 def renumbered(name, **pieces):
@@ -360,12 +364,15 @@ def renumbered(name, **pieces):
 
 def test_two_vocabularies_differ_in_their_texts_not_in_their_markers():
   tiny = load('tiny')
-  assert tiny.differs(tokenizers.Tokenizer(proto('tiny'))) == ''
+  assert tiny.differs(sentencepiece_model.SentencePiece(proto('tiny'))) == ''
   renamed = renumbered('tiny', _4='<|im_start|>')
-  assert tiny.differs(tokenizers.Tokenizer(renamed)) == ''
+  assert tiny.differs(sentencepiece_model.SentencePiece(renamed)) == ''
   a, b = (library('tiny').id_to_piece(i) for i in (600, 601))
   swapped = renumbered('tiny', _600=b, _601=a)
-  assert tiny.differs(tokenizers.Tokenizer(swapped)) == f'600 is {a!r} or {b!r}'
+  assert (
+    tiny.differs(sentencepiece_model.SentencePiece(swapped))
+    == f'600 is {a!r} or {b!r}'
+  )
 
 
 @pytest.mark.slow
