@@ -11,6 +11,10 @@ class InputError(ValueError):
   """Bad data, flag or config: main prints the message and exits with 2."""
 
 
+class TryAgain(Exception):
+  """What may be gone when the same command runs again: main exits with 75."""
+
+
 class DataWarning(UserWarning):
   """Odd data that is used as it is: main prints one line."""
 

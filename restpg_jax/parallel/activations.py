@@ -39,7 +39,7 @@ class ActivationSharding:
     tokens_BL: jax.Array,
     dtype: jax.typing.DTypeLike,
   ) -> jax.Array:
-    """Does models.decoder.look_up in an embedding that is split as in `rules`.
+    """Does that of models.mixed_precision in a table split as in `rules`.
 
     Each device looks its own tokens up for all rows of those it shares the
     table with: what travels is a row's states, not the table or its gradient.
@@ -67,6 +67,48 @@ class ActivationSharding:
       in_specs=(Spec(rules.VOCABULARY), BATCH_AXES),
       out_specs=Spec(*BATCH_AXES, 'sequence'),
     )(table_VD, tokens_BL)
+
+  def scatter_gradient(
+    self, gradient: Callable[[str, jax.Array, jax.Array], jax.Array]
+  ) -> Callable[[str, jax.Array, jax.Array], jax.Array]:
+    """Returns `gradient`, summed over the devices that share a batch.
+
+    gradient(name, x_BLD, dy_BLF) is that of the weight of this name, [D, F], in
+    float32. Each device computes it from its own tokens and is sent the sum of
+    the part that it holds: a reduce-scatter. By itself the compiler would send
+    some weights' gradients whole.
+    """
+
+    def scattered(name: str, x_BLD: jax.Array, dy_BLF: jax.Array) -> jax.Array:
+      shape = x_BLD.shape[-1], dy_BLF.shape[-1]
+      split = rules.spec(f"'{name}'", shape, self.mesh)
+      x_rows, dy_rows = (
+        Spec(*BATCH_AXES, 'sequence', 'model' if part == 'model' else None)
+        for part in split
+      )
+
+      def own(x_blD: jax.Array, dy_blF: jax.Array) -> jax.Array:
+        share = gradient(name, x_blD, dy_blF)
+        shared = {
+          n for n in ('data', *rules.GATHERED) if self.mesh.shape[n] > 1
+        }
+        for axis, names in enumerate(split):
+          if names and names != 'model':
+            share = jax.lax.psum_scatter(
+              share, names, scatter_dimension=axis, tiled=True
+            )
+            shared -= {names} if isinstance(names, str) else set(names)
+        return jax.lax.psum(share, sorted(shared)) if shared else share
+
+      return jax.shard_map(
+        own,
+        mesh=self.mesh,
+        in_specs=(x_rows, dy_rows),
+        out_specs=split,
+        check_vma=False,
+      )(x_BLD, dy_BLF)
+
+    return scattered
 
   def take(self, hidden_BLD: jax.Array, index_BT: jax.Array) -> jax.Array:
     """Does training.step.take where devices share rows.

@@ -23,6 +23,7 @@ from jax.sharding import PartitionSpec as Spec
 
 from restpg_jax import backends, config, errors
 from restpg_jax.parallel import activations, chips, rules
+from restpg_jax.parallel import hosts as hosts_lib
 from restpg_jax.parallel import mesh as meshes
 
 Tree = Any  # nested containers of arrays, or of their shapes
@@ -38,6 +39,10 @@ class Layout:
   mesh: Mesh
   compute: config.Compute = dataclasses.field(compare=False)
   shards: int = 1  # devices that share one copy of the weights in `replicate`
+  hosts: hosts_lib.Hosts = dataclasses.field(
+    default_factory=hosts_lib.Hosts, compare=False
+  )
+  run_devices: int = 0  # of the whole run, where these are only a host's
 
   @classmethod
   def of(
@@ -45,8 +50,9 @@ class Layout:
     compute: config.Compute,
     devices: Sequence[meshes.Device] = (),
     examples: int = 0,
+    hosts: hosts_lib.Hosts | None = None,
   ) -> 'Layout':
-    """Returns one over the devices of this process, or over those given.
+    """Returns one over the devices of all processes, or over those given.
 
     `examples` are those of a training step, 0 where nothing is trained. Raises
     InputError where `compute` does not suit the devices.
@@ -55,27 +61,28 @@ class Layout:
       meshes.part_cpu(compute.cpu_devices)
     if not devices and (fault := backends.backend_fault()):
       raise errors.InputError(fault)
-    if jax.process_count() > 1:
-      raise errors.InputError(
-        f'{jax.process_count()} processes: runs over several hosts are not '
-        'supported yet; start one process on one host'
-      )
+    hosts = hosts or hosts_lib.Hosts()
     devices = devices or jax.devices()
-    if len(devices) % compute.shards:
+    if len(devices) // hosts.count % compute.shards:
       raise errors.InputError(
-        f'compute.shards={compute.shards} does not divide {len(devices)} '
-        'devices'
+        f'compute.shards={compute.shards} does not divide '
+        f'{len(devices) // hosts.count} devices'
+        + (' of a host' if hosts.count > 1 else '')
       )
-    return cls(
-      meshes.make_mesh(devices, compute, examples), compute, compute.shards
-    )
+    mesh = meshes.make_mesh(devices, compute, examples)
+    return cls(mesh, compute, compute.shards, hosts)
 
-  @classmethod
-  def of_run(
-    cls, cfg: config.Config, devices: Sequence[meshes.Device] = ()
-  ) -> 'Layout':
-    """Returns the layout for the settings of a run."""
-    return cls.of(cfg.compute, devices, cfg.train.batch_size)
+  def of_host(self) -> 'Layout':
+    """Returns one over this host's devices, for work without a collective."""
+    if self.hosts.count == 1:
+      return self
+    own = [d for d in self.mesh.devices.flat if d in jax.local_devices()]
+    mesh = Mesh(np.array(own).reshape(-1, 1, 1, 1), meshes.AXES)
+    return dataclasses.replace(self, mesh=mesh, run_devices=self.devices)
+
+  def at(self, stage: str) -> 'Layout':
+    """Returns the same, whose hosts meet at the barriers of a stage."""
+    return dataclasses.replace(self, hosts=self.hosts.at(stage))
 
   def context_parallel_copies(self, max_shards: int) -> 'Layout':
     """Returns one whose copies of the weights are shared by `max_shards`.
@@ -180,21 +187,32 @@ class Layout:
     )
 
   def sharded(
-    self, program: Callable[..., Any], out: Tree, *, donate: Sequence[int] = ()
+    self,
+    program: Callable[..., Any],
+    shardings: Tree,
+    *,
+    donate: Sequence[int] = (),
   ) -> jax.stages.Wrapped:
     """Returns the program, jitted for arguments that are on the mesh already.
 
-    Its result is split as `rules` says for `out`, a tree like it; where that is
-    None, as the compiler likes.
+    Its result is split as `shardings` says, a tree like it; where that is None,
+    as the compiler likes.
     """
-    return jax.jit(
-      program, out_shardings=self.split(out), donate_argnums=donate
-    )
+    return jax.jit(program, out_shardings=shardings, donate_argnums=donate)
 
   @property
   def copies(self) -> int:
     """Returns the number of copies of the weights, in `replicate`."""
     return self.devices // self.shards
+
+  @property
+  def run_copies(self) -> int:
+    """Returns the number of copies of the weights on all hosts.
+
+    Compiled shapes follow from it, so that they are the same on any number of
+    hosts.
+    """
+    return max(self.run_devices, self.devices) // self.shards
 
   @property
   def memory(self) -> int:

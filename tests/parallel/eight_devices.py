@@ -1,5 +1,6 @@
 """Run by test_layout.py where there are 8 devices; prints what it found."""
 
+import dataclasses
 import functools
 import json
 from unittest import mock
@@ -31,6 +32,8 @@ SIZE = sizes.Size(
   vocabulary=128,
 )
 MODEL = decoder.Decoder(SIZE)
+# Its first layer draws samples: what is compiled for them grows with layers.
+DRAWS = dataclasses.replace(SIZE, layers=1)
 ROWS = {'rows': 1, 'row_length': 48}  # of a device: it packs as it has devices
 FLOAT32 = config.Train(compute_dtype='float32')
 RNG = np.random.default_rng(0)
@@ -204,7 +207,7 @@ SHAPE = slots.DecodeShape(
 
 
 def programs(layout):
-  model = decoder.Decoder(SIZE, stacked=False)
+  model = decoder.Decoder(DRAWS, stacked=False)
   program = slots.DecodeProgram(
     model, SHAPE, stop=(1,), temperature=1.0, top_p=0.95
   )
@@ -215,12 +218,18 @@ def programs(layout):
   )
 
 
+def unstacked(params):
+  """The first layer alone, as it draws samples."""
+  first = jax.tree.map(lambda x: x[:1], params['layers'])
+  return decoder.unstacked(params | {'layers': first})
+
+
 def sample(params, layout):
   """Two samples of each of ten prompts, two groups of a slot on a device."""
   rng = np.random.default_rng(2)
   requests = [
     engine.DecodeRequest(
-      rng.integers(4, 128, 1 + n % 6).tolist(),
+      rng.integers(4, 128, 3 + n % 4).tolist(),  # compiled lengths: 4 and 6
       [
         keys.row_key(
           seed=0, purpose='draw', iteration=0, example_id=str(n), j=j
@@ -230,7 +239,7 @@ def sample(params, layout):
     )
     for n in range(10)
   ]
-  params = layout.replicate(decoder.unstacked(params))
+  params = layout.replicate(unstacked(params))
   found = [
     drawn
     for harvest in engine.decode(
@@ -243,13 +252,13 @@ def sample(params, layout):
 
 def held(params, layout):
   """Elements of the embedding on one device."""
-  params = layout.replicate(decoder.unstacked(params))
+  params = layout.replicate(unstacked(params))
   return params['embedding'].addressable_shards[0].data.size
 
 
 def collectives(params, layout):
   """Kinds of them in the compiled program that draws a chunk."""
-  params = layout.replicate(decoder.unstacked(params))
+  params = layout.replicate(unstacked(params))
   empty, _, advance = programs(layout)
   text = advance.lower(params, empty(params)).compile().as_text()
   kinds = 'all-reduce', 'all-gather', 'all-to-all', 'collective-permute'

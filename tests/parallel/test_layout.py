@@ -1,11 +1,7 @@
 """Facts about restpg_jax/parallel/layout.py, most of them on 8 devices."""
 
 import dataclasses
-import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import jax
 import pytest
@@ -13,6 +9,7 @@ import pytest
 from restpg_jax import config, errors
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.parallel import mesh as meshes
+from tests import many
 
 HERE = pathlib.Path(__file__).parent
 # compute.fsdp, or the whole mesh -> devices that share weights, of model
@@ -29,19 +26,7 @@ SIZES = pytest.mark.parametrize('mesh', MESHES)
 @pytest.fixture(scope='module')
 def eight():
   """What eight_devices.py found, in a process with 8 virtual devices."""
-  done = subprocess.run(
-    [sys.executable, HERE / 'eight_devices.py'],
-    env=os.environ
-    | {
-      'JAX_PLATFORMS': 'cpu',
-      'XLA_FLAGS': '--xla_force_host_platform_device_count=8',
-      'PYTHONPATH': str(HERE.parents[1]),
-    },
-    capture_output=True,
-    text=True,
-  )
-  assert done.returncode == 0, done.stderr
-  return json.loads(done.stdout)
+  return many.of_eight_devices(HERE / 'eight_devices.py')
 
 
 @pytest.mark.slow
