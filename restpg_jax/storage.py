@@ -6,10 +6,13 @@ Only what epath leaves open is here.
 import contextlib
 import io
 import os
+import shutil
 from collections.abc import Iterator
 from typing import IO, Any
 
 from etils import epath
+
+from restpg_jax import errors
 
 BUFFER = 1 << 20  # bytes a request, at least: each one is a round trip
 
@@ -26,6 +29,25 @@ def absolute(path: epath.PathLike) -> epath.Path:
   """
   path = epath.Path(path)
   return path if remote(path) else path.absolute()
+
+
+def existing(path: epath.PathLike) -> epath.Path:
+  """Returns a local folder or, where it is yet to be made, the one above."""
+  path = epath.Path(path)
+  return next(p for p in (path, *path.absolute().parents) if p.exists())
+
+
+def check_room(folder: epath.PathLike, need: int, what: str) -> None:
+  """Raises InputError where there is less room than `need` bytes, in all that
+  a stage expects to write of `what`, before it computes. Buckets have room."""
+  if remote(folder):
+    return
+  free = shutil.disk_usage(existing(folder)).free
+  if free < need:
+    raise errors.InputError(
+      f'{folder}: {what} will need {need:,} bytes, and {free:,} are free; make '
+      'room and run the same command again, or give another --workdir'
+    )
 
 
 @contextlib.contextmanager

@@ -1,11 +1,12 @@
 """Facts about restpg_jax/storage.py, in a bucket as TensorFlow shows it."""
 
 import os
+import shutil
 
 import pytest
 from etils import epath
 
-from restpg_jax import storage
+from restpg_jax import errors, storage
 
 DATA = b'one\ntwo, longer\n\nlast'
 
@@ -46,3 +47,27 @@ def test_a_remote_path_stays_what_it_is(tmp_path, monkeypatch):
   assert storage.absolute('gs://b/x/y') == epath.Path('gs://b/x/y')
   assert storage.absolute('x') == epath.Path(tmp_path / 'x')
   assert storage.remote('gs://b') and not storage.remote(tmp_path)
+
+
+def test_room_is_that_of_the_disk_that_a_folder_will_be_on(
+  tmp_path, monkeypatch
+):
+  usage = shutil.disk_usage(tmp_path)
+  asked = []
+
+  def disk_usage(path):
+    asked.append(os.fspath(path))
+    return usage._replace(free=1000)
+
+  monkeypatch.setattr(shutil, 'disk_usage', disk_usage)
+  folder = tmp_path / 'not' / 'yet'
+  storage.check_room(folder, 1000, 'all of it')
+  with pytest.raises(errors.InputError) as caught:
+    storage.check_room(folder, 1001, '7 samples')
+  assert str(caught.value) == (
+    f'{folder}: 7 samples will need 1,001 bytes, and 1,000 are free; make room '
+    'and run the same command again, or give another --workdir'
+  )
+  assert asked == [os.fspath(tmp_path)] * 2
+  storage.check_room('gs://bucket/run', 2**60, 'anything')
+  assert len(asked) == 2

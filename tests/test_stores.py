@@ -28,7 +28,7 @@ def e_step(workdir, cfg=None) -> dict[str, bytes]:
   return {
     f'{p.parent.name.split("-")[0]}/{p.name}': p.read_bytes()
     for p in files
-    if p.name != 'metrics.jsonl'  # times
+    if p.name not in ('metrics.jsonl', 'goodput.jsonl')  # times
   }
 
 

@@ -10,12 +10,28 @@ from typing import Any, Generic, TypeVar
 
 from etils import epath
 
-from restpg_jax import errors, folders
+from restpg_jax import errors, folders, pulse
 from restpg_jax.io import parts, records
+from restpg_jax.parallel import hosts as hosts_lib
 
 T = TypeVar('T')
+VISIBLE = 120.0  # seconds until a shared folder shows a file to all hosts
 # A line as `_sealed` writes it: the item's JSON, and the checksum as last key.
 SEALED = re.compile(rb'(.*), "crc": "([0-9a-f]{8})"}\n', re.DOTALL)
+
+
+def await_hosts(
+  is_whole: Callable[[], bool], folder: epath.Path, hosts: hosts_lib.Hosts
+) -> None:
+  """Waits until what all hosts have written can be read on this one.
+
+  A shared folder may show it a little later. Raises TryAgain where it does not.
+  """
+  if not hosts.until(is_whole, VISIBLE if hosts.count > 1 else 0.0):
+    raise errors.TryAgain(
+      f'{folder}: after {VISIBLE:.0f} s something is still missing of what the '
+      'hosts said they have written; see that all of them share this folder'
+    )
 
 
 class AppendLog(Generic[T]):
@@ -77,6 +93,7 @@ class AppendLog(Generic[T]):
     """Adds a line for each item; returns the file and offset of each line."""
     lines = list(map(_sealed, items))
     begin = self._tail.add(b''.join(lines))
+    pulse.saved()
     *offsets, _ = itertools.accumulate(map(len, lines), initial=begin)
     return [(self._path, offset) for offset in offsets]
 
@@ -96,7 +113,7 @@ class IndexedLog(Generic[T]):
     key: Callable[[T], Hashable],
   ):
     self._log = AppendLog(folder, cls, host=host)
-    self._cls, self._key = cls, key
+    self._folder, self._cls, self._key = epath.Path(folder), cls, key
     # path -> key -> offset of its line
     self._offsets: dict[epath.Path, dict[Hashable, int]] = {}
     for path, offset, item in self._log.entries():
@@ -110,6 +127,20 @@ class IndexedLog(Generic[T]):
 
   def __exit__(self, *exception: object) -> None:
     self._log.__exit__(*exception)
+
+  def await_all(self, keys: Sequence[Hashable], hosts: hosts_lib.Hosts) -> None:
+    """Waits until the items of these keys are there, whoever makes them."""
+
+    def are_there() -> bool:
+      if all(key in self for key in keys):
+        return True
+      # Opened anew: another host has appended to its file since.
+      log = AppendLog(self._folder, self._cls, host=hosts.index)
+      for path, offset, item in log.entries():
+        self._note(path, offset, item)
+      return all(key in self for key in keys)
+
+    await_hosts(are_there, self._folder, hosts)
 
   def append(self, items: Sequence[T]) -> None:
     """Adds a line for each item, as AppendLog does, and indexes it."""

@@ -11,6 +11,7 @@ Whoever reads such a store says how far (io/samples.py), in its own settings.
 """
 
 import dataclasses
+import itertools
 import os
 import platform
 import time
@@ -20,11 +21,21 @@ from typing import Any
 
 from etils import epath
 
-from restpg_jax import malloc
-from restpg_jax.io import fingerprints, located, records
+from restpg_jax import malloc, pulse
+from restpg_jax.io import (
+  contents,
+  fingerprints,
+  located,
+  records,
+  sittings,
+)
+from restpg_jax.parallel import hosts as hosts_lib
 from restpg_jax.parallel import layout as layouts
 
 DONE = 'DONE.json'
+# Who runs a stage, where there are several hosts.
+FIRST, SHARES, TOGETHER = 'first', 'shares', 'together'
+VISIBLE = 120.0  # seconds until a shared folder shows a marker to all hosts
 LIBRARIES = (  # those that decide numbers: DONE.json notes their versions
   *('jax', 'flax', 'optax', 'numpy', 'restpg_jax'),
   *('rouge_score', 'sacrebleu', 'nltk'),
@@ -47,22 +58,27 @@ class Stage:
   fn: Callable[..., dict[str, Any]]
   id: str
   version: int
+  hosts: str  # FIRST, SHARES or TOGETHER
 
   def __call__(self, *paths: epath.Path, **options: Any) -> dict[str, Any]:
     return self.fn(*paths, **options)
 
 
 def stage(
-  id: str, *, version: int = 1
+  id: str, *, version: int = 1, hosts: str = FIRST
 ) -> Callable[[Callable[..., dict[str, Any]]], Stage]:
   """Marks a function as a stage, by an id that stays.
 
-  Both are in the fingerprints of what it makes. The id says where the function
-  stood when the first workdirs were made, and never changes, so that files can
-  move and functions be renamed and every workdir is still found. The version
-  is raised when the same settings come to give something else.
+  Id and version are in the fingerprints of what it makes. The id says where the
+  function stood when the first workdirs were made, and never changes, so that
+  files can move and functions be renamed and every workdir is still found. The
+  version is raised when the same settings come to give something else.
+
+  `hosts` says who runs it: the FIRST host alone; all by SHARES, each on its own
+  devices, until they `gather` and the first writes the whole; or all TOGETHER,
+  as one program on the devices of all. The summary is the first host's.
   """
-  return lambda fn: Stage(fn, id, version)
+  return lambda fn: Stage(fn, id, version, hosts)
 
 
 class Until(Exception):
@@ -80,13 +96,15 @@ class Store:
     self,
     workdir: epath.PathLike,
     *,
-    layout: layouts.Layout | None,
+    layout: layouts.Layout,
     reads: fingerprints.Reads = fingerprints.WHOLE,
   ):
     self.workdir = epath.Path(workdir)
     self._layout = layout
+    self._hosts = layout.hosts
     self._reads = reads
     self._printed = set()  # (fingerprint, extent) that have had their line
+    self._steps = itertools.count()
 
   def step(
     self,
@@ -106,23 +124,55 @@ class Store:
     after(*paths, out=folder, cfg=cfg) -> what it did, '' for nothing: tidies up
     when DONE.json is written, and each time that the stage is already done,
     for a run may have been killed in between.
+
+    All hosts begin a stage together, and leave it together once its marker is
+    there for all.
     """
     mark = fingerprint(name, fn, inputs, cfg, self._reads)
     folder = self.workdir / f'{name}-{mark[:12]}'
-    done = _done(folder)
     extent = fingerprints.extent_of(cfg)
-    if done and done.get('extent', 0) >= extent:
-      summary = done['summary']
-      status = f'{"kept":>9}   ({summary_line(summary)})'
-    else:
-      before = done.get('seconds', 0.0)
-      seconds = self._make(name, fn, inputs, cfg, folder, mark, before)
-      summary = _done(folder)['summary']
-      status = f'{seconds:7.1f} s   {summary_line(summary)}'
-    self._print_once((mark, extent), f'{name:<20} {status}')
-    if after and (did := after(*(a.path for a in inputs), out=folder, cfg=cfg)):
-      print(f'{name:<20} {did}', flush=True)
+    # Methods share stages, and a barrier serves once: each step has its own.
+    layout = self._layout.at(f'{name}-{mark[:12]}/{extent}/{next(self._steps)}')
+    with pulse.working_on(name):
+      if self._is_done(layout.hosts, folder, extent):
+        summary = _done(folder)['summary']
+        status = f'{"kept":>9}   ({summary_line(summary)})'
+      else:
+        before = _done(folder).get('seconds', 0.0)
+        with sittings.account(folder, layout.hosts):
+          seconds = self._make(
+            name, fn, inputs, cfg, folder, mark, layout, before
+          )
+        summary = _done(folder)['summary']
+        status = f'{seconds:7.1f} s   {summary_line(summary)}'
+      if self._hosts.first:
+        self._print_once((mark, extent), f'{name:<20} {status}')
+        paths = [artifact.path for artifact in inputs]
+        if after and (did := after(*paths, out=folder, cfg=cfg)):
+          print(f'{name:<20} {did}', flush=True)
     return Artifact(folder, mark, summary)
+
+  def _is_done(
+    self, hosts: hosts_lib.Hosts, folder: epath.Path, extent: int
+  ) -> bool:
+    """Returns whether a stage reaches so far, which the first host decides."""
+    (first, *_) = hosts.meet('begin', done=_reaches(folder, extent))
+    if first['done']:
+      self._await(hosts, folder, lambda: _reaches(folder, extent))
+      if hosts.first:
+        files = _done(folder).get('files', {})  # not in older workdirs
+        contents.check_contents(folder, files, grows=bool(extent))
+    return first['done']
+
+  def _await(
+    self, hosts: hosts_lib.Hosts, folder: epath.Path, done: Callable[[], bool]
+  ) -> None:
+    """Waits until this host sees a marker that the first one has written."""
+    if not hosts.until(done, VISIBLE):
+      raise Incomplete(
+        f'{folder / DONE}: host {hosts.index} does not see what host 0 wrote '
+        f'{VISIBLE:.0f} s ago; the folder must be one that all hosts share'
+      )
 
   def _make(
     self,
@@ -132,24 +182,29 @@ class Store:
     cfg: Any,
     folder: epath.Path,
     mark: str,
+    layout: layouts.Layout,
     before: float,
   ) -> float:
-    """Runs the stage and writes DONE.json last; returns its seconds.
+    """Runs the stage; the first host writes DONE.json last.
 
-    `before` are the seconds of the smaller extent from which it goes on.
+    Returns its seconds; `before` are those of the smaller extent from which it
+    goes on.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    hosts = layout.hosts
     start = time.monotonic()
-    paths = [artifact.path for artifact in inputs]
-    summary = fn(*paths, out=folder, cfg=cfg, layout=self._layout)
+    summary = {}
+    if hosts.first or fn.hosts != FIRST:
+      folder.mkdir(parents=True, exist_ok=True)
+      paths = [artifact.path for artifact in inputs]
+      where = layout if fn.hosts == TOGETHER else layout.of_host()
+      summary = fn(*paths, out=folder, cfg=cfg, layout=where)
     seconds = time.monotonic() - start
     # Before the next stage loads its model: glibc keeps what a stage freed.
     malloc.trim()
-    _check(name, summary)
     extent = fingerprints.extent_of(cfg)
-    records.write_json(
-      folder / DONE,
-      {
+    if hosts.first:
+      _check(name, summary)
+      marker = {
         'name': name,
         'fingerprint': mark,
         'cfg': located.noted(cfg, self.workdir),
@@ -163,9 +218,12 @@ class Store:
         'summary': summary,
         'seconds': before + seconds,
         'versions': versions(),
-      }
-      | ({'extent': extent} if extent else {}),
-    )
+        'devices': {'kind': layout.device_kind, 'count': layout.devices},
+        'files': contents.contents_of(folder, leaves_out=DONE),
+      } | ({'extent': extent} if extent else {})
+      records.write_json(folder / DONE, marker)
+    hosts.meet('end')
+    self._await(hosts, folder, lambda: _reaches(folder, extent))
     return seconds
 
   def _print_once(self, key: tuple[str, int], text: str) -> None:
@@ -180,9 +238,12 @@ def fingerprint(
   fn: Stage,
   inputs: tuple[Artifact, ...],
   cfg: Any,
-  reads: fingerprints.Reads = fingerprints.WHOLE,
+  reads: fingerprints.Reads | None = fingerprints.WHOLE,
 ) -> str:
-  """Hashes a stage's id and version, its inputs and what its settings mean."""
+  """Hashes a stage's id and version, its inputs and what its settings mean.
+
+  Where `reads` is None, it is that of a plan: files stand for themselves.
+  """
   return fingerprints.digest(
     {
       'name': name,
@@ -198,6 +259,19 @@ def _done(folder: epath.Path) -> dict[str, Any]:
   """Returns the content of DONE.json; {} where there is none."""
   marker = folder / DONE
   return records.read_json(marker) if marker.exists() else {}
+
+
+def _reaches(folder: epath.Path, extent: int) -> bool:
+  """Returns whether a stage is done, as far as that."""
+  done = reached(folder)
+  return done is not None and done >= extent
+
+
+def reached(folder: epath.Path) -> int | None:
+  """Returns how far the store of a stage reaches that is done, 0 where it is no
+  store; None: it is not done."""
+  marker = _done(folder)
+  return marker.get('extent', 0) if marker else None
 
 
 def summary_line(summary: dict[str, Any]) -> str:

@@ -17,8 +17,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
-from restpg_jax import errors, folders, storage
-from restpg_jax.io import shapes
+from restpg_jax import errors, folders, pulse, storage
+from restpg_jax.io import shapes, sums
 from restpg_jax.models import size as sizes
 
 Tree = Any  # nested dicts, lists and NamedTuples of arrays
@@ -99,7 +99,7 @@ def restore_model(
 
 def save_tree(path: epath.PathLike, tree: Tree) -> None:
   """Writes a tree whole: Orbax renames a finished folder into place."""
-  with ocp.StandardCheckpointer() as checkpointer:
+  with _alone() as checkpointer:
     checkpointer.save(
       orbax_path(path),
       jax.tree.map(lambda x: np.asarray(x).view(_Settled), tree),
@@ -125,7 +125,7 @@ def load_tree(path: epath.PathLike, like: Tree | None = None) -> Tree:
   does not keep (NamedTuples). Raises InputError where names or shapes differ.
   """
   path = orbax_path(path)
-  with ocp.StandardCheckpointer() as checkpointer:
+  with _alone() as checkpointer:
     abstract = _metadata(checkpointer, path)
     if like is not None:
       wrong = shapes.differences(_named(abstract), _named(like))
@@ -167,8 +167,58 @@ def _named(tree: Tree) -> dict[str, tuple[int, ...]]:
   }
 
 
+def _only_this() -> ocp.options.MultiprocessingOptions:
+  """Returns the options for what one process writes or reads by itself."""
+  if jax.process_count() == 1:
+    return ocp.options.MultiprocessingOptions()
+  number = jax.process_index()
+  return ocp.options.MultiprocessingOptions(
+    primary_host=number,
+    active_processes={number},
+    barrier_sync_key_prefix=f'alone{number}',
+  )
+
+
+def _checkpointer(
+  options: ocp.options.MultiprocessingOptions,
+) -> ocp.StandardCheckpointer:
+  """Returns what creates a folder before it writes into it.
+
+  Left to itself, Orbax creates it in the background and tells the processes by
+  a signal that has the number of this save. Each process counts its own saves:
+  after one has saved by itself, another waits for a signal of another number.
+  """
+  return ocp.StandardCheckpointer(
+    async_options=ocp.options.AsyncOptions(
+      create_directories_asynchronously=False
+    ),
+    multiprocessing_options=options,
+  )
+
+
+def _alone() -> ocp.StandardCheckpointer:
+  return _checkpointer(_only_this())
+
+
+def _together(name: str) -> ocp.StandardCheckpointer:
+  """Returns what all processes write with, each its own parts.
+
+  They are named one by one so that Orbax meets at the runtime's barriers, which
+  are bounded; otherwise it would run a collective of the devices, beside those
+  of training. `name` keeps apart what is written at the same time.
+  """
+  options = ocp.options.MultiprocessingOptions()
+  if jax.process_count() > 1:
+    options = ocp.options.MultiprocessingOptions(
+      active_processes=set(range(jax.process_count())),
+      barrier_sync_key_prefix=name,
+    )
+  return _checkpointer(options)
+
+
 class Saver:
-  """Writes training states to disk while training goes on.
+  """Writes training states to disk while training goes on, all processes
+  together.
 
   At most one at a time: the next waits until it is whole. On leaving, also by
   an interrupt, the last one is finished; errors of the disk are raised there
@@ -177,8 +227,7 @@ class Saver:
 
   def __init__(self):
     # One writes one item at a time: params and the rest go side by side.
-    self._params = ocp.StandardCheckpointer()
-    self._rest = ocp.StandardCheckpointer()
+    self._params, self._rest = _together('params'), _together('rest')
     self._pool = futures.ThreadPoolExecutor(1)
     self._last: futures.Future[None] | None = None
 
@@ -190,25 +239,34 @@ class Saver:
     size: sizes.Size,
     **origin: Any,
   ) -> None:
-    """Writes folder/model and folder/optimizer; model.json appears last.
+    """Writes folder/model, folder/optimizer and checksums of their files;
+    model.json appears last.
 
     Returns when the arrays are copied from their devices, so that the next
     step may overwrite them.
     """
     self.wait()
+    when = pulse.busy()
     folder = orbax_path(folder)
     model = folder / 'model'
     model.mkdir(parents=True, exist_ok=True)
     self._params.save(model / 'params', params, force=True)
     self._rest.save(folder / 'optimizer', rest, force=True)
-    self._last = self._pool.submit(self._finish, model, size, origin)
+    self._last = self._pool.submit(self._finish, model, size, origin, when)
 
   def _finish(
-    self, model: epath.Path, size: sizes.Size, origin: dict[str, Any]
+    self,
+    model: epath.Path,
+    size: sizes.Size,
+    origin: dict[str, Any],
+    when: float,
   ) -> None:
     self._rest.wait_until_finished()
     self._params.wait_until_finished()
-    _describe(model, size, origin)
+    if jax.process_index() == 0:
+      sums.note(model.parent)
+      _describe(model, size, origin)
+    pulse.saved(when)
 
   def wait(self) -> None:
     """Returns when the last state is whole on disk."""
@@ -247,8 +305,11 @@ class CheckpointTree:
   def __init__(self, path: epath.PathLike):
     """Raises InputError where Orbax finds no tree there."""
     self._path = orbax_path(path)
-    self._orbax = ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
-    with ocp.StandardCheckpointer() as checkpointer:
+    self._orbax = ocp.Checkpointer(
+      ocp.PyTreeCheckpointHandler(multiprocessing_options=_only_this()),
+      multiprocessing_options=_only_this(),
+    )
+    with _alone() as checkpointer:
       tree = _metadata(checkpointer, self._path)
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
     self._keys = {

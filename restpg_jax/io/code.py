@@ -1,18 +1,16 @@
-"""The code of a 'package.module:function' that a setting names.
-
-Its source is read; nothing is executed.
-"""
+"""The code of a 'package.module:function' that a setting names."""
 
 import ast
 import hashlib
 import importlib.machinery
 import sys
+from typing import Any
 
 from restpg_jax import errors
 
 
 def module_content(name: str) -> dict[str, str]:
-  """Returns what of the module decides results.
+  """Returns what of the module decides results; nothing of it is executed.
 
   That is the VERSION which it states at its top level or, without one, the
   sha256 of its source. What it imports is not part of it: let it state a
@@ -34,6 +32,20 @@ def module_content(name: str) -> dict[str, str]:
   if version := _version(source, origin):
     return {'version': version}
   return {'source': hashlib.sha256(source).hexdigest()}
+
+
+def function(setting: str, name: str) -> Any:
+  """Imports the function. Raises InputError where that fails."""
+  module, _, attribute = name.partition(':')
+  try:
+    imported = getattr(importlib.import_module(module), attribute)
+  except Exception as error:  # whatever the module raises
+    raise errors.InputError(
+      f'{setting}={name}: {type(error).__name__}: {errors.detail(error)}'
+    ) from error
+  if not callable(imported):
+    raise errors.InputError(f'{setting}={name}: {attribute} is no function')
+  return imported
 
 
 def _spec(module: str) -> importlib.machinery.ModuleSpec | None:

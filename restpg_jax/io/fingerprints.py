@@ -25,8 +25,9 @@ from restpg_jax.io import code, records
 UNREAD = re.compile(
   r'\.(?!z(array|attrs|group)$).*|README.*|__pycache__|.*\.lock'
 )
-# The `reads` of config.path_field -> (settings that name a folder, its path) ->
-# the files that are read of it, and the folders that are read whole.
+# The `reads` of config.path_field -> (settings that name a path, that path) ->
+# the files that are read of it or beside it, and the folders that are read
+# whole; none: all of it.
 Reads = Mapping[str, Callable[[Any, epath.Path], Sequence[epath.Path]]]
 WHOLE: Reads = {}  # all folders are read whole
 
@@ -45,13 +46,15 @@ def extent_of(cfg: Any) -> int:
   )
 
 
-def meaning(value: Any, reads: Reads = WHOLE) -> Any:
+def meaning(value: Any, reads: Reads | None = WHOLE) -> Any:
   """Returns what of a setting can change results, as JSON.
 
   Train(steps=10, clip=1.0)  ->  {'steps': 10, 'clip': 1, ...}
   config.FILE  ->  the content of the file, or of what is read of the folder
   CODE  ->  its name and, if it is imported, its code
   LOCAL, EXTENDABLE  ->  left out, as is OMIT_AT_DEFAULT at its default
+
+  Where `reads` is None, files and code stand for themselves and none is read.
   """
   if dataclasses.is_dataclass(value):
     return {
@@ -76,16 +79,18 @@ def _means(field: dataclasses.Field[Any], value: Any) -> bool:
 
 
 def _field_meaning(
-  field: dataclasses.Field[Any], owner: Any, reads: Reads
+  field: dataclasses.Field[Any], owner: Any, reads: Reads | None
 ) -> Any:
   value = getattr(owner, field.name)
+  if reads is None:
+    return meaning(value, None)
   if field.metadata == config.CODE and ':' in value:
     return {'name': value} | code.module_content(value)
   if not config.is_path(field) or not value:
     return meaning(value, reads)
   path = assets.path(value)
   read = reads.get(field.metadata.get('reads', ''))
-  parts = read(owner, path) if read and path.is_dir() else ()
+  parts = read(owner, path) if read else ()
   return {'content': content(path, parts)}
 
 
@@ -93,8 +98,8 @@ def content(path: epath.PathLike, parts: Sequence[epath.Path] = ()) -> str:
   """Returns the sha256 of a file's bytes, or of a folder's names and bytes.
 
   Names are relative to the folder, so that it may move. Only `parts` count,
-  files and folders in it; where there are none, everything does. Raises
-  InputError for a file that cannot be read.
+  files and folders in it or, of a file, it and others beside it; where there
+  are none, everything does. Raises InputError for a file that cannot be read.
   """
   path = epath.Path(path)
   files = {file for part in parts or [path] for file in _files(part)}
@@ -105,7 +110,9 @@ def content(path: epath.PathLike, parts: Sequence[epath.Path] = ()) -> str:
       raise errors.InputError(
         f'{path}: it cannot be read ({errors.detail(error)})'
       ) from error
-  return _folder_content(path, [file.relative_to(path).parts for file in files])
+  folder = path.parent if path in files else path
+  names = [file.relative_to(folder).parts for file in files]
+  return _folder_content(folder, names)
 
 
 def _folder_content(path: epath.Path, names: list[tuple[str, ...]]) -> str:

@@ -1,6 +1,5 @@
 """Locks: a workdir belongs to one run at a time."""
 
-import _thread
 import contextlib
 import fcntl
 import os
@@ -12,7 +11,7 @@ from collections.abc import Iterator
 
 from etils import epath
 
-from restpg_jax import errors, storage
+from restpg_jax import errors, interrupts, storage
 
 NAME = '.lock'
 RENEWED = 60.0  # seconds between signs of life in a bucket
@@ -112,7 +111,7 @@ def _renewed(mine: epath.Path, text: str, name: str) -> Iterator[None]:
       with contextlib.suppress(Exception):
         if not mine.exists():
           _tell(f'{name}: another process has come; this one ends')
-          _thread.interrupt_main()
+          interrupts.end_now()
           return
         mine.write_text(text)
 

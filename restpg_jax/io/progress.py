@@ -2,6 +2,7 @@
 
 import abc
 import contextlib
+import dataclasses
 import os
 import sys
 import threading
@@ -11,10 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 import tqdm
 from etils import epath
 
-from restpg_jax.io import records, speed
+from restpg_jax import pulse, types
+from restpg_jax.io import records, sittings, speed, tracking
+from restpg_jax.parallel import hosts as hosts_lib
 
 PERIOD = 10.0  # the least seconds between two lines
 COMPILING = 'compiling'  # what is shown until the first result
+SAMPLES = 4  # texts of a sitting that a tracker is sent
 
 
 class Shown(abc.ABC):
@@ -37,6 +41,10 @@ class Shown(abc.ABC):
     self._log = records.Appender(log, speed.Pace) if log else None
     self._lines = list(self._log.done) if self._log else []
     sitting = self._lines[-1].sitting + 1 if self._lines else 0
+    # A kill can lose work that has a line, in a bucket: `done` goes back.
+    step = min(self._lines[-1].done, done) + 1 if self._lines else 0
+    self._tracked = tracking.TrackedRun(log and log.parent, step)
+    self._untold = SAMPLES
     self._meter = speed.Meter(
       total, done, accept=accept, sitting=sitting, clock=clock
     )
@@ -51,10 +59,16 @@ class Shown(abc.ABC):
     busy: int | None = None,
     slots: int | None = None,
     rewards: Sequence[float] = (),
+    samples: Sequence[types.Trajectory] = (),
   ) -> None:
-    """Counts `n` more items as done, with what speed.Meter counts of them."""
+    """Counts `n` more items as done, with what speed.Meter counts of them.
+
+    samples: texts among them, of which a tracker is sent the first SAMPLES
+    """
+    pulse.beat(n)
     self._meter.add(n, tokens=tokens, busy=busy, slots=slots, rewards=rewards)
     pace = self._meter.now()
+    self._send_texts(samples, pace.done)
     self._show(n, pace)
     if pace.made and pace.seconds - self._logged.seconds >= PERIOD:
       self._write(pace)
@@ -70,6 +84,7 @@ class Shown(abc.ABC):
       self._write(pace)
     if self._log:
       self._log.close()
+    self._tracked.close()
 
   @abc.abstractmethod
   def _begin(self, pace: speed.Pace) -> None:
@@ -80,10 +95,23 @@ class Shown(abc.ABC):
     """Shows that `n` more items are made."""
 
   def _write(self, pace: speed.Pace) -> None:
-    self._logged = pace
+    self._logged = pace = dataclasses.replace(pace, goodput=sittings.so_far())
     self._lines.append(pace)
+    self._tracked.line(pace, pace.done)
     if self._log:
       self._log.append([pace])
+
+  def _send_texts(self, samples: Sequence[types.Trajectory], step: int) -> None:
+    for sample in samples[: self._untold]:
+      title = f'{sample.example_id} {sample.j}'
+      self._tracked.text('samples', f'{title}\n\n{sample.text}', step)
+      self._untold -= 1
+
+
+def log_of(folder: epath.Path, hosts: hosts_lib.Hosts) -> epath.Path:
+  """Returns where a host notes how fast a stage goes: a file for each."""
+  number = '' if hosts.first else f'-{hosts.index:05}'
+  return folder / f'metrics{number}.jsonl'
 
 
 @contextlib.contextmanager

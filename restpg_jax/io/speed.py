@@ -6,7 +6,26 @@ programs are compiled. Those of a summary (`overall`) include all seconds.
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Spent:
+  """What a sitting of a stage has taken so far; see io/sittings.py."""
+
+  seconds: float  # all of them; those that follow are parts of it
+  compiling: float
+  waiting: float  # for other hosts, at barriers
+  # Loading again after a kill, until the first item; and, where it is not
+  # finished, the work that is not on disk: the next sitting does it again.
+  redone: float
+  programs: int  # compiled, those that a cache had left out
+
+  @property
+  def useful(self) -> float:
+    """The seconds that are none of the other ones."""
+    return self.seconds - self.compiling - self.waiting - self.redone
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +47,7 @@ class Pace:
   mean_reward: float | None  # of all answers that are scored
   accepted: float | None  # share of these that reach the reward `accept`
   left: float | None  # seconds until `total`, at this rate
+  goodput: Spent | None = None  # of the stage; None in older logs
 
 
 class Meter:
@@ -121,6 +141,20 @@ def overall(lines: Sequence[Pace]) -> dict[str, float]:
     'occupancy': ratio(total('busy'), total('slots')),
   }
   return {name: value for name, value in rates.items() if value is not None}
+
+
+def of_all(shares: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+  """Returns the rates of all hosts together: sums, and the mean occupancy.
+
+  `shares` are what hosts state when they gather, each with its own `rates`.
+  """
+  rates = [share['rates'] for share in shares if share['rates']]
+  together = {}
+  for name in dict.fromkeys(name for host in rates for name in host):
+    values = [host[name] for host in rates if name in host]
+    share = len(values) if name == 'occupancy' else 1
+    together[name] = sum(values) / share
+  return together
 
 
 def ratio(part: float | None, whole: float | None) -> float | None:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from etils import epath
 
-from restpg_jax import errors, folders, storage
+from restpg_jax import errors, folders, pulse, storage
 
 HASH = 16  # bytes
 # As texts of one length, which NumPy orders and compares by all their bytes;
@@ -66,6 +66,7 @@ class Vectors:
     stem = hashlib.blake2b(b''.join(keys), digest_size=HASH).hexdigest()
     _write(self._folder / f'{stem}.vectors.npy', vectors_ND)
     _write(self._folder / f'{stem}.names.npy', _names(keys))
+    pulse.saved()
     self._merge(_names(keys), len(self._files))
     self._files.append(stem)
 

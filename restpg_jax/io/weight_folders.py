@@ -5,9 +5,10 @@ from typing import NamedTuple
 from etils import epath
 
 from restpg_jax.io import checkpoints, foreign, tensors
+from restpg_jax.text import fast_tokenizer
 
 MODEL, CONFIG, METADATA = foreign.MODEL, foreign.CONFIG, foreign.METADATA
-TOKENIZER = 'tokenizer.model'
+TOKENIZER, TOKENIZER_JSON = 'tokenizer.model', 'tokenizer.json'
 
 
 class WeightFolder(NamedTuple):
@@ -56,13 +57,39 @@ def weight_files(path: epath.PathLike) -> list[epath.Path]:
 
 
 def tokenizer_beside(path: epath.Path) -> epath.Path | None:
-  """Returns the SentencePiece file that belongs to weights, if there is one.
+  """Returns the file of the tokenizer that belongs to weights, if there is one.
 
-  It is beside them or, as in DeepMind's archives, in the folder above; there it
-  is not looked for if the weights have a tokenizer of another kind.
+  It is beside them or, as in DeepMind's archives, in the folder above.
   """
-  beside, above = path / TOKENIZER, path.parent / TOKENIZER
-  if beside.is_file():
-    return beside
-  own = (path / 'tokenizer.json').is_file()
-  return above if not own and above.is_file() else None
+  above = path.parent / TOKENIZER
+  return tokenizer_in(path) or (above if above.is_file() else None)
+
+
+def tokenizer_in(path: epath.Path) -> epath.Path | None:
+  """Returns a tokenizer's file in a folder, first that of SentencePiece."""
+  files = path / TOKENIZER, path / TOKENIZER_JSON
+  return next((file for file in files if file.is_file()), None)
+
+
+def is_json(file: epath.Path) -> bool:
+  """Returns whether a tokenizer's file is of the library `tokenizers`."""
+  return file.suffix == '.json'
+
+
+def tokenizer_notes(file: epath.Path) -> list[epath.Path]:
+  """Returns what is read with a tokenizer's file: the notes of a JSON one."""
+  notes = [file.parent / name for name in fast_tokenizer.NOTES]
+  return [note for note in notes if is_json(file) and note.is_file()]
+
+
+def tokenizer_files(path: epath.Path) -> list[epath.Path]:
+  """Returns the files that are read where a setting names a tokenizer.
+
+  In a folder those are its weights, too: as a rule it holds both.
+  """
+  if not path.is_dir():
+    return [path, *tokenizer_notes(path)]
+  files, file = weight_files(path), tokenizer_in(path)
+  # No notes lie beside a SentencePiece file that anybody reads.
+  own = [file, *tokenizer_notes(file)] if file and is_json(file) else []
+  return own + [p for p in files if not own or p != path]

@@ -42,7 +42,7 @@ class Checkpoint:
   path: epath.Path
   form: str  # 'ours', 'hf' or 'gemma'
   size: sizes.Size
-  tokenizer: epath.Path | None  # the SentencePiece file that came with it
+  tokenizer: epath.Path | None  # the tokenizer's file that came with it
   read: Callable[[str], np.ndarray]  # a tensor by its canonical name
   tensors: tuple[formats.Tensor, ...]
   # config.json and generation_config.json of the Hugging Face folder that it

@@ -3,12 +3,17 @@
 import dataclasses
 import os
 import re
+import threading
+import types
 
 import numpy as np
 import pytest
 
 from restpg_jax import assets, config, errors
 from restpg_jax.io import artifacts, fingerprints, records
+from restpg_jax.parallel import hosts as hosts_lib
+from restpg_jax.parallel import layout as layouts
+from tests import tiny
 
 
 @dataclasses.dataclass
@@ -25,6 +30,7 @@ class Calls(list):
 
   def __init__(self, version=1):
     self.id, self.version = 'tests.Calls', version
+    self.hosts = artifacts.FIRST
 
   def __call__(self, *paths, out, cfg, layout):
     self.append((paths, out, cfg, layout))
@@ -44,7 +50,7 @@ def mark(cfg, name='a', inputs=()):
 def test_a_stage_is_called_with_paths_and_made_once(tmp_path, capsys):
   stage = Calls()
   for _ in range(2):  # two runs of the program
-    store = artifacts.Store(tmp_path, layout='the layout')
+    store = artifacts.Store(tmp_path, layout=tiny.layout())
     first = store.step('one', stage)
     second = store.step('two/b', stage, first, cfg=Settings())
   assert len(stage) == 2
@@ -53,7 +59,7 @@ def test_a_stage_is_called_with_paths_and_made_once(tmp_path, capsys):
   assert out == second.path
   assert out.parent == tmp_path / 'two'
   assert out.name == f'b-{second.fingerprint[:12]}'
-  assert (cfg, layout) == (Settings(), 'the layout')
+  assert (cfg, layout) == (Settings(), tiny.layout())
   assert second.summary == {'expected': 3, 'made': 3, 'loss': 0.25}
   lines = capsys.readouterr().out.splitlines()
   told = re.sub(r'\d\.\d s', '0.0 s', lines[0])
@@ -70,7 +76,7 @@ def test_what_comes_after_a_stage_finds_it_done(tmp_path, capsys):
     return 'tidied' if len(seen) == 1 else ''
 
   for _ in range(2):
-    store = artifacts.Store(tmp_path, layout=None)
+    store = artifacts.Store(tmp_path, layout=tiny.layout())
     first = store.step('one', stage)
     store.step('two', stage, first, cfg=Settings(), after=after)
   assert len(stage) == 2
@@ -89,26 +95,27 @@ def test_what_comes_after_a_stage_finds_it_done(tmp_path, capsys):
 def test_what_a_stage_has_freed_is_given_back(tmp_path, monkeypatch):
   trims = []
   monkeypatch.setattr(artifacts.malloc, 'trim', lambda: trims.append(1))
-  store = artifacts.Store(tmp_path, layout=None)
+  store = artifacts.Store(tmp_path, layout=tiny.layout())
   for name in ('one', 'two', 'two'):
     store.step(name, Calls())
   assert len(trims) == 2  # one that is kept has made nothing
 
 
 def test_the_same_step_twice_in_a_run_is_told_once(tmp_path, capsys):
-  stage, store = Calls(), artifacts.Store(tmp_path, layout=None)
+  stage, store = Calls(), artifacts.Store(tmp_path, layout=tiny.layout())
   assert store.step('one', stage) == store.step('one', stage)
   assert len(stage) == 1
   assert len(capsys.readouterr().out.splitlines()) == 1
 
 
 def test_the_marker_tells_what_was_made_and_with_what(tmp_path):
-  store = artifacts.Store(tmp_path, layout=None)
+  store = artifacts.Store(tmp_path, layout=tiny.layout())
   first = store.step('one', Calls())
   second = store.step('two', Calls(), first, cfg=(Settings(), 'train'))
   done = records.read_json(second.path / 'DONE.json')
   assert sorted(done) == [
-      'cfg', 'fingerprint', 'inputs', 'name', 'seconds', 'summary', 'versions'
+      'cfg', 'devices', 'files', 'fingerprint', 'inputs', 'name', 'seconds',
+      'summary', 'versions',
   ]  # fmt: skip
   assert done['name'] == 'two'
   assert done['fingerprint'] == second.fingerprint
@@ -133,10 +140,10 @@ def test_a_killed_stage_goes_on_in_its_folder(tmp_path):
     (out / 'part').write_text('from the first run')
     raise KeyboardInterrupt
 
-  store = artifacts.Store(tmp_path, layout=None)
+  store = artifacts.Store(tmp_path, layout=tiny.layout())
   with pytest.raises(KeyboardInterrupt):
     store.step('one', stage)
-  again = artifacts.Store(tmp_path, layout=None).step('one', stage)
+  again = artifacts.Store(tmp_path, layout=tiny.layout()).step('one', stage)
   assert again.summary['found'] == 'from the first run'
 
 
@@ -144,7 +151,7 @@ def test_a_killed_stage_goes_on_in_its_folder(tmp_path):
   'summary', [{'expected': 3, 'made': 2}, {'made': 2}, {'expected': 0}]
 )
 def test_a_stage_that_does_not_add_up_is_not_done(tmp_path, summary):
-  store = artifacts.Store(tmp_path, layout=None)
+  store = artifacts.Store(tmp_path, layout=tiny.layout())
   with pytest.raises(artifacts.Incomplete, match='one: '):
     store.step('one', artifacts.stage('tests.one')(lambda **_: summary))
   (folder,) = tmp_path.iterdir()
@@ -190,7 +197,7 @@ def test_a_larger_extent_makes_only_what_is_missing_in_the_same_folder(
 ):
   made = []
   for m in (2, 4, 2, 3, 4):  # runs of the program
-    store = artifacts.Store(tmp_path, layout=None)
+    store = artifacts.Store(tmp_path, layout=tiny.layout())
     made.append(store.step('draw', extensible, cfg=Extensible(m)))
   assert len({a.path for a in made}) == len({a.fingerprint for a in made}) == 1
   assert (made[0].path / 'made.txt').read_text() == '2:0 2:1 4:2 4:3'
@@ -203,7 +210,7 @@ def test_a_larger_extent_makes_only_what_is_missing_in_the_same_folder(
 
 
 def test_two_extents_in_one_run_have_a_line_each(tmp_path, capsys):
-  store = artifacts.Store(tmp_path, layout=None)
+  store = artifacts.Store(tmp_path, layout=tiny.layout())
   for m in (2, 4, 4):
     store.step('draw', extensible, cfg=Extensible(m))
   assert len(capsys.readouterr().out.splitlines()) == 2
@@ -211,8 +218,9 @@ def test_two_extents_in_one_run_have_a_line_each(tmp_path, capsys):
 
 def test_a_store_counts_the_seconds_of_all_its_extents(tmp_path, monkeypatch):
   clock = iter([0.0, 3.0, 10.0, 14.0])
-  monkeypatch.setattr(artifacts.time, 'monotonic', lambda: next(clock))
-  store = artifacts.Store(tmp_path, layout=None)
+  own = types.SimpleNamespace(monotonic=lambda: next(clock))
+  monkeypatch.setattr(artifacts, 'time', own)
+  store = artifacts.Store(tmp_path, layout=tiny.layout())
   for m in (2, 4):
     path = store.step('draw', extensible, cfg=Extensible(m)).path
   assert records.read_json(path / 'DONE.json')['seconds'] == 7.0
@@ -221,7 +229,7 @@ def test_a_store_counts_the_seconds_of_all_its_extents(tmp_path, monkeypatch):
 def test_a_kill_while_extending_leaves_the_earlier_extent(
   tmp_path, monkeypatch
 ):
-  store = artifacts.Store(tmp_path, layout=None)
+  store = artifacts.Store(tmp_path, layout=tiny.layout())
   path = store.step('draw', extensible, cfg=Extensible(2)).path
   before = (path / 'DONE.json').read_bytes()
   monkeypatch.setattr(artifacts, '_check', interrupt)
@@ -229,7 +237,7 @@ def test_a_kill_while_extending_leaves_the_earlier_extent(
     store.step('draw', extensible, cfg=Extensible(4))
   monkeypatch.undo()
   assert (path / 'DONE.json').read_bytes() == before
-  again = artifacts.Store(tmp_path, layout=None)
+  again = artifacts.Store(tmp_path, layout=tiny.layout())
   assert again.step('draw', extensible, cfg=Extensible(2)).summary['made'] == 2
   assert again.step('draw', extensible, cfg=Extensible(4)).summary == {
     'expected': 4, 'made': 4, 'new': 0
@@ -356,3 +364,32 @@ def test_a_missing_asset_names_the_bundled_ones():
   assert ' prompts/policy.txt, ' in str(caught.value)
   with pytest.raises(errors.InputError, match='empty name'):
     assets.path('')
+
+
+def test_hosts_meet_again_at_a_stage_that_two_methods_share(tmp_path):
+  """Host 1 must not go by what host 0 said of the stage the first time."""
+  board, waits = hosts_lib.Memory(), threading.Event()
+
+  def store(index):
+    hosts = hosts_lib.Hosts(index, 2, board)
+    layout = layouts.Layout.of(config.Compute(), hosts=hosts)
+    return artifacts.Store(tmp_path, layout=layout)
+
+  def second_host():
+    own = store(1)
+    own.step('one', another)
+    ended.append('first')
+    own.step('one', another)
+    ended.append('second')
+    waits.set()
+
+  ended = []
+  thread = threading.Thread(target=second_host, daemon=True)
+  thread.start()
+  first_host = store(0)
+  first_host.step('one', another)
+  assert not waits.wait(0.5)
+  assert ended == ['first']
+  first_host.step('one', another)
+  assert waits.wait(10)
+  thread.join()

@@ -6,6 +6,7 @@ import pytest
 
 from restpg_jax import assets, config
 from restpg_jax.io import artifacts, located, records
+from tests import tiny
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_a_stage_notes_its_paths_so_and_its_fingerprint_is_the_same(here):
   def stage(*, out, cfg, layout):
     return {'expected': 0, 'made': 0}
 
-  store = artifacts.Store('w', layout=None)
+  store = artifacts.Store('w', layout=tiny.layout())
   cfg = config.Prompt(template='t.model')
   made = store.step('a', stage, cfg=cfg)
   done = records.read_json(made.path / 'DONE.json')

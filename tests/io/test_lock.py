@@ -11,7 +11,7 @@ import time
 import pytest
 from etils import epath
 
-from restpg_jax import errors
+from restpg_jax import errors, interrupts
 from restpg_jax.io import lock
 
 HOLD = """
@@ -177,7 +177,11 @@ def test_a_holder_gives_signs_of_life_and_ends_when_another_has_come(
   bucket, monkeypatch
 ):
   monkeypatch.setattr(lock, 'RENEWED', 0.05)
-  with pytest.raises(KeyboardInterrupt), lock.exclusive('gs://b/w'):
+  with (
+    pytest.raises(KeyboardInterrupt),
+    interrupts.raised(),
+    lock.exclusive('gs://b/w'),
+  ):
     puts = len(bucket.writes)
     while len(bucket.writes) < puts + 3:
       time.sleep(0.05)

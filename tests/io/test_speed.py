@@ -37,6 +37,7 @@ def test_a_drawing_stage():
     'mean_reward': None,
     'accepted': None,
     'left': 36.0,
+    'goodput': None,
   }
 
 

@@ -338,7 +338,7 @@ def test_a_tokenizer_one_above_is_not_that_of_a_folder_with_its_own(tmp_path):
   (tmp_path / 'tokenizer.model').write_bytes(b'of another model')
   assert weights.find_checkpoint(path).tokenizer == tmp_path / 'tokenizer.model'
   (path / 'tokenizer.json').write_text('{}')
-  assert weights.find_checkpoint(path).tokenizer is None
+  assert weights.find_checkpoint(path).tokenizer == path / 'tokenizer.json'
   (path / 'tokenizer.model').write_bytes(b'its own')
   assert weights.find_checkpoint(path).tokenizer == path / 'tokenizer.model'
 
