@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from restpg_jax import errors, integers
+from restpg_jax import errors, integers, storage
 from restpg_jax.engines import program_cache
 from restpg_jax.io import encoders, progress, vectors
 from restpg_jax.models import bert, precision
@@ -35,7 +35,7 @@ class Embedder:
     self._path = checkpoint
     self._encoder = encoders.load_encoder(checkpoint)
     self._layout = layout
-    self._store = vectors.Vectors(folder)
+    self._folder, self._store = folder, vectors.Vectors(folder)
     self._params = layout.replicate(self._encoder.params)
     self._program = embed_program(self._encoder.size, layout)
 
@@ -53,6 +53,8 @@ class Embedder:
 
   def _store_new(self, new: Mapping[bytes, str]) -> None:
     """Embeds texts by name, KEPT at a time, and stores their vectors."""
+    size = len(new) * (4 * self._encoder.size.width + vectors.HASH)
+    storage.check_room(self._folder, size, f'{len(new):,} vectors')
     with progress.bar(len(new), 'texts', 'embed') as shown:
       items = iter(new.items())
       while piece := list(itertools.islice(items, KEPT)):

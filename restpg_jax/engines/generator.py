@@ -213,7 +213,7 @@ def generate_samples(
     return Sample(
       request.example_id,
       request.js[decoded.sample],
-      model.tokenizer.decode(decoded.tokens),
+      sample_text(model.tokenizer, decoded),
       decoded.ended,
       len(decoded.tokens) + decoded.ended,
       decoded.logp,
@@ -223,6 +223,14 @@ def generate_samples(
     programs, model.params, decode_requests(), shape, model.layout.copies
   ):
     yield FinishedSamples([sample(d) for d in output.samples], *output[1:])
+
+
+def sample_text(
+  tokenizer: tokenizers.Tokenizer, decoded: engine.DecodedSample
+) -> str:
+  """Returns a sample's text, without the half of a character at a cut end."""
+  text = tokenizer.decode(decoded.tokens)
+  return text if decoded.ended else text.rstrip('\ufffd')
 
 
 def no_numbers(
@@ -263,7 +271,7 @@ def decode_shape(
     prompt=prompt,
   )
   # No more slots than the inputs of a device could ever fill.
-  max_slots = min(compute.slots, integers.cdiv(inputs, layout.copies) * G)
+  max_slots = min(compute.slots, integers.cdiv(inputs, layout.run_copies) * G)
   return budget.fit(
     shape, need, memory=layout.memory, max_slots=max(max_slots, G)
   )

@@ -5,11 +5,27 @@ what a download or a system leaves there, a sibling task, weights in another
 form, changes no fingerprint.
 """
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from etils import epath
+
 from restpg_jax.data import longlamp
 from restpg_jax.io import encoders, fingerprints, weight_folders
 
+
+def _of_folder(
+  list_files: Callable[[Any, epath.Path], Sequence[epath.Path]],
+) -> Callable[[Any, epath.Path], Sequence[epath.Path]]:
+  """Returns the same for folders; a single file counts by itself."""
+  return lambda cfg, path: list_files(cfg, path) if path.is_dir() else ()
+
+
 READS: fingerprints.Reads = {
-  'data': lambda cfg, path: longlamp.data_files(path, setting=cfg.setting),
-  'weights': lambda cfg, path: weight_folders.weight_files(path),
-  'encoder': lambda cfg, path: encoders.encoder_files(path),
+  'data': _of_folder(
+    lambda cfg, path: longlamp.data_files(path, setting=cfg.setting)
+  ),
+  'weights': _of_folder(lambda cfg, path: weight_folders.weight_files(path)),
+  'encoder': _of_folder(lambda cfg, path: encoders.encoder_files(path)),
+  'tokenizer': lambda cfg, path: weight_folders.tokenizer_files(path),
 }

@@ -23,25 +23,30 @@ def label_logp(
   model: generator.LoadedModel,
   judged: Iterable[candidates.Candidate],
   labels: Sequence[str],
+  *,
+  limit: int,
 ) -> Iterator[list[tuple[int, np.ndarray]]]:
   """Yields pairs of a candidate's index in `judged` and its [labels] float32.
 
   These are log-probabilities, yielded as they are known, which is not in order.
   `judged` is read a piece at a time: candidates with one prefix should follow
-  each other. Raises InputError where all labels of a candidate are NaN.
+  each other. None has more than `limit` tokens, by which the compiled lengths
+  are chosen: another limit may change the last bits. Raises InputError where
+  all labels of a candidate are NaN.
   """
   layout, tokenizer = model.layout, model.tokenizer
   sequences = tuple(tuple(tokenizer.encode(label)) for label in labels)
   score = label_program(model.decoder, layout, sequences, tokenizer.digits)
   room = room_of(model, sequences)
+  compiled = candidates.compiled_lengths(limit)
   numbered = enumerate(judged)
   ahead = None
   while piece := list(
     itertools.islice(numbered, AHEAD * layout.copies * layout.compute.judged)
   ):
-    texts = [candidate for _, candidate in piece]
-    for parts in candidates.batches(texts, room, layout.copies):
-      lengths = candidates.shape(texts[parts[0][0]])
+    texts = [candidates.fitted(candidate, compiled) for _, candidate in piece]
+    for parts in candidates.batches(texts, compiled, room, layout.copies):
+      lengths = candidates.shape(texts[parts[0][0]], compiled)
       parts += [[]] * (layout.copies - len(parts))
       arrays = [
         candidates.candidate_arrays(
@@ -66,14 +71,22 @@ def room_of(
   `labels` are token ids, `lengths` the compiled ones of prefix and rest.
   """
   layout = model.layout
-  need = budget.Judging.of(
+  return functools.partial(
+    memory_need(model, labels).room,
+    memory=layout.memory,
+    max_candidates=layout.compute.judged,
+  )
+
+
+def memory_need(
+  model: generator.LoadedModel, labels: Sequence[Sequence[int]]
+) -> budget.Judging:
+  """Returns what judging keeps on a device."""
+  return budget.Judging.of(
     model.decoder.size,
     weights=generator.weight_bytes(model),
     itemsize=np.dtype(model.decoder.dtype).itemsize,
     num_logits=len(label_scores.LabelTree.of(labels).token_N) + 1,
-  )
-  return functools.partial(
-    need.room, memory=layout.memory, max_candidates=layout.compute.judged
   )
 
 

@@ -8,7 +8,7 @@ from etils import epath
 
 from restpg_jax import assets, config, errors
 from restpg_jax.io import encoders, records, weights
-from restpg_jax.models import bert, catalog, hf_config
+from restpg_jax.models import bert, catalog, formats, hf_config
 from restpg_jax.models import size as sizes
 
 
@@ -30,13 +30,15 @@ def model_size(checkpoint: str) -> sizes.Size:
   return weights.find_checkpoint(path).size
 
 
-def encoder_names(cfg: config.Config) -> list[str]:
+def encoder_names(
+  retrieval: config.Retrieval, evaluate: config.Evaluate
+) -> list[str]:
   """Returns the checkpoints of the encoders that a run reads texts with."""
   names = []
-  if cfg.retrieval.name == 'contriever':
-    names.append(cfg.retrieval.encoder)
-  if 'cosine' in cfg.evaluate.metrics:
-    names.append(cfg.evaluate.encoder or cfg.retrieval.encoder)
+  if retrieval.name == 'contriever':
+    names.append(retrieval.encoder)
+  if 'cosine' in evaluate.metrics:
+    names.append(evaluate.encoder or retrieval.encoder)
   return [*dict.fromkeys(names)]
 
 
@@ -53,6 +55,11 @@ def encoder_size(checkpoint: str) -> bert.EncoderSize:
 def num_parameters(shapes: Any) -> int:
   """Returns the number of parameters of a tree of arrays or of shapes."""
   return sum(math.prod(x.shape) for x in jax.tree.leaves(shapes))
+
+
+def bytes_on_disk(size: sizes.Size) -> int:
+  """Returns the bytes of a model folder of ours: all weights are float32."""
+  return 4 * sum(math.prod(shape) for shape in formats.shapes(size).values())
 
 
 def context_length(path: epath.PathLike) -> int | None:

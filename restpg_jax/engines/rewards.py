@@ -1,20 +1,15 @@
-"""Rewards by name: what judges answers, and the rewards that it gave."""
+"""Rewards by name: what judges the answers to queries."""
 
 import collections
 import dataclasses
-import hashlib
-import importlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-import jax
 import numpy as np
-from etils import epath
 
 from restpg_jax import config, errors, types
 from restpg_jax.engines import generator, label_scorer, prompting
-from restpg_jax.io import append_log, code, progress
+from restpg_jax.io import code
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.rewards import judge, rouge
 from restpg_jax.sampling import candidates
@@ -23,7 +18,6 @@ from restpg_jax.text import prompts, templates
 # Answers that begin unlike any other, and unlike each other: the tokens around
 # an answer's first character may depend on it.
 STAND_INS = '\x02', 'a'
-PIECE = 32_768  # queries that a reward is given, and memory holds, at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,9 +110,9 @@ def build_reward(cfg: config.Reward, layout: layouts.Layout) -> Reward:
   check_reward_name(cfg)
   if cfg.name in REWARDS:
     return REWARDS[cfg.name](cfg, layout)
-  module, _, function = cfg.name.partition(':')
+  build = code.function('reward.name', cfg.name)
   try:
-    return getattr(importlib.import_module(module), function)(cfg, layout)
+    return build(cfg, layout)
   except (ImportError, AttributeError) as e:
     raise errors.InputError(f'reward.name={cfg.name}: {e}') from e
 
@@ -156,7 +150,9 @@ class Judge:
           yield candidates.parted(prompt.ids, prefix)
 
     labels = [str(label) for label in judge.LABELS]
-    for scored in label_scorer.label_logp(self._model, judged(), labels):
+    for scored in label_scorer.label_logp(
+      self._model, judged(), labels, limit=self._limit
+    ):
       positions, logp = zip(*scored, strict=True)
       values = judge.rewards(np.stack(logp), self._rule)
       yield [
@@ -204,29 +200,6 @@ REWARDS: dict[str, Callable[[config.Reward, layouts.Layout], Reward]] = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class ScoredQuery:
-  """A line of rewards/: a query's reward."""
-
-  name: str  # of the query, see query_key
-  reward: float
-  cut: bool = False  # the judge's prompt was over its limit
-
-
-@dataclasses.dataclass(frozen=True)
-class QueryRewards:
-  """The rewards of distinct queries, and how they came about."""
-
-  known: dict[str, float]  # by query_key
-  distinct: int  # number of queries
-  truncated: int  # number of these whose prompt was over the judge's limit
-  totals: dict[str, float]  # rates, for a summary
-
-  def of(self, query: RewardQuery | None) -> float:
-    """Returns the reward of a query; 0 where there is no answer."""
-    return self.known[query_key(query)] if query else 0.0
-
-
 def reward_query(
   example: types.Example, answer: str | None
 ) -> RewardQuery | None:
@@ -246,94 +219,3 @@ def answer_reader(
     return output.split(text)[1] if reasoning else text.strip()
 
   return answer_of
-
-
-def rewards_of(
-  queries: Callable[[], Iterable[RewardQuery | None]],
-  *,
-  out: epath.Path,
-  cfg: config.Reward,
-  layout: layouts.Layout,
-  accept: float | None = None,
-) -> QueryRewards:
-  """Computes the rewards that out/rewards/ lacks, of each distinct query once.
-
-  queries() gives all of them, and gives them again: it is called twice, so that
-  they need not be held. `accept` is the reward from which the progress counts
-  an answer as accepted.
-  """
-  log = append_log.AppendLog(
-    out / 'rewards', ScoredQuery, host=jax.process_index()
-  )
-  # Keys alone: the texts of all queries need not be in memory.
-  times = collections.Counter(query_key(q) for q in queries() if q)
-  known: dict[str, float] = {}
-  truncated: set[str] = set()
-
-  def note(lines: Iterable[ScoredQuery]) -> None:
-    for line in lines:
-      # Of two rewards of a query the first counts: it may be used already.
-      known.setdefault(line.name, line.reward)
-      if line.cut and line.name in times:
-        truncated.add(line.name)
-
-  note(log)
-  old = [key for key in times if key in known]
-  reward = build_reward(cfg, layout)
-
-  def repeated(keys: Iterable[str]) -> list[float]:
-    """Each reward as many times as its query is there."""
-    return [known[key] for key in keys for _ in range(times[key])]
-
-  with (
-    log,
-    progress.bar(
-      len(times),
-      'answers',
-      'score',
-      len(old),
-      accept=accept,
-      log=out / 'metrics.jsonl',
-      compiles=cfg.name == 'judge',
-    ) as shown,
-  ):
-    shown.update(0, rewards=repeated(old))
-    for piece in query_pieces(queries(), known):
-      keys = [query_key(query) for query in piece]
-      for judged in judgements(reward, piece, cfg.name):
-        new = [
-          ScoredQuery(keys[j.index], j.reward, j.truncated) for j in judged
-        ]
-        log.append(new)
-        note(new)
-        shown.update(
-          len(new),
-          # None where no model reads anything: there is no speed to show.
-          tokens=sum(j.tokens for j in judged) or None,
-          rewards=repeated(line.name for line in new),
-        )
-  return QueryRewards(known, len(times), len(truncated), shown.totals())
-
-
-def query_pieces(
-  queries: Iterable[RewardQuery | None], known: dict[str, float]
-) -> Iterator[list[RewardQuery]]:
-  """Yields lists of PIECE queries, each once, that are not known yet.
-
-  `known` may grow meanwhile: it is looked at when a query's turn comes.
-  """
-  piece = {}
-  for query in queries:
-    if query and query_key(query) not in known:
-      piece[query_key(query)] = query
-      if len(piece) == PIECE:
-        yield list(piece.values())
-        piece = {}
-  if piece:
-    yield list(piece.values())
-
-
-def query_key(query: RewardQuery) -> str:
-  """Returns the name under which a query's reward is kept: a hash of it."""
-  texts = json.dumps(dataclasses.astuple(query)).encode()
-  return hashlib.blake2b(texts, digest_size=16).hexdigest()

@@ -1,40 +1,61 @@
 """What trains a policy: its model, its programs, its checkpoints."""
 
 import functools
+import math
 import os
 import re
+import warnings
 from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 from etils import epath
 
-from restpg_jax import config, errors, folders
-from restpg_jax.engines import generator
-from restpg_jax.io import checkpoints
-from restpg_jax.models import decoder, packed, precision
+from restpg_jax import config, errors, folders, storage
+from restpg_jax.engines import generator, program_cache
+from restpg_jax.io import append_log, checkpoints, sums
+from restpg_jax.models import decoder, mixed_precision, packed, precision
 from restpg_jax.models import size as sizes
 from restpg_jax.parallel import activations
+from restpg_jax.parallel import hosts as hosts_lib
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.training import lora, optimizer
 from restpg_jax.training import step as steps
+
+INTERRUPTED = 'interrupted'  # the folder of a state that a signal had saved
 
 
 def update_rule(
   settings: config.Train,
 ) -> tuple[optimizer.Schedule, optimizer.Optimizer]:
   """Returns the learning rate's schedule and the optimizer that follows it."""
-  rate = optimizer.schedule(
+  return _update_rule(
+    settings.optimizer,
     settings.learning_rate,
     steps=settings.steps,
     warmup=settings.warmup,
     final_rate=settings.final_rate,
-  )
-  return rate, optimizer.build_optimizer(
-    settings.optimizer,
-    rate,
     weight_decay=settings.weight_decay,
     clip=settings.clip,
+  )
+
+
+@program_cache.compiled_once
+def _update_rule(
+  name: str,
+  learning_rate: float,
+  *,
+  steps: int,
+  warmup: int,
+  final_rate: float,
+  weight_decay: float,
+  clip: float,
+) -> tuple[optimizer.Schedule, optimizer.Optimizer]:
+  rate = optimizer.schedule(
+    learning_rate, steps=steps, warmup=warmup, final_rate=final_rate
+  )
+  return rate, optimizer.build_optimizer(
+    name, rate, weight_decay=weight_decay, clip=clip
   )
 
 
@@ -89,17 +110,40 @@ def model_of(
   layout: layouts.Layout,
 ) -> steps.ModelFunctions:
   """Returns the decoder as functions of its variables, for the step."""
+  return _model_functions(
+    size,
+    attention,
+    settings.compute_dtype,
+    layout,
+    remat_of(layout),
+    rank=settings.lora.rank,
+    alpha=settings.lora.alpha,
+  )
+
+
+@program_cache.compiled_once
+def _model_functions(
+  size: sizes.Size,
+  attention: str,
+  dtype: str,
+  layout: layouts.Layout,
+  remat: str,
+  *,
+  rank: int,
+  alpha: float,
+) -> steps.ModelFunctions:
   attend, rows = (
     packed.NAMES[attention],
     activations.ActivationSharding(layout.mesh),
   )
   model = decoder.Decoder(
     size,
-    jnp.dtype(settings.compute_dtype),
+    jnp.dtype(dtype),
     # Layers compiled in one piece are 1.4 times as fast on a CPU.
     unroll=size.layers if layout.on_cpu else 1,
-    remat=remat_of(layout),
+    remat=remat,
     look_up=rows.look_up,
+    gradient=rows.scatter_gradient(mixed_precision.weight_gradient),
     # Kernels of Pallas are not partitioned by the compiler.
     attend=rows.by_rows(attend) if attention == 'splash' else attend,
   )
@@ -115,7 +159,7 @@ def model_of(
     return cast(jax.Array, logits_BTv)
 
   hidden = functools.partial(model.apply, method='hidden')
-  join = functools.partial(lora.variables, settings=settings.lora)
+  join = functools.partial(lora.variables, settings=config.Lora(rank, alpha))
   return steps.ModelFunctions(
     precision.exact(hidden, model.dtype),
     head,
@@ -137,8 +181,23 @@ def training_programs(
 ) -> tuple[jax.stages.Wrapped, jax.stages.Wrapped]:
   """Returns `accumulate` and `update`, to be compiled for a state like this.
 
-  `state` may be of arrays or of their shapes.
+  `state` may be of arrays or of their shapes. SFT and all M-steps of a run have
+  the same programs: `model_of` and `update_rule` give the same functions again.
   """
+  shardings, tree = jax.tree.flatten(layout.split(state))
+  return _training_programs(model, tx, layout, tree, tuple(shardings))
+
+
+@program_cache.compiled_once
+def _training_programs(
+  model: steps.ModelFunctions,
+  tx: optimizer.Optimizer,
+  layout: layouts.Layout,
+  tree: Any,  # a PyTreeDef
+  shardings: tuple[jax.sharding.Sharding, ...],
+) -> tuple[jax.stages.Wrapped, jax.stages.Wrapped]:
+  """`shardings` are those of the leaves of a state, which is such a tree."""
+  state = jax.tree.unflatten(tree, shardings)
   devices = layout.parts * layout.context_parallel
   rows = activations.ActivationSharding(layout.mesh)
   take = rows.take if layout.context_parallel > 1 else steps.take
@@ -179,14 +238,52 @@ def save_checkpoint(
   saver.save(folder, state.params, state.optimizer, size, step=done, **notes)
 
 
-def finished_steps(out: epath.Path) -> list[int]:
+def save_interrupted(
+  saver: checkpoints.Saver,
+  out: epath.Path,
+  done: int,
+  state: steps.TrainState,
+  size: sizes.Size,
+  notes: dict[str, Any],
+) -> None:
+  """Saves the same where nobody chooses from it: only to go on from there."""
+  folder = out / INTERRUPTED / f'step_{done}'
+  saver.save(folder, state.params, state.optimizer, size, step=done, **notes)
+
+
+def remove_interrupted(out: epath.Path) -> None:
+  """Removes what `save_interrupted` has saved."""
+  (out / INTERRUPTED).rmtree(missing_ok=True)
+
+
+def finished_steps(out: epath.Path, folder: str = 'checkpoints') -> list[int]:
   """Returns the steps of the whole checkpoints, in order.
 
   A checkpoint is whole that has a model.json, as this is written last.
   """
-  paths = folders.matching(out / 'checkpoints', 'step_*/model/model.json')
+  paths = folders.matching(out / folder, 'step_*/model/model.json')
   matches = [re.fullmatch(r'step_(\d+)', p.parent.parent.name) for p in paths]
   return sorted(int(match[1]) for match in matches if match)
+
+
+def check_room(
+  out: epath.Path,
+  trained: steps.Params,
+  tx: optimizer.Optimizer,
+  settings: config.Train,
+) -> None:
+  """Raises InputError where the checkpoints yet to write will find no room."""
+  total = math.ceil(settings.steps / settings.checkpoint_every)
+  left = total - len(finished_steps(out))
+  state = jax.eval_shape(lambda x: steps.init_state(x, tx), trained)
+  saved = jax.tree.leaves((state.params, state.optimizer))
+  size = sum(x.size * x.dtype.itemsize for x in saved)
+  storage.check_room(
+    out,
+    left * size,
+    f'{left} checkpoints of {size:,} bytes (fewer by a larger '
+    'train.checkpoint_every)',
+  )
 
 
 def initial_state(
@@ -204,14 +301,52 @@ def initial_state(
   def start(trained: steps.Params, frozen: steps.Params) -> steps.TrainState:
     return steps.init_state(trained, tx, frozen)
 
-  done = finished_steps(out)
-  if not done:
+  saved = last_saved(out, layout.hosts)
+  if not saved:
     return layout.init_sharded(start, *map(layout.shard, (trained, frozen)))
   # Shapes alone: no new state is made where an old one is read.
   like = jax.eval_shape(start, trained, frozen)
-  folder = out / 'checkpoints' / f'step_{done[-1]}'
+  done, folder = saved
   params = checkpoints.load_tree(folder / 'model' / 'params', like.params)
   opt = checkpoints.load_tree(folder / 'optimizer', like.optimizer)
-  return layout.shard(
-    steps.TrainState(jnp.int32(done[-1]), params, opt, frozen)
+  return layout.shard(steps.TrainState(jnp.int32(done), params, opt, frozen))
+
+
+def last_saved(
+  out: epath.Path, hosts: hosts_lib.Hosts
+) -> tuple[int, epath.Path] | None:
+  """Returns the last step that is whole on disk, and its folder.
+
+  One whose files were damaged since is warned of, and the one before it taken:
+  its steps are made again. The first host says which it is; the others wait
+  until they see it.
+  """
+
+  def saved() -> list[tuple[int, str]]:
+    return [
+      (step, folder)
+      for folder in ('checkpoints', INTERRUPTED)
+      for step in finished_steps(out, folder)
+    ]
+
+  def intact(save: tuple[int, str]) -> bool:
+    step, folder = save
+    path = out / folder / f'step_{step}'
+    if fault := sums.fault(path):
+      warnings.warn(
+        f'{path}: {fault}; training goes on from the checkpoint before it, and '
+        'makes this one again',
+        errors.DataWarning,
+        stacklevel=2,
+      )
+    return not fault
+
+  newest_first = sorted(saved(), reverse=True) if hosts.first else []
+  (first, *_) = hosts.meet(
+    'saved', last=next(filter(intact, newest_first), None)
   )
+  if first['last'] is None:
+    return None
+  step, folder = first['last']
+  append_log.await_hosts(lambda: (step, folder) in saved(), out, hosts)
+  return step, out / folder / f'step_{step}'

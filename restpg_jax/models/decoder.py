@@ -16,14 +16,13 @@ Four ways through the same weights, equal up to rounding:
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from restpg_jax.models import attention, packed, rotary
+from restpg_jax.models import attention, mixed_precision, packed, rotary
 from restpg_jax.models import size as sizes
 
 Positions = Any  # what the mode wants, see Attention
@@ -36,24 +35,20 @@ REMAT = {
 }
 
 
-def look_up(
-  table_VD: jax.Array, tokens: jax.Array, dtype: jax.typing.DTypeLike
-) -> jax.Array:
-  """Returns rows of an embedding, as `dtype`."""
-  return table_VD[tokens].astype(dtype)  # gradients add up in its own type
-
-
 class Decoder(nn.Module):
   """Turns tokens into hidden states and logits."""
 
   size: sizes.Size
-  dtype: jnp.dtype = jnp.float32  # of matrix products; weights stay float32
+  # Of matrix products; weights stay float32.
+  dtype: jnp.dtype = jnp.dtype('float32')
   stacked: bool = True  # False: for parameters that `unstacked` took apart
   unroll: int = 1  # layers compiled in one piece; more is faster on a CPU
   block: int = 128  # tokens of their own that samples read at a time in `step`
   remat: str = 'none'  # of REMAT
   attend: packed.Attend = packed.naive  # over packed rows
-  look_up: Callable[..., jax.Array] = look_up  # of tokens in the embedding
+  # Of tokens in the embedding, and of the weight in a product.
+  look_up: mixed_precision.LookUp = mixed_precision.look_up
+  gradient: mixed_precision.WeightGradient = mixed_precision.weight_gradient
 
   def setup(self) -> None:
     s = self.size
@@ -82,7 +77,9 @@ class Decoder(nn.Module):
       length=s.layers,
       unroll=self.unroll,
     )
-    self.layers = stack(s, self.dtype, attend=self.attend)
+    self.layers = stack(
+      s, self.dtype, attend=self.attend, gradient=self.gradient
+    )
 
   def __call__(self, tokens_BL: jax.Array) -> jax.Array:
     """Returns the logits of whole rows, [B, L, V]."""
@@ -183,12 +180,7 @@ class Decoder(nn.Module):
     They are those of some rows of the head only, where these are given.
     """
     head_vD = self.head if head_vD is None else head_vD
-    logits = jnp.einsum(
-      '...d,vd->...v',
-      hidden,
-      head_vD.astype(self.dtype),
-      preferred_element_type=jnp.float32,
-    )
+    logits = mixed_precision.logits(hidden, head_vD, dtype=self.dtype)
     return attention.soft_cap(logits, self.size.final_softcap)
 
   def _rows(self, tokens_BL: jax.Array, mode: str) -> tuple[jax.Array, Any]:
@@ -248,6 +240,7 @@ class Block(nn.Module):
   dtype: jnp.dtype
   block: int = 0
   attend: packed.Attend = packed.naive
+  gradient: mixed_precision.WeightGradient = mixed_precision.weight_gradient
 
   @nn.compact
   def __call__(
@@ -260,8 +253,10 @@ class Block(nn.Module):
   ) -> tuple[jax.Array, Any]:
     s = self.size
     norm = functools.partial(RMSNorm, s.norm_offset, s.norm_eps)
-    attend = Attention(s, self.dtype, self.block, self.attend, name='attention')
-    forward = FeedForward(s, self.dtype, name='feed_forward')
+    attend = Attention(
+      *(s, self.dtype, self.block, self.attend, self.gradient), name='attention'
+    )
+    forward = FeedForward(s, self.dtype, self.gradient, name='feed_forward')
     y, kv = attend(
       norm(name='attention_norm')(x), cache, local, positions, mode
     )
@@ -278,6 +273,7 @@ class Attention(nn.Module):
   dtype: jnp.dtype
   block: int
   attend: packed.Attend
+  gradient: mixed_precision.WeightGradient
 
   @nn.compact
   def __call__(
@@ -355,6 +351,7 @@ class FeedForward(nn.Module):
 
   size: sizes.Size
   dtype: jnp.dtype
+  gradient: mixed_precision.WeightGradient = mixed_precision.weight_gradient
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
@@ -374,11 +371,13 @@ def project(
   """
   draw = nn.initializers.variance_scaling(1.0, 'fan_in', 'normal')
   weight = module.param(name, draw, (x.shape[-1], width))
-  y = x @ weight.astype(module.dtype)
+  product = functools.partial(
+    mixed_precision.product, dtype=module.dtype, gradient=module.gradient
+  )
+  y = product(name, x, weight)
   if module.has_variable('lora', name):
     pair = module.get_variable('lora', name)
-    a, b = (pair[key].astype(module.dtype) for key in ('a', 'b'))
-    y += (x @ a) @ b
+    y += product('b', product('a', x, pair['a']), pair['b'])
   return y
 
 

@@ -7,6 +7,7 @@ its numbers are the same, bit for bit, whoever is judged beside it.
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -14,9 +15,17 @@ import numpy as np
 from restpg_jax import integers
 
 STEP = 32  # tokens: the closest two lengths that are compiled
-# Lengths that are compiled between a power of two and the next: more of them
-# pad less and compile more. A rest is read for every candidate.
-PREFIX_STEPS, REST_STEPS = 4, 8
+# Lengths of rests, and of the prefixes in front of such rests, as shares of the
+# longest prompt. Each pair is a compile of the whole model, so they are few;
+# and the answers to an input read its prefix once for each length of rest that
+# they have, so more lengths save little: docs/performance.md has both.
+SHARES = (
+  (1 / 32, (1 / 16, 1 / 9, 1 / 4)),
+  (1 / 18, (1 / 16, 1 / 8, 1 / 4)),
+  (1 / 10, (1 / 9, 1 / 5)),
+  (1 / 5, (1 / 8, 2 / 5, 1)),
+  (1 / 2, (4 / 5,)),
+)
 PREFIXES = 8  # a batch has room for, at most
 
 
@@ -51,32 +60,73 @@ def parted(ids: Sequence[int], like: Sequence[int]) -> Candidate:
   return Candidate(tuple(ids[:alike]), ids[alike:])
 
 
-def round_to_steps(length: int, steps: int) -> int:
-  """Returns the compiled length that is used; 8 steps: 1 -> 32, 350 -> 352.
+def compiled_lengths(limit: int) -> tuple[tuple[int, int], ...]:
+  """Returns the pairs of lengths, of prefix and rest, that are compiled.
 
-  From STEP on in steps of STEP, as soon as `steps` of them are not enough in
-  those of a power of two: 8 steps: .. 480, 512, 576, 640 .. 1024, 1152 ..
+  At most 12, by rising rests and then prefixes, for prompts of at most `limit`
+  tokens: 192 -> (32, 32), (64, 32), (32, 64), (96, 64), (192, 64), (160, 96).
   """
-  below = 1 << max(length - 1, 1).bit_length() - 1
-  step = max(STEP, below // steps)
-  return integers.round_up(max(length, 1), step)
+
+  def length(share: float) -> int:
+    return integers.round_up(math.ceil(share * limit), STEP)
+
+  pairs = {
+    (length(rest), length(prefix))
+    for rest, prefixes in SHARES
+    for prefix in prefixes
+  }
+  return tuple((prefix, rest) for rest, prefix in sorted(pairs))
 
 
-def shape(candidate: Candidate) -> tuple[int, int]:
-  """Returns the compiled lengths of prefix and rest."""
-  return (
-    round_to_steps(len(candidate.prefix), PREFIX_STEPS),
-    round_to_steps(len(candidate.rest), REST_STEPS),
-  )
+def fitting(
+  lengths: Sequence[tuple[int, int]], prefix: int, rest: int
+) -> tuple[int, int] | None:
+  """Returns the first of these lengths that hold a prefix and a rest, if any.
+
+  A rest is padded for every candidate, a prefix for all that share it: so the
+  shortest rest comes first.
+  """
+  return next((p for p in lengths if prefix <= p[0] and rest <= p[1]), None)
+
+
+def fitted(
+  candidate: Candidate, lengths: Sequence[tuple[int, int]]
+) -> Candidate:
+  """Returns the candidate, parted elsewhere where no lengths hold it.
+
+  That is where its rest is more than half of the limit; what then becomes its
+  prefix is shared with no other. `lengths` are those of compiled_lengths for a
+  limit that the candidate's tokens do not exceed.
+  """
+  if fitting(lengths, len(candidate.prefix), len(candidate.rest)):
+    return candidate
+  ids = *candidate.prefix, *candidate.rest
+  _, R = max(lengths)  # behind the longest prefix
+  return Candidate(ids[:-R], ids[-R:])
+
+
+def shape(
+  candidate: Candidate, lengths: Sequence[tuple[int, int]]
+) -> tuple[int, int]:
+  """Returns which of the lengths a candidate of `fitted` is padded to."""
+  pair = fitting(lengths, len(candidate.prefix), len(candidate.rest))
+  if not pair:
+    raise ValueError(
+      f'a prompt of {len(candidate.prefix)} + {len(candidate.rest)} tokens '
+      f'fits none of {lengths}'
+    )
+  return pair
 
 
 def batches(
   candidates: Sequence[Candidate],
+  lengths: Sequence[tuple[int, int]],
   room: Callable[[tuple[int, int]], Room],
   devices: int,
 ) -> Iterator[list[list[int]]]:
   """Yields the indices of candidates of one shape, a list for each device.
 
+  The candidates are those of `fitted`, and padded to these lengths.
   A device gets at most what it has room for; devices get about equally many.
   """
   first = {}
@@ -84,12 +134,12 @@ def batches(
     first.setdefault(candidate.prefix, n)
 
   def sort_key(n: int) -> tuple[tuple[int, int], int]:
-    return shape(candidates[n]), first[candidates[n].prefix]
+    return shape(candidates[n], lengths), first[candidates[n].prefix]
 
   order = sorted(range(len(candidates)), key=sort_key)
-  for lengths, group in itertools.groupby(order, lambda n: sort_key(n)[0]):
+  for padded, group in itertools.groupby(order, lambda n: sort_key(n)[0]):
     indices = [(n, sort_key(n)[1]) for n in group]
-    parts = list(_parts(indices, room(lengths), devices))
+    parts = list(_parts(indices, room(padded), devices))
     for start in range(0, len(parts), devices):
       yield parts[start : start + devices]
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from etils import epath
 
-from restpg_jax import assets, config
-from restpg_jax.engines import tokenizer_files
+from restpg_jax import assets, config, storage
+from restpg_jax.engines import model_size, tokenizer_files
 from restpg_jax.io import artifacts, checkpoints, located
 from restpg_jax.parallel import layout as layouts
 
@@ -19,6 +19,8 @@ def load_base(
   checkpoint, _ = tokenizer_files.find_model(
     assets.path(cfg.checkpoint), cfg.tokenizer
   )
+  need = model_size.bytes_on_disk(checkpoint.size)
+  storage.check_room(out, need, 'the base model')
   params = checkpoint.load()
   checkpoints.save_model(
     out / 'model',

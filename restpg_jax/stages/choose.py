@@ -3,28 +3,40 @@
 import collections
 import dataclasses
 import statistics
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 from etils import epath
 
-from restpg_jax import config, errors, types
-from restpg_jax.engines import generator, prompting, rewards, trainer
+from restpg_jax import config, errors, storage, types
+from restpg_jax.engines import (
+  generator,
+  model_size,
+  prompting,
+  reward_log,
+  rewards,
+  trainer,
+)
 from restpg_jax.io import (
   append_log,
   artifacts,
   checkpoints,
   progress,
   records,
+  speed,
+  sums,
   weights,
 )
+from restpg_jax.parallel import hosts as hosts_lib
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.text import prompts
 
 VERSION = 2  # 1 kept whole questions in judged/
 REMOVED = 'removed.json'  # in the folder of the training
+# The best checkpoint's answers; not in folders of before it was written, which
+# hold the same rewards, so that VERSION stayed.
+SCORED = 'scored.jsonl'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +68,9 @@ class CheckpointReward:
   reward: float
 
 
-@artifacts.stage('restpg_jax.stages.choose.choose', version=VERSION)
+@artifacts.stage(
+  'restpg_jax.stages.choose.choose', version=VERSION, hosts=artifacts.SHARES
+)
 def choose(
   trained: epath.Path,
   examples: epath.Path,
@@ -66,7 +80,8 @@ def choose(
   layout: layouts.Layout,
 ) -> dict[str, Any]:
   """Writes model/, the checkpoint with the best macro-mean reward, ties to the
-  earlier, and validation.jsonl, the reward of each.
+  earlier, validation.jsonl, the reward of each, and scored.jsonl, the answers
+  of the best with their rewards: Table 3 is made of these.
 
   First all of them answer, then the judge reads: the two are never on a
   device together. What is finished stands in answers/ and judged/.
@@ -79,33 +94,53 @@ def choose(
   check_nothing_removed(trained)
   candidates = trainer.finished_steps(trained)
   folders = {n: trained / 'checkpoints' / f'step_{n}' for n in candidates}
+  hosts = layout.hosts
+  if candidates:
+    size = weights.find_checkpoint(folders[candidates[-1]] / 'model').size
+    need = model_size.bytes_on_disk(size)
+    storage.check_room(out, need, 'the chosen model')
   log = append_log.AppendLog(
-    out / 'answers', CheckpointAnswer, host=jax.process_index()
+    out / 'answers', CheckpointAnswer, host=hosts.index
   )
-  done = {(a.step, a.sample.example_id, a.sample.j): a for a in log}
+  done = by_key(log)
   num_answers = len(validation) * cfg.answer.m  # of each checkpoint
+  own = [
+    (e.id, j)
+    for e in validation
+    for j in range(cfg.answer.m)
+    if hosts.owns(e.id)
+  ]
   with (
     log,
     progress.bar(
-      len(candidates) * num_answers,
+      len(candidates) * len(own),
       'answers',
       'choose',
-      len(done),
-      log=out / 'metrics.jsonl',
+      sum(hosts.owns(id) for _, id, _ in done),
+      log=progress.log_of(out, hosts),
     ) as shown,
   ):
     for n in candidates:
       old = {(e, j) for step, e, j in done if step == n}
-      if len(old) < num_answers:  # else its weights need not be loaded
+      if not old.issuperset(own):  # else its weights need not be loaded
+        check_undamaged(folders[n], trained)
         model = folders[n] / 'model'
         for finished in answer_missing(model, validation, old, cfg, layout):
-          new = [CheckpointAnswer(n, t) for t in finished.trajectories()]
+          answers = finished.trajectories()
+          new = [CheckpointAnswer(n, t) for t in answers]
           log.append(new)
-          done |= {(n, a.sample.example_id, a.sample.j): a for a in new}
-          shown.update(len(new), **finished.counts)
+          done |= by_key(new)
+          shown.update(len(new), samples=answers, **finished.counts)
+  shares = hosts.meet('answered', rates=shown.totals())
+  if hosts.count > 1:
+    done = answers_of_all(out, hosts, len(candidates) * num_answers)
   judged = judge_answers(list(done.values()), validation, out, cfg, layout)
-  records.write(out / 'validation.jsonl', judged)
-  best = max(judged, key=lambda j: (j.reward, -j.step))
+  if judged is None:  # the first host writes the whole
+    return {}
+  means = macro_rewards(judged, validation)
+  records.write(out / 'validation.jsonl', means)
+  best = max(means, key=lambda mean: (mean.reward, -mean.step))
+  records.write(out / SCORED, samples_of(best.step, judged, validation))
   count = collections.Counter(step for step, _, _ in done)
   checkpoint = weights.find_checkpoint(folders[best.step] / 'model')
   checkpoints.save_model(
@@ -122,7 +157,32 @@ def choose(
     'answers': len(done),
     'best_step': best.step,
     'reward': best.reward,
-  } | shown.totals()
+  } | speed.of_all(shares)
+
+
+def by_key(
+  answers: Iterable[CheckpointAnswer],
+) -> dict[tuple[int, str, int], CheckpointAnswer]:
+  """Returns answers by step, example and sample index."""
+  return {(a.step, a.sample.example_id, a.sample.j): a for a in answers}
+
+
+def answers_of_all(
+  out: epath.Path, hosts: hosts_lib.Hosts, num_answers: int
+) -> dict[tuple[int, str, int], CheckpointAnswer]:
+  """Returns what all hosts have drawn, once it can be read here."""
+  done = {}
+
+  def is_whole() -> bool:
+    nonlocal done
+    log = append_log.AppendLog(
+      out / 'answers', CheckpointAnswer, host=hosts.index
+    )
+    done = by_key(log)
+    return len(done) == num_answers
+
+  append_log.await_hosts(is_whole, out / 'answers', hosts)
+  return done
 
 
 def clear(
@@ -170,6 +230,14 @@ def check_nothing_removed(trained: epath.Path) -> None:
   )
 
 
+def check_undamaged(folder: epath.Path, trained: epath.Path) -> None:
+  """Raises InputError where the weights of a checkpoint are not as written."""
+  if fault := sums.fault(folder, 'model/'):
+    raise errors.InputError(
+      f'{folder}: {fault}; remove {trained}, and it is trained again'
+    )
+
+
 def bytes_of(path: epath.Path) -> int:
   """Returns the bytes of a file, or of all files in a folder."""
   if path.is_dir():
@@ -200,7 +268,8 @@ def answer_missing(
   cfg: ChooseSettings,
   layout: layouts.Layout,
 ) -> Iterator[generator.FinishedSamples]:
-  """Yields what a model's folder writes for (example, j) not in `done`."""
+  """Yields what a model's folder writes for (example, j) not in `done`, of the
+  examples that are this host's."""
   settings = generator.SamplingSettings.of(
     cfg.answer,
     prompt=cfg.prompt,
@@ -213,10 +282,11 @@ def answer_missing(
   model = generator.load(
     folder, cfg.tokenizer.tokenizer, layout, dtype=cfg.answer.dtype
   )
+  own = [e for e in examples if layout.hosts.owns(e.id)]
   encoded = prompting.policy_prompts(examples, model.tokenizer, settings)
   stats = prompts.PromptStats.of(encoded)
   yield from generator.generate_missing(
-    model, examples, settings, stats=stats, done=done
+    model, own, settings, stats=stats, done=done
   )
 
 
@@ -226,8 +296,8 @@ def judge_answers(
   out: epath.Path,
   cfg: ChooseSettings,
   layout: layouts.Layout,
-) -> list[CheckpointReward]:
-  """Returns each checkpoint's macro-mean reward, by step.
+) -> list[CheckpointAnswer] | None:
+  """Returns the answers with their rewards; None on other hosts than the first.
 
   Equal answers to an input are judged once.
   """
@@ -237,16 +307,49 @@ def judge_answers(
     rewards.reward_query(by_id[a.sample.example_id], answer_of(a.sample.text))
     for a in answered
   ]
-  query_rewards = rewards.rewards_of(
+  query_rewards = reward_log.shared_rewards_of(
     lambda: queries, out=out / 'judged', cfg=cfg.reward, layout=layout
   )
+  if query_rewards is None:
+    return None
+  return [
+    CheckpointAnswer(
+      a.step, dataclasses.replace(a.sample, reward=query_rewards.of(query))
+    )
+    for a, query in zip(answered, queries, strict=True)
+  ]
+
+
+def macro_rewards(
+  judged: Iterable[CheckpointAnswer], examples: Iterable[types.Example]
+) -> list[CheckpointReward]:
+  """Returns each checkpoint's macro-mean reward, by step.
+
+  Rewards 0.2 and 0.4 in one task, 0.9 in another  ->  (0.3 + 0.9) / 2 = 0.6
+  """
+  tasks = {e.id: e.task for e in examples}
   by_step = collections.defaultdict(lambda: collections.defaultdict(list))
-  for a, query in zip(answered, queries, strict=True):
-    task = by_id[a.sample.example_id].task
-    by_step[a.step][task].append(query_rewards.of(query))
+  for a in judged:
+    by_step[a.step][tasks[a.sample.example_id]].append(a.sample.scored_reward)
   return [
     CheckpointReward(
       step, statistics.fmean(map(statistics.fmean, by_task.values()))
     )
     for step, by_task in sorted(by_step.items())
   ]
+
+
+def samples_of(
+  step: int,
+  judged: Iterable[CheckpointAnswer],
+  examples: Iterable[types.Example],
+) -> list[types.Trajectory]:
+  """Returns the answers of one checkpoint, in the order of examples and j.
+
+  Hosts and kills mix the order in which they were drawn.
+  """
+  order = {e.id: n for n, e in enumerate(examples)}
+  return sorted(
+    (a.sample for a in judged if a.step == step),
+    key=lambda s: (order[s.example_id], s.j),
+  )

@@ -5,17 +5,24 @@ import functools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import jax
 from etils import epath
 
-from restpg_jax import config, types
+from restpg_jax import config, storage, types
 from restpg_jax.engines import generator, prompting
-from restpg_jax.io import append_log, artifacts, progress, records, samples
+from restpg_jax.io import (
+  append_log,
+  artifacts,
+  progress,
+  records,
+  samples,
+  speed,
+)
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.rewards import selection
 from restpg_jax.text import prompts
 
 VERSION = 2  # 1 sampled by Gumbel noise, a number for each vocabulary entry
+BYTES_OF_TOKEN = 4  # of text, about
 PIECE = 4096  # samples that are read from drawn/ at once, to bound the memory
 
 
@@ -26,7 +33,9 @@ class DrawSettings(generator.SamplingSettings):
   select: config.Select | None = None  # what will be kept; for rounds only
 
 
-@artifacts.stage('restpg_jax.stages.draw.draw', version=VERSION)
+@artifacts.stage(
+  'restpg_jax.stages.draw.draw', version=VERSION, hosts=artifacts.SHARES
+)
 def draw(
   policy: epath.Path,
   examples: epath.Path,
@@ -51,28 +60,43 @@ def draw(
   stats = prompts.PromptStats.of(
     prompting.policy_prompts(read(), model.tokenizer, cfg)
   )
+  hosts = layout.hosts
   finished = append_log.IndexedLog(
-    out / 'drawn', types.Trajectory, host=jax.process_index(), key=samples.key
+    out / 'drawn', types.Trajectory, host=hosts.index, key=samples.key
   )
   settled = settled_so_far(scored, cfg)
   ids = [e.id for e in read() if e.id not in settled]
   keys = [(id, j) for id in ids for j in generator.indices(cfg)]
+  own = [(id, j) for id, j in keys if hosts.owns(id)]
+  missing = sum(key not in finished for key in own)
+  # In drawn/ and in trajectories.jsonl, half as long as they may be.
+  size = 2 * BYTES_OF_TOKEN * cfg.prompt.max_output // 2
+  storage.check_room(out, missing * size, f'{missing:,} samples')
   with (
     finished,
     progress.bar(
-      len(keys),
+      len(own),
       'samples',
       f'{cfg.purpose}{cfg.iteration}',
-      sum(key in finished for key in keys),
-      log=out / 'metrics.jsonl',
+      len(own) - missing,
+      log=progress.log_of(out, hosts),
     ) as shown,
   ):
     for batch in generator.generate_missing(
-      model, read(), cfg, stats=stats, done=finished, full=settled
+      model,
+      (e for e in read() if hosts.owns(e.id)),
+      cfg,
+      stats=stats,
+      done=finished,
+      full=settled,
     ):
       new = batch.trajectories()
       finished.append(new)
-      shown.update(len(new), **batch.counts)
+      shown.update(len(new), samples=new, **batch.counts)
+  shares = hosts.gather(rates=shown.totals())
+  if not shares:
+    return {}
+  finished.await_all(keys, hosts)
   tally = DrawTally()
   num_samples = records.write(
     out / 'trajectories.jsonl', tally.counted(in_order(finished, keys))
@@ -86,7 +110,7 @@ def draw(
       'cut_outputs': tally.cut,
     }
     | saved(cfg, len(settled))
-    | shown.totals()
+    | speed.of_all(shares)
   )
 
 

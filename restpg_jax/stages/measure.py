@@ -5,11 +5,10 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-import jax
 from etils import epath
 
 from restpg_jax import assets, config, errors, types
-from restpg_jax.engines import embedder, rewards
+from restpg_jax.engines import embedder, reward_log, rewards
 from restpg_jax.io import (
   append_log,
   artifacts,
@@ -17,6 +16,7 @@ from restpg_jax.io import (
   progress,
   records,
   samples,
+  speed,
 )
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.rewards import bleu, embedding, meteor, rouge
@@ -52,7 +52,7 @@ class Measured:
   values: dict[str, Value]
 
 
-@artifacts.stage('restpg_jax.stages.measure.measure')
+@artifacts.stage('restpg_jax.stages.measure.measure', hosts=artifacts.SHARES)
 def measure(
   examples: epath.Path,
   answers: epath.Path,
@@ -68,18 +68,20 @@ def measure(
   read = records.read(examples / 'examples.jsonl', types.Example)
   by_id = {e.id: e for e in read}
   answered = list(samples.read_samples(answers / 'trajectories.jsonl', cfg.m))
+  hosts = layout.hosts
   known = append_log.IndexedLog(
-    out / 'measured', Measured, host=jax.process_index(), key=measured_key
+    out / 'measured', Measured, host=hosts.index, key=measured_key
   )
-  new = [s for s in answered if samples.key(s) not in known]
+  own = [s for s in answered if hosts.owns(s.example_id)]
+  new = [s for s in own if samples.key(s) not in known]
   with (
     known,
     progress.bar(
-      len(answered),
+      len(own),
       'answers',
       'measure',
-      len(answered) - len(new),
-      log=out / 'metrics.jsonl',
+      len(own) - len(new),
+      log=progress.log_of(out, hosts),
       compiles=False,
     ) as shown,
   ):
@@ -87,15 +89,18 @@ def measure(
     while piece := list(itertools.islice(measured, PIECE)):
       known.append(piece)
       shown.update(len(piece))
-  num_measured = records.write(
-    out / 'measured.jsonl', known.get([samples.key(s) for s in answered])
-  )
+  shares = hosts.gather(rates=shown.totals())
+  if not shares:
+    return {}
+  keys = [samples.key(s) for s in answered]
+  known.await_all(keys, hosts)
+  num_measured = records.write(out / 'measured.jsonl', known.get(keys))
   for name in (VECTORS, JUDGED):
     (out / name).rmtree(missing_ok=True)
   return (
     {'expected': len(answered), 'made': num_measured}
     | sources(cfg)
-    | shown.totals()
+    | speed.of_all(shares)
   )
 
 
@@ -104,37 +109,45 @@ def measured_key(line: Measured) -> tuple[str, int]:
   return line.example_id, line.j
 
 
-def measure_settings(cfg: config.Config, *, reasoning: bool) -> MeasureSettings:
+def measure_settings(
+  evaluate: config.Evaluate,
+  retrieval: config.Retrieval,
+  *,
+  prompt: config.Prompt,
+  reward: config.Reward,
+  reasoning: bool,
+  m: int,
+) -> MeasureSettings:
   """Returns the settings without what decides nothing: order, doubles, an idle
-  encoder, and a judge that is the reward already."""
-  metrics = {*cfg.evaluate.metrics}
-  if cfg.reward.name == 'judge':
+  encoder, and a judge that is the reward already.
+
+  reward: as `reward_of` gives it, in the precision of evaluation
+  """
+  metrics = {*evaluate.metrics}
+  if reward.name == 'judge':
     metrics -= {'judge'}
-  encoder = cfg.evaluate.encoder or cfg.retrieval.encoder
+  judge = dataclasses.replace(reward, name='judge')
+  encoder = evaluate.encoder or retrieval.encoder
   return MeasureSettings(
     metrics=tuple(name for name in METRICS if name in metrics),
-    prompt=cfg.prompt,
+    prompt=prompt,
     reasoning=reasoning,
-    m=cfg.answer.m,
+    m=m,
     encoder=encoder if 'cosine' in metrics else '',
-    judge=judge_of(cfg) if 'judge' in metrics else None,
-    shards=cfg.evaluate.shards if 'judge' in metrics else 0,
+    judge=judge if 'judge' in metrics else None,
+    shards=evaluate.shards if 'judge' in metrics else 0,
   )
 
 
-def reward_of(cfg: config.Config) -> config.Reward:
+def reward_of(
+  reward: config.Reward, evaluate: config.Evaluate
+) -> config.Reward:
   """Returns the reward of test answers, in the precision of evaluation.
 
   Checkpoints are chosen by `reward` itself: appendix B has full precision for
   the test set, and says of validation only that it reads fewer examples.
   """
-  dtype = cfg.evaluate.dtype or cfg.reward.dtype
-  return dataclasses.replace(cfg.reward, dtype=dtype)
-
-
-def judge_of(cfg: config.Config) -> config.Reward:
-  """Returns the judge of test answers, whatever their reward is."""
-  return dataclasses.replace(reward_of(cfg), name='judge')
+  return dataclasses.replace(reward, dtype=evaluate.dtype or reward.dtype)
 
 
 def check_metrics(
@@ -233,7 +246,7 @@ def judge_metric(
 
   def judged(queries: Sequence[rewards.RewardQuery]) -> list[float]:
     answered = [query if query.answer else None for query in queries]
-    query_rewards = rewards.rewards_of(
+    query_rewards = reward_log.rewards_of(
       lambda: answered,
       out=out / JUDGED,
       cfg=judge,

@@ -8,12 +8,20 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import jax
 from etils import epath
 
 from restpg_jax import config, errors, types
 from restpg_jax.engines import generator, prompting, tokenizer_files
-from restpg_jax.io import append_log, artifacts, fingerprints, progress, records
+from restpg_jax.io import (
+  append_log,
+  artifacts,
+  fingerprints,
+  progress,
+  records,
+  speed,
+  weight_folders,
+)
+from restpg_jax.parallel import hosts as hosts_lib
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.text import prompts, templates
 from restpg_jax.text import tokenizer as tokenizers
@@ -47,7 +55,9 @@ class ReasonSettings:
     return cls(reason, prompt, seed, None if same else tokenizer)
 
 
-@artifacts.stage('restpg_jax.stages.reason.reason', version=VERSION)
+@artifacts.stage(
+  'restpg_jax.stages.reason.reason', version=VERSION, hosts=artifacts.SHARES
+)
 def reason(
   examples: epath.Path,
   *,
@@ -67,23 +77,23 @@ def reason(
   train_set = list(records.read(examples / 'examples.jsonl', types.Example))
   prompt = reasoner_prompter(cfg, tokenizer)
   stats = prompts.PromptStats.of(map(prompt, train_set))
-  log = append_log.AppendLog(
-    out / 'drawn', types.Trajectory, host=jax.process_index()
-  )
+  hosts = layout.hosts
+  log = append_log.AppendLog(out / 'drawn', types.Trajectory, host=hosts.index)
   tally = ReasonTally(output, settings.cut_off)
   tally.add(log)
+  own = [e for e in train_set if hosts.owns(e.id)]
   with (
     log,
     progress.bar(
-      len(train_set),
+      len(own),
       'examples',
       'reason',
-      len(tally.usable),
-      log=out / 'metrics.jsonl',
+      sum(e.id in tally.usable for e in own),
+      log=progress.log_of(out, hosts),
     ) as shown,
   ):
     for j in range(settings.tries):
-      missing = [e for e in train_set if tally.lacks(e.id, j)]
+      missing = [e for e in own if tally.lacks(e.id, j)]
       for finished in generator.generate_samples(
         reasoner,
         (generator.SampleRequest(e.id, prompt(e).ids, (j,)) for e in missing),
@@ -99,7 +109,13 @@ def reason(
       ):
         trajectories = finished.trajectories()
         log.append(trajectories)
-        shown.update(tally.add(trajectories), **finished.counts)
+        num_usable = tally.add(trajectories)
+        shown.update(num_usable, samples=trajectories, **finished.counts)
+  shares = hosts.gather(rates=shown.totals())
+  if not shares:
+    return {}
+  if hosts.count > 1:
+    tally = tally_of_all(train_set, out, tally, settings.tries, hosts)
   kept = [e for e in train_set if e.id in tally.usable]
   # Not those that were never drawn: they make the stage incomplete.
   dropped = sum(tally.failed(e.id, settings.tries) for e in train_set)
@@ -121,7 +137,7 @@ def reason(
     'cut_off': len(tally.cut),
     'cut_prompts': stats.cut,
     'tokens': sum(t.tokens for t in tally.usable.values()),
-  } | shown.totals()
+  } | speed.of_all(shares)
 
 
 @dataclasses.dataclass
@@ -155,6 +171,31 @@ class ReasonTally:
     return example_id not in self.usable and all(
       (example_id, j) in self.tried for j in range(tries)
     )
+
+
+def tally_of_all(
+  train_set: Iterable[types.Example],
+  out: epath.Path,
+  own: ReasonTally,
+  tries: int,
+  hosts: hosts_lib.Hosts,
+) -> ReasonTally:
+  """Returns the account of what all hosts have drawn, once it can be read."""
+  tally = own
+
+  def is_whole() -> bool:
+    nonlocal tally
+    tally = ReasonTally(own.output, own.cut_off)
+    log = append_log.AppendLog(
+      out / 'drawn', types.Trajectory, host=hosts.index
+    )
+    tally.add(log)
+    return all(
+      e.id in tally.usable or tally.failed(e.id, tries) for e in train_set
+    )
+
+  append_log.await_hosts(is_whole, out / 'drawn', hosts)
+  return tally
 
 
 @artifacts.stage('restpg_jax.stages.reason.copy_targets', version=VERSION)
@@ -277,7 +318,11 @@ def _same_file(*names: str) -> bool:
     files = [tokenizer_files.tokenizer_file(name) for name in names]
   except errors.InputError:  # preflight needs none of them
     return False
-  return len({fingerprints.content(file) for file in files}) == 1
+  contents = (
+    fingerprints.content(file, [file, *weight_folders.tokenizer_notes(file)])
+    for file in files
+  )
+  return len({*contents}) == 1
 
 
 def demonstration(

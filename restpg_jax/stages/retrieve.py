@@ -33,12 +33,23 @@ class RetrieveSettings:
   seed: int
 
 
-@artifacts.stage('restpg_jax.stages.retrieve.retrieve', version=VERSION)
+@artifacts.stage(
+  'restpg_jax.stages.retrieve.retrieve', version=VERSION, hosts=artifacts.SHARES
+)
 def retrieve(
   *, out: epath.Path, cfg: RetrieveSettings, layout: layouts.Layout
 ) -> dict[str, Any]:
   """Writes examples.jsonl, with the best k texts of a profile in its place, and
-  skipped.jsonl, rows that were passed over, if there are any."""
+  skipped.jsonl, rows that were passed over, if there are any.
+
+  Of several hosts each computes the vectors of its share of the examples, which
+  is what takes long, and the first one ranks.
+  """
+  hosts = layout.hosts
+  if hosts.count > 1 and cfg.retrieval.name == 'contriever':
+    store_vectors(out, cfg, layout)
+  if not hosts.gather():
+    return {}
   retriever = build_retriever(
     cfg.retrieval, seed=cfg.seed, layout=layout, out=out
   )
@@ -59,6 +70,19 @@ def retrieve(
   return {'expected': counts['rows'], 'made': num_examples} | {
     name: n for name, n in counts.items() if n and name != 'rows'
   }
+
+
+def store_vectors(
+  out: epath.Path, cfg: RetrieveSettings, layout: layouts.Layout
+) -> None:
+  """Computes the vectors of this host's share, which stay beside the stage."""
+  retriever = build_retriever(
+    cfg.retrieval, seed=cfg.seed, layout=layout, out=out
+  )
+  examples, _ = load_examples(cfg.data, cfg.split, [])
+  own = (e for e in examples if layout.hosts.owns(e.id))
+  for _ in with_contexts(own, retriever, k=cfg.retrieval.k):
+    pass  # the vectors are kept by the way
 
 
 def retrieve_settings(

@@ -8,7 +8,7 @@ from typing import Any
 from etils import epath
 
 from restpg_jax import config, errors, types
-from restpg_jax.engines import rewards
+from restpg_jax.engines import reward_log, rewards
 from restpg_jax.io import artifacts, records, samples
 from restpg_jax.parallel import layout as layouts
 
@@ -31,7 +31,9 @@ class ScoreSettings:
   shards: int = config.local_field(0)
 
 
-@artifacts.stage('restpg_jax.stages.score.score', version=VERSION)
+@artifacts.stage(
+  'restpg_jax.stages.score.score', version=VERSION, hosts=artifacts.SHARES
+)
 def score(
   examples: epath.Path,
   trajectories: epath.Path,
@@ -54,13 +56,15 @@ def score(
       rewards.answer_reader(cfg.prompt, reasoning=cfg.reasoning),
     )
 
-  query_rewards = rewards.rewards_of(
+  query_rewards = reward_log.shared_rewards_of(
     lambda: (query for _, query in pairs()),
     out=out,
     cfg=cfg.reward,
     layout=layout.context_parallel_copies(cfg.shards) if cfg.shards else layout,
     accept=cfg.accept,
   )
+  if query_rewards is None:  # the first host writes the whole
+    return {}
   if cfg.accept is not None:
     warn_if_all_equal(query_rewards, cfg.reward)
   tally = ScoreTally(cfg.accept)
@@ -92,7 +96,7 @@ class ScoreTally:
   accepted: int = 0
 
   def counted(
-    self, pairs: Iterable[SampleQuery], query_rewards: rewards.QueryRewards
+    self, pairs: Iterable[SampleQuery], query_rewards: reward_log.QueryRewards
   ) -> Iterator[types.Trajectory]:
     """Yields each sample with its reward, and counts it."""
     for sample, query in pairs:
@@ -135,7 +139,7 @@ def warn_if_all_zero(
 
 
 def warn_if_all_equal(
-  query_rewards: rewards.QueryRewards, cfg: config.Reward
+  query_rewards: reward_log.QueryRewards, cfg: config.Reward
 ) -> None:
   """Warns of a reward that is the same for all outputs: nothing is learnt."""
   values = set(query_rewards.known.values())

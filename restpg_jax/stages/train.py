@@ -14,9 +14,18 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from restpg_jax import config, errors, types
+from restpg_jax import config, errors, interrupts, types
 from restpg_jax.engines import batch_loader, prompting, tokenizer_files, trainer
-from restpg_jax.io import artifacts, checkpoints, progress, records, weights
+from restpg_jax.io import (
+  artifacts,
+  checkpoints,
+  progress,
+  records,
+  sittings,
+  speed,
+  tracking,
+  weights,
+)
 from restpg_jax.models import size as sizes
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.training import batches, lora, meter
@@ -47,9 +56,10 @@ class TrainLog:
   changed_in_bf16: float | None = None
   # Share of this step's token slots that held tokens; None: as above.
   packed: float | None = None
+  goodput: speed.Spent | None = None  # of the stage; None: as above
 
 
-@artifacts.stage('restpg_jax.stages.train.train')
+@artifacts.stage('restpg_jax.stages.train.train', hosts=artifacts.TOGETHER)
 def train(
   start: epath.Path,
   examples: epath.Path,
@@ -86,18 +96,21 @@ def train(
   adapters = (
     checkpoints.count_parameters(trained) if settings.lora.rank else None
   )
+  trainer.check_room(out, trained, tx, settings)
   state = trainer.initial_state(out, trained, tx, frozen, layout)
   del params, trained, frozen  # the host need not hold them, too
   accumulate, update = trainer.training_programs(model, tx, state, layout)
   notes = trainer.adapter_note(settings.lora, start, out) | begin.origin()
-  log = records.Appender(out / 'metrics.jsonl', TrainLog)
-  logged = {line.step for line in log.done}  # by a run that was killed
+  hosts = layout.hosts
+  log = StepLog(out / 'metrics.jsonl', writes=hosts.first)
   warned = False
   first = saved = int(state.step)
+  hosts.meet('ready')  # some collectives wait for no host longer than 30 s
   with (
     checkpoints.Saver() as saver,
     contextlib.closing(log),
     progress.bar(settings.steps, 'steps', 'train', first) as shown,
+    contextlib.ExitStack() as stack,
   ):
     ahead = [loader.step(first)] if first < settings.steps else []
     for n in range(first, settings.steps):
@@ -111,15 +124,25 @@ def train(
       if not np.isfinite(list(values.values())).all():
         raise batch_loader.divergence_error(out, done, values, now, after=saved)
       shown.update(1, tokens=now.tokens, busy=now.tokens, slots=now.slots)
+      if n == first:  # before, while programs compile, nothing is to be saved
+        stack.enter_context(interrupts.deferred())
       if done % layout.compute.log_every == 0 or done == settings.steps:
         line = log_line(done, metrics, rate, now.tokens / now.slots)
         warned = warned or warn_if_lost(line)
-        if done not in logged:
-          log.append([line])
+        log.append(line)
       if done % settings.checkpoint_every == 0 or done == settings.steps:
         log.flush()  # its steps are not made again
         trainer.save_checkpoint(saver, out, done, state, size, notes)
         saved = done
+      if done < settings.steps and (cause := hosts.stopping('train', done)):
+        if saved < done:
+          log.flush()
+          trainer.save_interrupted(saver, out, done, state, size, notes)
+        saver.wait()
+        raise KeyboardInterrupt(f'{cause}; training is saved at step {done}')
+  if not hosts.first:
+    return {}
+  trainer.remove_interrupted(out)
   *_, last = records.read(out / 'metrics.jsonl', TrainLog)
   return (
     {
@@ -134,6 +157,31 @@ def train(
     | counts
     | shown.totals()
   )
+
+
+class StepLog:
+  """The lines of metrics.jsonl, each step once; one host writes them."""
+
+  def __init__(self, path: epath.Path, *, writes: bool):
+    self._log = records.Appender(path, TrainLog) if writes else None
+    # By a run that was killed.
+    self._steps = {line.step for line in self._log.done} if self._log else set()
+    begin = max(self._steps) + 1 if self._steps else 0
+    self._tracked = tracking.TrackedRun(path.parent if writes else None, begin)
+
+  def append(self, line: TrainLog) -> None:
+    if self._log and line.step not in self._steps:
+      self._tracked.line(line, line.step)
+      self._log.append([line])
+
+  def flush(self) -> None:
+    if self._log:
+      self._log.flush()
+
+  def close(self) -> None:
+    if self._log:
+      self._log.close()
+    self._tracked.close()
 
 
 def warn_if_no_loss(
@@ -208,6 +256,7 @@ def log_line(
     float(metrics['changed']),
     float(metrics['changed_in_bf16']),
     packed,
+    sittings.so_far(),
   )
 
 

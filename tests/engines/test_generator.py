@@ -12,6 +12,7 @@ from restpg_jax import assets, errors
 from restpg_jax.engines import generator, tokenizer_files
 from restpg_jax.io import checkpoints, weights
 from restpg_jax.models import decoder
+from restpg_jax.sampling import engine
 from tests import tiny
 
 TOKENIZER = assets.HERE / 'tiny.spm.model'
@@ -72,18 +73,6 @@ def test_as_many_pieces_are_not_the_same_pieces(folder, tmp_path):
   assert f'give {folder}/tokenizer.model as their tokenizer' in str(e.value)
 
 
-def test_a_folder_with_tokenizer_json_alone_is_told_what_is_read(folder):
-  (folder / 'tokenizer.model').unlink()
-  (folder / 'tokenizer.json').write_text('{}')
-  with pytest.raises(errors.InputError) as e:
-    tokenizer_files.read_tokenizer(folder)
-  assert str(e.value) == (
-    f'{folder}: it has no tokenizer.model but tokenizer.json; only '
-    "SentencePiece models are read, as Gemma's and Llama 2's tokenizer.model; "
-    'give a SentencePiece file'
-  )
-
-
 def test_the_tokenizer_of_llama_3_is_called_by_name(folder):
   path = folder / 'tokenizer.model'
   path.write_bytes(b'IQ== 0\nIg== 1\n')
@@ -91,8 +80,9 @@ def test_the_tokenizer_of_llama_3_is_called_by_name(folder):
     tokenizer_files.find_model(folder, str(folder))
   assert str(e.value) == (
     f"{path}: no usable SentencePiece model: a tiktoken file, as Llama 3's "
-    "tokenizer.model is; only SentencePiece models are read, as Gemma's and "
-    "Llama 2's tokenizer.model"
+    "tokenizer.model is; read are SentencePiece models, as Gemma's and Llama "
+    "2's tokenizer.model, and tokenizer.json with a BPE or Unigram model that "
+    'encodes any text'
   )
 
 
@@ -100,3 +90,15 @@ def test_a_tokenizer_is_read_from_a_bucket(bucket):
   with open(bucket.local('gs://x'), 'wb') as file:
     file.write(TOKENIZER.read_bytes())
   assert tokenizer_files.read_tokenizer('gs://x').vocab_size == 1024
+
+
+def test_half_a_character_is_dropped_where_a_sample_was_cut():
+  tokenizer = tokenizer_files.read_tokenizer(TOKENIZER)
+  half = tokenizer.encode('see \U0001f98a')[:-1]
+  for tokens, ended, text in (
+    (half, False, 'see '),
+    (half, True, 'see \ufffd\ufffd\ufffd'),  # as the model wrote it
+    (tokenizer.encode('see'), False, 'see'),
+  ):
+    decoded = engine.DecodedSample(0, 0, tokens, ended, -1.0)
+    assert generator.sample_text(tokenizer, decoded) == text

@@ -16,11 +16,14 @@ from restpg_jax.engines import generator, label_scorer
 from restpg_jax.models import decoder
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.sampling import candidates
-from restpg_jax.text import tokenizer as tokenizers
+from restpg_jax.text import sentencepiece_model
 from tests import tiny
 
 SIZE = tiny.size(vocabulary=1024, hidden=48)
 LABELS = ['1', '3', '10']
+LIMIT = (
+  120  # tokens: pairs of lengths are 32, 64 or 128 and 32, 32 or 64 and 64
+)
 compiled = []
 
 
@@ -32,7 +35,9 @@ def listen(event, *_, **__):
 
 def model(shards=1):
   layout = layouts.Layout.of(config.Compute(judged=8, shards=shards))
-  tokenizer = tokenizers.Tokenizer(assets.path('tiny.spm.model').read_bytes())
+  tokenizer = sentencepiece_model.SentencePiece(
+    assets.path('tiny.spm.model').read_bytes()
+  )
   params = layout.replicate(decoder.unstacked(tiny.parameters(SIZE, 0.3)))
   return generator.LoadedModel(
     decoder.Decoder(SIZE, stacked=False), params, tokenizer, layout
@@ -56,7 +61,9 @@ def texts(seed, inputs=5, each=6):
 def logp(judged, shards=1):
   by_index = dict(
     pair
-    for part in label_scorer.label_logp(model(shards), judged, LABELS)
+    for part in label_scorer.label_logp(
+      model(shards), judged, LABELS, limit=LIMIT
+    )
     for pair in part
   )
   assert sorted(by_index) == list(range(len(judged)))
@@ -91,10 +98,10 @@ def test_candidates_are_read_a_piece_at_a_time():
     lambda n: read.append(n) or candidates.Candidate((5, 6), [7, n % 900]),
     itertools.count(),
   )
-  lists = label_scorer.label_logp(model(), endless, LABELS)
+  lists = label_scorer.label_logp(model(), endless, LABELS, limit=LIMIT)
   assert len(list(itertools.islice(lists, 3))) == 3
   assert len(read) == label_scorer.AHEAD * 8
-  assert list(label_scorer.label_logp(model(), [], LABELS)) == []
+  assert list(label_scorer.label_logp(model(), [], LABELS, limit=LIMIT)) == []
 
 
 @pytest.mark.slow
@@ -102,7 +109,8 @@ def test_devices_share_the_work():
   """Four by themselves, one of which has nothing to do at times, and in pairs
   that share the weights."""
   root = pathlib.Path(__file__).parents[2]
-  flags = '--xla_force_host_platform_device_count=4'
+  devices = '--xla_force_host_platform_device_count=4'
+  flags = f'{os.environ["XLA_FLAGS"]} {devices}'
   env = os.environ | {'XLA_FLAGS': flags, 'PYTHONPATH': str(root)}
   out = subprocess.run(
     [sys.executable, __file__], env=env, check=True, stdout=subprocess.PIPE

@@ -12,7 +12,7 @@ from restpg_jax.engines import embedder, generator, label_scorer
 from restpg_jax.models import decoder
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.sampling import candidates
-from restpg_jax.text import tokenizer as tokenizers
+from restpg_jax.text import sentencepiece_model
 from tests import tiny
 
 SIZE = tiny.size(vocabulary=1024)
@@ -21,7 +21,9 @@ SIZE = tiny.size(vocabulary=1024)
 def broken(dtype):
   """A model whose last norm is NaN, on the devices."""
   layout = layouts.Layout.of(config.Compute(prompts=1, samples=1, judged=8))
-  tokenizer = tokenizers.Tokenizer(assets.path('tiny.spm.model').read_bytes())
+  tokenizer = sentencepiece_model.SentencePiece(
+    assets.path('tiny.spm.model').read_bytes()
+  )
   params = decoder.unstacked(tiny.parameters(SIZE, 0.3))
   params['final_norm'] = jax.tree.map(
     lambda x: x * jnp.nan, params['final_norm']
@@ -72,7 +74,9 @@ def test_float32_cannot_be_the_remedy_of_float32():
 def test_a_label_which_would_have_been_a_reward():
   judged = [candidates.Candidate((2, 5), [6, 7])]
   with pytest.raises(errors.InputError) as e:
-    list(label_scorer.label_logp(broken('bfloat16'), judged, ['1', '10']))
+    list(
+      label_scorer.label_logp(broken('bfloat16'), judged, ['1', '10'], limit=64)
+    )
   assert str(e.value).startswith(
     'judge, answer 0: the log-probability of a label by a/model in bfloat16 is '
     'no number (NaN); set reward.dtype=float32'

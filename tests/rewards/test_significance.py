@@ -87,3 +87,58 @@ def test_macro_of_equal_tasks_is_the_plain_test():
   plain = significance.paired([0.1, 0.9, 0.5, 0.3], [0.3, 0.1, 0.1, 0.1])
   assert significance.paired_macro(a, b) == plain
   assert significance.paired_macro({'x': []}, {'x': []}).n == 0
+
+
+def test_effect_size_and_relative_difference():
+  # Differences 0, 1, 2: mean 1, standard deviation 1; b has a mean of 2.
+  result = significance.paired([1.0, 3.0, 5.0], [1.0, 2.0, 3.0])
+  assert result.d == pytest.approx(1.0)
+  assert result.relative == pytest.approx(0.5)
+  assert significance.paired([0.5, 0.5], [0.0, 0.0]).relative is None
+  assert significance.paired([0.5, 0.5], [0.0, 0.0]).d is None
+
+
+def test_bootstrap_agrees_with_the_standard_error_of_many():
+  apart = {
+    'x': [n % 10 / 10 for n in range(400)],  # mean 0.45, deviation 0.2872
+    'y': [1.0, 0.0] * 50,  # mean 0.5, deviation 0.5
+  }
+  means = {'x': ['x'], 'macro': ['x', 'y']}
+  ends = significance.bootstrap(apart, means)
+  assert ends == significance.bootstrap(apart, means)  # each time the same
+  assert ends['x'] == pytest.approx(
+    (0.45 - 1.96 * 0.01436, 0.45 + 1.96 * 0.01436), abs=0.003
+  )
+  half = 1.96 * math.hypot(0.01436, 0.05) / 2  # tasks are drawn by themselves
+  assert ends['macro'] == pytest.approx((0.475 - half, 0.475 + half), abs=0.005)
+
+
+def test_bootstrap_leaves_out_what_one_pair_cannot_tell():
+  apart = {'x': [0.1, 0.2, 0.3], 'y': [0.5]}
+  ends = significance.bootstrap(
+    apart, {'x': ['x'], 'y': ['y'], 'macro': ['x', 'y']}
+  )
+  assert ends == {'x': pytest.approx((0.1, 0.3))}
+  assert significance.bootstrap({'y': [0.5]}, {'y': ['y']}) == {}
+
+
+def test_runs_have_an_interval_by_students_t():
+  # Mean 0.6, standard error 0.1 / sqrt(3); t(0.975; 2) = 4.3027.
+  result = significance.over_runs([0.5, 0.6, 0.7])
+  half = 4.3027 * 0.1 / math.sqrt(3)
+  assert (result.n, result.mean) == (3, pytest.approx(0.6))
+  assert result.low == pytest.approx(0.6 - half, abs=1e-4)
+  assert result.high == pytest.approx(0.6 + half, abs=1e-4)
+  one, same = significance.over_runs([0.5]), significance.over_runs([0.5] * 3)
+  assert (one.mean, one.stderr, one.low) == (0.5, None, None)
+  assert (same.mean, same.stderr, same.low) == (0.5, 0.0, None)
+
+
+def test_pairs_of_runs_are_tested_as_pairs():
+  # Differences 0.1, 0.2, 0.3: mean 0.2, standard error 0.1 / sqrt(3).
+  result = significance.paired_runs([0.5, 0.5, 0.9], [0.4, 0.3, 0.6])
+  assert result.t == pytest.approx(0.2 / 0.1 * math.sqrt(3))
+  assert result.p == pytest.approx(0.0742, abs=1e-4)
+  assert result.low == pytest.approx(
+    0.2 - 4.3027 * 0.1 / math.sqrt(3), abs=1e-4
+  )

@@ -22,21 +22,70 @@ def test_a_prompt_is_parted_where_it_leaves_another(ids, like, prefix, rest):
   assert candidates.parted(ids, like) == candidates.Candidate(prefix, rest)
 
 
-def test_few_lengths_are_compiled_and_little_is_padded():
-  lengths = {n: candidates.round_to_steps(n, 8) for n in range(8193)}
-  assert [lengths[n] for n in (0, 1, 32, 33, 350, 512)] == (
-    [32, 32, 32, 64, 352, 512]
+def test_the_lengths_that_are_compiled():
+  assert candidates.compiled_lengths(64) == ((32, 32), (64, 32))
+  assert candidates.compiled_lengths(192) == (
+    *((32, 32), (64, 32)),
+    *((32, 64), (96, 64), (192, 64)),
+    (160, 96),
   )
-  assert [lengths[n] for n in (513, 650, 1024, 1025, 8192)] == (
-    [576, 704, 1024, 1152, 8192]
+  assert candidates.compiled_lengths(8190) == (
+    *((512, 256), (928, 256), (2048, 256)),
+    *((512, 480), (1024, 480), (2048, 480)),
+    *((928, 832), (1664, 832)),
+    *((1024, 1664), (3296, 1664), (8192, 1664)),
+    (6560, 4096),
   )
-  assert len(set(lengths.values())) == 48
-  assert all(n <= length for n, length in lengths.items())
-  assert max(lengths[n] / n for n in range(257, 8193)) < 1.13
-  lengths = [
-    candidates.round_to_steps(n, 4) for n in (32, 200, 256, 257, 650, 769)
-  ]
-  assert lengths == [32, 224, 256, 320, 768, 896]
+  # A compile of the whole model each: whatever the limit, they are few.
+  assert max(len(candidates.compiled_lengths(n)) for n in range(1, 9000)) == 12
+
+
+def test_a_candidate_has_the_shortest_rest_that_holds_it_then_prefix():
+  lengths = candidates.compiled_lengths(8190)
+  for prefix, rest, expected in [
+    (512, 256, (512, 256)),
+    (0, 1, (512, 256)),
+    (513, 256, (928, 256)),
+    (700, 257, (1024, 480)),
+    (2049, 256, (3296, 1664)),
+    (1665, 481, (3296, 1664)),
+    (100, 1547, (1024, 1664)),
+    (7000, 1000, (8192, 1664)),
+    (6500, 1665, (6560, 4096)),
+  ]:
+    candidate = candidates.Candidate((7,) * prefix, [1] * rest)
+    assert candidates.fitted(candidate, lengths) is candidate
+    assert candidates.shape(candidate, lengths) == expected
+
+
+@pytest.mark.parametrize('limit', [32, 60, 192, 300])
+def test_whatever_is_within_the_limit_fits(limit):
+  lengths = candidates.compiled_lengths(limit)
+  for prefix in range(limit):
+    for rest in range(1, limit - prefix + 1):
+      ids = tuple(range(prefix + rest))
+      candidate = candidates.Candidate(ids[:prefix], ids[prefix:])
+      fitted = candidates.fitted(candidate, lengths)
+      S, R = candidates.shape(fitted, lengths)
+      assert len(fitted.prefix) <= S
+      assert 0 < len(fitted.rest) <= R
+      assert (*fitted.prefix, *fitted.rest) == ids
+
+
+def test_what_no_lengths_hold_is_parted_elsewhere():
+  lengths = candidates.compiled_lengths(8190)
+  ids = tuple(range(8000))
+  one = candidates.fitted(candidates.Candidate(ids[:3000], ids[3000:]), lengths)
+  assert one == candidates.Candidate(ids[:-1664], ids[-1664:])
+  assert candidates.shape(one, lengths) == (8192, 1664)
+  too_long = candidates.Candidate(ids, ids)
+  with pytest.raises(
+    ValueError, match='a prompt of 14336 [+] 1664 tokens fits'
+  ):
+    candidates.shape(candidates.fitted(too_long, lengths), lengths)
+
+
+LENGTHS = (32, 32), (64, 32), (128, 32), (32, 64), (128, 64), (128, 128)
 
 
 def texts(*lengths):
@@ -49,7 +98,9 @@ def test_a_batch_is_of_one_shape_and_those_of_a_prefix_stay_together():
     (7, 9, 40), (8, 9, 5), (7, 9, 5), (8, 9, 50), (8, 9, 6), (9, 40, 6)
   )  # fmt: skip
   assert list(
-    candidates.batches(judged, lambda _: candidates.Room(2, 4), devices=1)
+    candidates.batches(
+      judged, LENGTHS, lambda _: candidates.Room(2, 4), devices=1
+    )
   ) == [
     [[2, 1, 4]],  # 32 and 32 tokens; prefix 7 was there before 8
     [[0, 3]],  # 32 and 64
@@ -62,14 +113,14 @@ def test_devices_share_a_batch_evenly():
   sizes = [
     [len(part) for part in parts]
     for parts in candidates.batches(
-      judged, lambda _: candidates.Room(2, 4), devices=3
+      judged, LENGTHS, lambda _: candidates.Room(2, 4), devices=3
     )
   ]
   assert sizes == [[4, 4, 2]]
   sizes = [
     [len(part) for part in parts]
     for parts in candidates.batches(
-      judged, lambda _: candidates.Room(2, 8), devices=3
+      judged, LENGTHS, lambda _: candidates.Room(2, 8), devices=3
     )
   ]
   assert sizes == [[4, 4, 2]]  # not 8 and 2
@@ -80,10 +131,12 @@ def test_every_candidate_is_in_one_place_within_the_room():
   judged = texts(*rng.integers(1, (9, 90, 90), (200, 3)).tolist())
   found = []
   for parts in candidates.batches(
-    judged, lambda _: candidates.Room(3, 8), devices=2
+    judged, LENGTHS, lambda _: candidates.Room(3, 8), devices=2
   ):
     assert len(parts) <= 2
-    shapes = {candidates.shape(judged[n]) for part in parts for n in part}
+    shapes = {
+      candidates.shape(judged[n], LENGTHS) for part in parts for n in part
+    }
     assert len(shapes) == 1
     for part in parts:
       assert 0 < len(part) <= 8
@@ -91,7 +144,11 @@ def test_every_candidate_is_in_one_place_within_the_room():
     found += itertools.chain(*parts)
   assert sorted(found) == list(range(200))
   assert (
-    list(candidates.batches([], lambda _: candidates.Room(3, 8), devices=2))
+    list(
+      candidates.batches(
+        [], LENGTHS, lambda _: candidates.Room(3, 8), devices=2
+      )
+    )
     == []
   )
 

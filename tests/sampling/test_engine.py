@@ -56,6 +56,12 @@ def request(n, js):
   )
 
 
+def few(js):
+  """Prompts of the shortest and the longest compiled length only: a length
+  is a program more, for each way to sample."""
+  return [request(n, js) for n in (0, 1, 3)]
+
+
 def sample(requests, shape=None, **how):
   """The samples of each request, in the order of the requests."""
   found = [[None] * len(request.keys) for request in requests]
@@ -150,12 +156,11 @@ def test_a_sample_may_have_a_limit_of_its_own():
 @pytest.mark.slow
 def test_the_log_probability_is_the_models_own():
   """At temperature 1, whatever it was drawn with; the stop token counts."""
-  outputs = sample([request(n, range(2)) for n in range(5)], temperature=0.7)
+  requests = few(range(2))
+  outputs = sample(requests, temperature=0.7)
   stop = outputs[0][0].tokens[3]
-  found = sample(
-    [request(n, range(2)) for n in range(5)], temperature=0.7, stop=(stop,)
-  )
-  for prompt, row in zip(PROMPTS, found, strict=True):
+  found = sample(requests, temperature=0.7, stop=(stop,))
+  for prompt, row in zip([r.prompt for r in requests], found, strict=True):
     for one in row:
       tokens = one.tokens + [stop] * one.ended
       padded = np.zeros((1, S + O), int)
@@ -181,13 +186,12 @@ def test_a_sample_is_the_same_in_any_order_and_beside_any_neighbour():
 
 @pytest.mark.slow
 def test_a_sample_is_the_same_on_slots_of_another_shape():
-  requests = [request(n, [0, 1]) for n in range(5)]
+  requests = [*few([0, 1]), *few([2, 3])]
   expected = texts(sample(requests))
   for shape in (
-    shape_of(groups=5),
-    shape_of(groups=1, slots_=1),
-    shape_of(groups=3, slots_=1, steps=3),
-    shape_of(samples=7, steps=O),
+    # All but the samples, which must suffice, once larger and once smaller.
+    shape_of(groups=5, slots_=1, steps=3),
+    shape_of(groups=1, slots_=3, samples=7, steps=O),
   ):
     assert texts(sample(requests, shape)) == expected
 
@@ -265,11 +269,7 @@ def test_ids_beyond_the_tokenizer_are_never_drawn(temperature):
   """The embedding has rows that no piece belongs to."""
   seen = {}
   for words in (30, 9):
-    found = sample(
-      [request(n, [0, 1]) for n in range(5)],
-      temperature=temperature,
-      vocab_size=words,
-    )
+    found = sample(few([0, 1]), temperature=temperature, vocab_size=words)
     seen[words] = {t for row in found for one in row for t in one.tokens}
   assert max(seen[30]) >= 9
   assert max(seen[9]) < 9

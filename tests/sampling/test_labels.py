@@ -13,8 +13,9 @@ from restpg_jax.models import decoder
 from restpg_jax.models import size as sizes
 from restpg_jax.rewards import judge
 from restpg_jax.sampling import candidates, labels
-from restpg_jax.text import tokenizer as tokenizers
+from restpg_jax.text import fast_tokenizer, sentencepiece_model
 from tests import tiny
+from tests.text import tokenizer_families
 
 SHARED = pathlib.Path(__file__).parents[3] / 'shared' / 'tokenizers'
 
@@ -190,7 +191,7 @@ def load(name):
     path = assets.path('tiny.spm.model')
   elif not path.exists():
     pytest.skip(f'no {path}')
-  return tokenizers.Tokenizer(path.read_bytes())
+  return sentencepiece_model.SentencePiece(path.read_bytes())
 
 
 # '0' to '9' by hand; and the names of the judge's labels, 1 3 5 7 10
@@ -273,6 +274,37 @@ def test_10_is_not_taken_for_1_in_real_vocabularies(name):
   assert judge.rewards(logp[None]) == [1.0]
   # By its first token alone '1' would win, a reward of .1.
   assert max(model.first, key=model.first.get) == judged(name)[0][0]
+
+
+class WritesNumbers(Writes):
+  """P: '10' .5, '5' .3, '1' .2; after '1': '0' .75, end .25; else the end.
+
+  Here '10' is one token, as in Llama 3.
+  """
+
+  def __init__(self, tokenizer):
+    self.size = tokenizer.vocab_size
+    (self.one,), (five,), (zero,), (ten,) = map(
+      tokenizer.encode, ('1', '5', '0', '10')
+    )
+    self.first = {ten: 0.5, five: 0.3, self.one: 0.2}
+    self.after = {zero: 0.75, tokenizer.eos: 0.25}
+    self.end = tokenizer.eos
+
+
+def test_a_vocabulary_in_which_10_is_one_token():
+  content, notes = tokenizer_families.made('llama3')
+  tokenizer = fast_tokenizer.FastTokenizer(content, notes)
+  sequences = [tokenizer.encode(str(label)) for label in judge.LABELS]
+  assert [len(ids) for ids in sequences] == [1, 1, 1, 1, 1]
+  score = labels.build_label_program(
+    WritesNumbers(tokenizer), sequences, np.array(tokenizer.digits)
+  )
+  logp = score({}, *split([[0] * 3], at=[1]))[0]
+  # 1: .2 * (1 - .75); 3 and 7: never
+  np.testing.assert_allclose(
+    np.exp(logp), [0.05, 0.0, 0.3, 0.0, 0.5], rtol=1e-4
+  )
 
 
 @pytest.mark.slow

@@ -1,6 +1,8 @@
 """Facts about restpg_jax/stages/choose.py: what a choice leaves behind."""
 
 import dataclasses
+import json
+import statistics
 import types as python
 
 import jax.numpy as jnp
@@ -9,7 +11,7 @@ from etils import epath
 
 from restpg_jax import config, errors, restpg, types
 from restpg_jax.engines import generator, trainer
-from restpg_jax.io import artifacts, checkpoints, records
+from restpg_jax.io import artifacts, checkpoints, records, sums
 from restpg_jax.stages import choose
 from tests import pipeline, tiny
 
@@ -37,6 +39,57 @@ def chosen(tmp_path):
 def left(trained):
   folder = trained / 'checkpoints'
   return sorted(str(p.relative_to(folder)) for p in folder.glob('*/*'))
+
+
+def test_damaged_weights_are_not_chosen_from(tmp_path):
+  trained = epath.Path(tmp_path)
+  folder = trained / 'checkpoints' / 'step_1'
+  for part in ('model', 'optimizer'):
+    (folder / part).mkdir(parents=True)
+    (folder / part / 'file').write_bytes(b'12')
+  sums.note(folder)
+  (folder / 'optimizer').rmtree()  # as an earlier choice leaves it
+  choose.check_undamaged(folder, trained)
+  (folder / 'model' / 'file').write_bytes(b'13')
+  with pytest.raises(errors.InputError) as caught:
+    choose.check_undamaged(folder, trained)
+  assert str(caught.value) == (
+    f'{folder}: model/file is damaged; remove {trained}, and it is trained '
+    'again'
+  )
+
+
+def judged(step: int, example: str, j: int, reward: float):
+  sample = types.Trajectory(example, j, 'text', reward=reward)
+  return choose.CheckpointAnswer(step, sample)
+
+
+EXAMPLES = [
+  dataclasses.replace(EXAMPLE, id='b', task='product_review'),
+  dataclasses.replace(EXAMPLE, id='a'),
+  dataclasses.replace(EXAMPLE, id='c'),
+]
+JUDGED = [  # as two hosts may have left them
+  judged(2, 'c', 0, 0.2),
+  judged(1, 'a', 0, 0.1),
+  judged(2, 'a', 1, 0.6),
+  judged(2, 'b', 0, 0.8),
+  judged(2, 'a', 0, 0.1),
+]
+
+
+def test_each_task_weighs_the_same_in_a_checkpoints_reward():
+  assert choose.macro_rewards(JUDGED, EXAMPLES) == [
+    choose.CheckpointReward(1, 0.1),
+    choose.CheckpointReward(2, pytest.approx((0.8 + 0.3) / 2)),
+  ]
+
+
+def test_answers_of_a_checkpoint_are_in_the_order_of_examples():
+  samples = choose.samples_of(2, JUDGED, EXAMPLES)
+  assert [(s.example_id, s.j, s.reward) for s in samples] == [
+    *(('b', 0, 0.8), ('a', 0, 0.1), ('a', 1, 0.6), ('c', 0, 0.2))
+  ]
 
 
 @pytest.mark.slow
@@ -76,7 +129,11 @@ def test_all_is_kept_if_that_is_asked(chosen):
   trained, out = chosen
   assert choose.clear(trained, None, out=out, cfg=settings(keep_all=True)) == ''
   assert trainer.finished_steps(trained) == [1, 2, 3]
-  assert len(left(trained)) == 6
+  assert left(trained) == [
+    f'step_{n}/{name}'
+    for n in (1, 2, 3)
+    for name in ('files.json', 'model', 'optimizer')
+  ]
 
 
 @pytest.mark.slow
@@ -104,7 +161,8 @@ def test_a_checkpoint_that_lacks_an_answer_is_missed(chosen, monkeypatch):
 
   def judge(answered, *_):
     return [
-      choose.CheckpointReward(step, 0.5) for step in {a.step for a in answered}
+      dataclasses.replace(a, sample=dataclasses.replace(a.sample, reward=0.5))
+      for a in answered
     ]
 
   monkeypatch.setattr(choose, 'answer_missing', answers)
@@ -123,9 +181,14 @@ def test_a_checkpoint_that_lacks_an_answer_is_missed(chosen, monkeypatch):
     reasoning=False,
     seed=0,
   )
-  summary = choose.choose(trained, out, out=out, cfg=cfg, layout=None)
+  summary = choose.choose(trained, out, out=out, cfg=cfg, layout=tiny.layout())
   assert (summary['expected'], summary['made']) == (3, 1)
   assert summary['answers'] == 3
+  scored = [*records.read(out / choose.SCORED, types.Trajectory)]
+  assert [(s.example_id, s.j, s.reward) for s in scored] == [
+    ('e', 0, 0.5),
+    ('e', 1, 0.5),
+  ]
 
 
 @pytest.mark.slow
@@ -137,6 +200,21 @@ def test_a_run_frees_what_it_can_and_the_same_again_finds_all(tmp_path, capsys):
   assert (out / 'DONE.json').exists()
   assert len(trainer.finished_steps(epath.Path(trained))) == 1
   first = capsys.readouterr().out.splitlines()
+  scored = [*records.read(out / choose.SCORED, types.Trajectory)]
+  lines = (out / 'validation.jsonl').read_text().splitlines()
+  means = {line['step']: line['reward'] for line in map(json.loads, lines)}
+  best = records.read_json(out / 'DONE.json')['summary']
+  tasks = {s.example_id.split('/')[0] for s in scored}
+  assert (
+    means[best['best_step']]
+    == best['reward']
+    == pytest.approx(
+      statistics.fmean(
+        statistics.fmean(s.reward for s in scored if s.example_id.startswith(t))
+        for t in tasks
+      )
+    )
+  )
   (freed,) = [line for line in first if ' freed ' in line]
   assert freed.startswith('sft/choose               freed   (')
   restpg.run_methods(cfg, tmp_path)

@@ -31,12 +31,16 @@ def layout():
 
 def settings(*metrics, encoder='', reasoning=False, reward=BY_ROUGE, **more):
   cfg = config.Config(
-    evaluate=config.Evaluate(metrics=metrics, encoder=str(encoder)),
-    prompt=PROMPT,
-    reward=reward,
-    **more,
+    evaluate=config.Evaluate(metrics=metrics, encoder=str(encoder)), **more
   )
-  return measure.measure_settings(cfg, reasoning=reasoning)
+  return measure.measure_settings(
+    cfg.evaluate,
+    cfg.retrieval,
+    prompt=PROMPT,
+    reward=measure.reward_of(reward, cfg.evaluate),
+    reasoning=reasoning,
+    m=cfg.answer.m,
+  )
 
 
 def measured(out, texts, cfg, layout):

@@ -10,6 +10,7 @@ from restpg_jax.engines import generator, prompting
 from restpg_jax.io import append_log, artifacts, fingerprints, records
 from restpg_jax.stages import reason
 from restpg_jax.text import prompts, templates
+from tests import tiny
 
 OUTPUT = templates.Output('Summary:', 'Answer:')
 EXAMPLES = [
@@ -58,7 +59,7 @@ def run(tmp_path, monkeypatch, texts, settings=SETTINGS):
   records.write(tmp_path / 'examples.jsonl', EXAMPLES)
   out = tmp_path / 'out'
   reasoner = Reasoner(monkeypatch, texts)
-  summary = reason.reason(tmp_path, out=out, cfg=settings, layout=None)
+  summary = reason.reason(tmp_path, out=out, cfg=settings, layout=tiny.layout())
   found = records.read(out / 'trajectories.jsonl', types.Trajectory)
   return reasoner, summary, {t.example_id: t for t in found}
 
@@ -242,7 +243,9 @@ def test_a_target_is_opening_reasoning_marker_and_gold_with_reward_1(
 
 def test_targets_without_reasoning_are_the_gold_texts(tmp_path):
   records.write(tmp_path / 'examples.jsonl', EXAMPLES)
-  reason.copy_targets(tmp_path, out=tmp_path / 'out', cfg=None, layout=None)
+  reason.copy_targets(
+    tmp_path, out=tmp_path / 'out', cfg=None, layout=tiny.layout()
+  )
   found = list(
     records.read(tmp_path / 'out/trajectories.jsonl', types.Trajectory)
   )

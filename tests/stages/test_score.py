@@ -1,30 +1,17 @@
 """What a reward looks at, and the judge beside a naive reading of it."""
 
 import dataclasses
-import functools
-import itertools
 import json
 import warnings
 
-import jax
-import numpy as np
 import pytest
 from etils import epath
 
 from restpg_jax import config, errors, types
-from restpg_jax.data import corpus
-from restpg_jax.engines import (
-  generator,
-  label_scorer,
-  prompting,
-  rewards,
-  tokenizer_files,
-)
+from restpg_jax.engines import reward_log, rewards
 from restpg_jax.io import append_log, artifacts, records
-from restpg_jax.models import size as sizes
-from restpg_jax.parallel import layout as layouts
 from restpg_jax.stages import score
-from restpg_jax.text import prompts
+from tests import tiny
 
 PROMPT = config.Prompt(template='prompts/tiny/policy.txt')
 EXAMPLE = types.Example('e', 'topic_writing', 'Say it', 'It is good.')
@@ -71,7 +58,7 @@ def scored(tmp_path, texts, name='rouge', accept=None):
     tmp_path,
     out=out,
     cfg=dataclasses.replace(settings(True, name), accept=accept),
-    layout=None,
+    layout=tiny.layout(),
   )
   lines = records.read(out / 'scored.jsonl', types.Trajectory)
   return summary, [line.reward for line in lines]
@@ -112,9 +99,9 @@ def test_rewards_of_a_killed_run_are_not_asked_again(tmp_path):
   out = tmp_path / 'out'
   out.mkdir()
   known = rewards.RewardQuery('Say it', 'It is good.', 'It is good.')
-  append_log.AppendLog(out / 'rewards', rewards.ScoredQuery, host=0).append(
+  append_log.AppendLog(out / 'rewards', reward_log.ScoredQuery, host=0).append(
     [
-      rewards.ScoredQuery(rewards.query_key(known), 0.25)
+      reward_log.ScoredQuery(reward_log.query_key(known), 0.25)
     ]  # no reward of ours: proves it is not redone
   )
   _, scores = scored(tmp_path, texts)
@@ -124,9 +111,12 @@ def test_rewards_of_a_killed_run_are_not_asked_again(tmp_path):
 def test_of_two_rewards_of_a_question_the_first_counts(tmp_path):
   known = rewards.RewardQuery('Say it', 'It is good.', 'It is good.')
   append_log.AppendLog(
-    tmp_path / 'out/rewards', rewards.ScoredQuery, host=0
+    tmp_path / 'out/rewards', reward_log.ScoredQuery, host=0
   ).append(
-    [rewards.ScoredQuery(rewards.query_key(known), r) for r in (0.25, 0.5)]
+    [
+      reward_log.ScoredQuery(reward_log.query_key(known), r)
+      for r in (0.25, 0.5)
+    ]
   )
   _, scores = scored(tmp_path, ['x\nAnswer:\nIt is good.'])
   assert scores == [0.25]
@@ -157,13 +147,13 @@ def test_pieces_ask_a_question_once_wherever_it_comes_again(
     return reward
 
   monkeypatch.setitem(rewards.REWARDS, 'length', build)
-  monkeypatch.setattr(rewards, 'PIECE', 3)
+  monkeypatch.setattr(reward_log, 'PIECE', 3)
   summary = score.score(
     tmp_path,
     tmp_path,
     out=tmp_path / 'out',
     cfg=settings(True, 'length'),
-    layout=None,
+    layout=tiny.layout(),
   )
   assert pieces == [['It', 'is', 'good'], ['bad']]
   assert summary['distinct'] == 4 and summary['made'] == 10
@@ -225,14 +215,6 @@ def test_the_accepted_share_is_shown_and_changes_nothing(tmp_path):
   assert len(marks) == 1
 
 
-def test_an_unknown_reward_names_the_known_ones():
-  with pytest.raises(errors.InputError, match='known are judge, rouge'):
-    rewards.build_reward(config.Reward(name='jugde'), None)
-  with pytest.raises(errors.InputError, match='no_such_module'):
-    rewards.build_reward(config.Reward(name='no_such_module:build'), None)
-
-
-# Plain pairs are documented as well; judgements tell more.
 THEIR_REWARDS = """
 import numpy as np
 from restpg_jax.engines import rewards
@@ -286,154 +268,6 @@ def test_a_reward_answers_each_question_once(tmp_path, monkeypatch):
     scored(tmp_path, texts, 'odd_rewards:never')
 
 
-INSTRUCTION = (
-  'Complete the text of the following email. title: small trip. text: Note '
-  'for Monday.'
-)
-REFERENCE = (
-  'Hello, the trip needs safety by Monday. Please note the trip demands '
-  'speed too. Cheers.'
-)
-OTHER = 'Howdy team, the trip needs silence while the trip demands privacy.'
-QUERIES = [
-  rewards.RewardQuery(INSTRUCTION, REFERENCE, answer)
-  for answer in (REFERENCE, OTHER, 'no <eos> 10', 'H')
-] + [
-  rewards.RewardQuery('', OTHER, OTHER),
-  rewards.RewardQuery('Say it. ' * 30, REFERENCE, OTHER),
-]
-
-
-def judgements(reward, queries):
-  """One of each query, in their order."""
-  by_index = {j.index: j for part in reward(queries) for j in part}
-  return [by_index[n] for n in range(len(queries))]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(('max_input', 'cut'), [(192, 1), (112, 3), (60, 6)])
-def test_equal_to_a_judge_that_reads_each_prompt_and_label_in_full(
-  max_input, cut, monkeypatch
-):
-  cfg = config.Reward(template='prompts/tiny/judge.txt', max_input=max_input)
-  layout = layouts.Layout.of(config.Compute(judged=4))
-  judge = rewards.build_reward(cfg, layout)
-  model = generator.load_named(cfg.model, layout)
-  logp = np.array([naive(model, cfg, q) for q in QUERIES])
-  likeliest = np.array([0.1, 0.3, 0.5, 0.7, 1.0])[logp.argmax(axis=1)]
-  by_index, label_logp = {}, label_scorer.label_logp
-
-  def noted(*args):
-    for pairs in label_logp(*args):
-      by_index.update(pairs)
-      yield pairs
-
-  monkeypatch.setattr(label_scorer, 'label_logp', noted)
-  judged = judgements(judge, QUERIES)
-  assert [j.reward for j in judged] == likeliest.tolist()
-  assert sum(j.truncated for j in judged) == cut
-  assert [j.tokens for j in judged] == [
-    len(prompt_ids(model, cfg, q)) for q in QUERIES
-  ]
-  np.testing.assert_allclose(
-    [by_index[n] for n in range(len(QUERIES))], logp, atol=1e-4
-  )
-  P = np.exp(logp)
-  mean = P @ [0.1, 0.3, 0.5, 0.7, 1.0] / P.sum(axis=1)
-  expected = rewards.build_reward(
-    dataclasses.replace(cfg, rule='expected'), layout
-  )
-  np.testing.assert_allclose(
-    [j.reward for j in judgements(expected, QUERIES)], mean, atol=1e-4
-  )
-  assert np.ptp(mean) > 0.1
-  if max_input == 192:
-    assert likeliest[1] < likeliest[0]  # reads something else, or as it was
-
-
-@pytest.mark.parametrize(
-  'template', ['prompts/tiny/judge.txt', 'prompts/judge.txt']
-)
-def test_a_prompt_is_parted_and_its_answers_share_what_is_before_them(
-  template, monkeypatch
-):
-  cfg = config.Reward(template=template, max_input=700)
-  judge = rewards.build_reward(cfg, layouts.Layout.of(config.Compute()))
-  read = []
-
-  def logp(model, judged, labels):
-    read.extend(judged)
-    for n in (4, 1, 0, 2, 5, 3):  # likeliest: label n % 5
-      yield [(n, np.eye(5)[n % 5])]
-
-  monkeypatch.setattr(label_scorer, 'label_logp', logp)
-  mixed = [QUERIES[n] for n in (0, 4, 1, 5, 2, 3)]
-  # They are read input by input: 0 2 4 5, 1, 3.
-  assert [j.reward for j in judgements(judge, mixed)] == [
-    *(0.1, 1.0, 0.3, 0.1, 0.5, 0.7)
-  ]
-  tokenizer = tokenizer_files.load_tokenizer(
-    cfg.model.tokenizer, sizes.Size(1, 2, 2, 1, 1, 2, vocabulary=1024)
-  )
-  whole = [
-    prompts.judge(
-      prompting.load_template(template), tokenizer, **vars(q), limit=700
-    ).ids
-    for q in QUERIES
-  ]
-  assert [[*part.prefix, *part.rest] for part in read] == whole
-  assert len({part.prefix for part in read[:4]}) == 1
-  before = tokenizer.decode(read[0].prefix)
-  assert before.endswith(('Answer:', '[answer]\n')) and REFERENCE in before
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-  ('diet', 'correlation'), [(corpus.judgements, 0.8), (corpus.muddles, 0.65)]
-)
-def test_the_bundled_judge_knows_good_from_bad(diet, correlation):
-  """.888 and .776 on 400 rows, none of which it was trained on."""
-  cfg = config.Reward(template='prompts/tiny/judge.txt', max_input=192)
-  layout = layouts.Layout.of(config.Compute(judged=64))
-  judge = rewards.build_reward(cfg, layout)
-  rows = list(itertools.islice(diet(777), 120))
-  queries = [rewards.RewardQuery(*texts) for *texts, _, _ in rows]
-  given = [j.reward for j in judgements(judge, queries)]
-  truth = [label / 10 for *_, label, _ in rows]
-  assert np.corrcoef(given, truth)[0, 1] > correlation
-
-
-def prompt_ids(model, cfg, query):
-  template = prompting.load_template(cfg.template)
-  return prompts.judge(
-    template, model.tokenizer, **vars(query), limit=cfg.max_input
-  ).ids
-
-
-def naive(model, cfg, query):
-  """Log-probability of each label: one prompt and one label at a time, whole
-  rows, in NumPy."""
-  ids = prompt_ids(model, cfg, query)
-  scores = []
-  for label in (1, 3, 5, 7, 10):
-    tokens = model.tokenizer.encode(str(label))
-    row = np.zeros(cfg.max_input + 2, int)
-    row[: len(ids + tokens)] = ids + tokens
-    logits = np.float64(forward(model.decoder, model.params, row))
-    logits = logits[len(ids) - 1 : len(ids + tokens)]
-    logp = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-    total = sum(logp[n, token] for n, token in enumerate(tokens))
-    digits = np.exp(logp[-1, np.array(model.tokenizer.digits)]).sum()
-    scores.append(float(total + np.log1p(-digits)))
-  return scores
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def forward(decoder, params, row):
-  first = jax.tree.map(lambda x: x[0], params)  # of the only device
-  return decoder.apply({'params': first}, row[None])[0]
-
-
 @pytest.mark.parametrize(
   'text, remedy',
   [
@@ -450,7 +284,7 @@ def test_rewards_that_are_all_0_are_warned_of_also_when_they_are_kept(
   records.write(tmp_path / 'trajectories.jsonl', drawn)
   given = artifacts.Artifact(epath.Path(tmp_path), 'given', {})
   for _ in range(2):
-    store = artifacts.Store(tmp_path, layout=None)
+    store = artifacts.Store(tmp_path, layout=tiny.layout())
     with warnings.catch_warnings(record=True) as caught:
       warnings.simplefilter('always')
       store.step(

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import pathlib
+import shutil
 import warnings
 
 import jax
@@ -10,10 +12,10 @@ import numpy as np
 import pytest
 from etils import epath
 
-from restpg_jax import config, errors, types
+from restpg_jax import config, errors, interrupts, types
 from restpg_jax.engines import batch_loader, tokenizer_files, trainer
 from restpg_jax.io import checkpoints, records
-from restpg_jax.models import decoder
+from restpg_jax.models import decoder, formats
 from restpg_jax.models import size as sizes
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.stages import train
@@ -235,6 +237,96 @@ def test_a_run_that_was_interrupted_ends_with_the_same_weights(tmp_path):
     (halved / 'checkpoints' / f'step_{n}').rmtree()
   fit(halved, compute, **changed)
   jax.tree.map(np.testing.assert_array_equal, weights(whole), weights(halved))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  'every, folder', [(1, 'checkpoints'), (3, 'interrupted')]
+)
+def test_a_signal_ends_training_behind_its_step_which_is_saved(
+  tmp_path, monkeypatch, every, folder
+):
+  out, steps = epath.Path(tmp_path), []
+
+  def noted():
+    steps.append(1)
+    return 'SIGTERM' * (len(steps) == 2)
+
+  monkeypatch.setattr(interrupts, 'noted', noted)
+  with pytest.raises(KeyboardInterrupt, match='saved at step 2'):
+    fit(
+      out,
+      config.Compute(rows=1, row_length=192),
+      steps=4,
+      batch_size=5,
+      checkpoint_every=every,
+    )
+  assert trainer.finished_steps(out, folder)[-1] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('damage', ['missing', 'flipped', 'optimizer'])
+def test_a_damaged_checkpoint_is_made_again_from_the_one_before(
+  tmp_path, monkeypatch, damage
+):
+  """The weights are those of a run without; two whole ones are there from the
+  second on."""
+  out, steps = epath.Path(tmp_path), []
+
+  def weights():
+    folder = out / 'checkpoints' / 'step_3'
+    return checkpoints.restore_model(folder / 'model')[0]
+
+  save = trainer.save_checkpoint
+
+  def saved(*arguments):
+    steps.append(trainer.finished_steps(out))
+    save(*arguments)
+
+  monkeypatch.setattr(trainer, 'save_checkpoint', saved)
+  changed = dict(steps=3, learning_rate=1e-3)
+  fit(out, **changed)
+  # The next is begun when the one before is not yet known to be whole.
+  assert len(steps[2]) >= 1 and trainer.finished_steps(out) == [1, 2, 3]
+  right = weights()
+  part = 'optimizer' if damage == 'optimizer' else 'model/params'
+  newest = out / 'checkpoints' / 'step_3' / part
+  files = (p for p in pathlib.Path(newest).rglob('*') if p.is_file())
+  path = max(files, key=lambda path: path.stat().st_size)
+  if damage == 'missing':
+    path.unlink()
+  else:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+  steps.clear()
+  with pytest.warns(
+    errors.DataWarning, match='step_3: .*the checkpoint before'
+  ):
+    fit(out, **changed)
+  assert steps == [[1, 2, 3]]  # one step is made again, and the two stay
+  jax.tree.map(np.testing.assert_array_equal, right, weights())
+  steps.clear()
+  fit(out, **changed)
+  assert steps == []
+
+
+def test_training_is_refused_where_its_checkpoints_find_no_room(
+  tmp_path, monkeypatch
+):
+  usage = shutil.disk_usage(tmp_path)
+  params = sum(np.prod(shape) for shape in formats.shapes(SIZE).values())
+  need = 2 * 4 * (3 * params + 3)  # adamw: two moments; three count steps
+  monkeypatch.setattr(
+    shutil, 'disk_usage', lambda path: usage._replace(free=need - 1)
+  )
+  with pytest.raises(errors.InputError) as caught:
+    fit(epath.Path(tmp_path), optimizer='adamw')
+  message = str(caught.value)
+  assert f'will need {need:,} bytes, and {need - 1:,} are free' in message
+  assert '2 checkpoints of ' in message
+  assert 'make room and run the same command again' in message
+  assert not (tmp_path / 'checkpoints').exists()
 
 
 @pytest.mark.slow

@@ -38,9 +38,8 @@ def model(dtype=jnp.float32, size=SIZE):
   )
 
 
-def whole(model, tx):
+def whole(accumulate, update):
   """step(state, batch) of one micro-batch."""
-  accumulate, update = steps.build_accumulate(model), steps.build_update(tx)
 
   def step(state, batch, count=COUNT):
     return update(state, accumulate(state, None, batch, count))
@@ -49,8 +48,8 @@ def whole(model, tx):
 
 
 @functools.cache
-def program(rate, dtype=jnp.float32):
-  """A fresh state and the compiled step of a tiny decoder."""
+def programs(rate, dtype=jnp.float32):
+  """A fresh state of a tiny decoder, and what is compiled for a step of it."""
   tx = optimizer.build_optimizer(
     'adafactor',
     optax.constant_schedule(rate),
@@ -59,7 +58,15 @@ def program(rate, dtype=jnp.float32):
   )
   init = jax.jit(decoder.Decoder(SIZE).init)
   params = init(jax.random.key(0), jnp.zeros((1, 4), int))['params']
-  return steps.init_state(params, tx), jax.jit(whole(model(dtype), tx))
+  accumulate = jax.jit(steps.build_accumulate(model(dtype)))
+  update = jax.jit(steps.build_update(tx))
+  return steps.init_state(params, tx), accumulate, update
+
+
+def program(rate, dtype=jnp.float32):
+  """A fresh state and the compiled step of a tiny decoder."""
+  state, *compiled = programs(rate, dtype)
+  return state, whole(*compiled)
 
 
 def test_the_loss_of_a_repeated_batch_falls():
@@ -90,9 +97,9 @@ def test_the_gradients_norm_is_measured_before_it_is_clipped():
   one = steps.ModelFunctions(
     hidden, lambda params: jnp.eye(2), lambda params, head, x: x
   )
-  step = functools.partial(whole(one, tx), count=np.float32(1))
+  step = whole(steps.build_accumulate(one), steps.build_update(tx))
   params = {'layers': {'w': jnp.zeros(1)}}
-  state, metrics = step(steps.init_state(params, tx), batch)
+  state, metrics = step(steps.init_state(params, tx), batch, np.float32(1))
   np.testing.assert_allclose(metrics['grad_norm'], 4.5, rtol=1e-6)
   np.testing.assert_allclose(metrics['loss'], np.log(2), rtol=1e-6)
   np.testing.assert_allclose(state.params['layers']['w'], [0.1], rtol=1e-6)
@@ -187,9 +194,10 @@ def test_gradients_are_float32_under_bfloat16_products():
     seen.extend(x.dtype.name for x in jax.tree.leaves(grads))
     return grads, state
 
-  state, _ = program(rate=5e-6)
+  state, _ = program(rate=5e-6, dtype=jnp.bfloat16)
   tx = optax.GradientTransformation(lambda params: (), update)
-  step = whole(model(jnp.bfloat16), tx)
+  accumulate = steps.build_accumulate(model(jnp.bfloat16))
+  step = whole(accumulate, steps.build_update(tx))
   jax.eval_shape(step, steps.init_state(state.params, tx), BATCH)
   assert len(seen) == len(jax.tree.leaves(state.params))
   assert set(seen) == {'float32'}
@@ -197,13 +205,20 @@ def test_gradients_are_float32_under_bfloat16_products():
 
 @pytest.mark.slow
 def test_the_meter_at_5e_6_tells_float32_from_bfloat16_masters():
-  fresh, step = program(rate=5e-6, dtype=jnp.bfloat16)
-  _, exact = step(fresh, BATCH)
+  fresh, accumulate, update = programs(5e-6, jnp.bfloat16)
+  sums = accumulate(fresh, None, BATCH, COUNT)
+  _, exact = update(fresh, sums)
   assert exact['changed'] > 0.99
   assert exact['changed_in_bf16'] < 0.1
-  halved = jax.tree.map(lambda x: x.astype(jnp.bfloat16), fresh.params)
-  state = fresh._replace(params=halved)
-  after, lossy = step(state, BATCH)
+
+  def half(tree):
+    return jax.tree.map(lambda x: x.astype(jnp.bfloat16), tree)
+
+  # Products are of bfloat16 in both: gradients differ in their dtype alone.
+  halved = half(fresh.params)
+  after, lossy = update(
+    fresh._replace(params=halved), sums._replace(grads=half(sums.grads))
+  )
   assert lossy['changed'] == lossy['changed_in_bf16'] < 0.1
   # That is what became of the weights, counted by hand.
   moved = [
