@@ -7,6 +7,7 @@ takes longer; nothing waits, and all chips have equal shares.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -18,8 +19,9 @@ from restpg_jax.io import artifacts
 from restpg_jax.models import flops, precision
 from restpg_jax.parallel import chips
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.preflight import cost, draw_workloads, programs
+from restpg_jax.preflight import cost, draw_workloads, judging, programs
 from restpg_jax.preflight import workload as work
+from restpg_jax.sampling import candidates
 from restpg_jax.stages import (
   choose,
   draw,
@@ -31,6 +33,7 @@ from restpg_jax.stages import (
 )
 from restpg_jax.training import packing
 
+JUDGED = 2000  # inputs whose answers stand for all that are judged
 STEPS = 16  # optimizer steps whose packing stands for all
 
 
@@ -155,12 +158,10 @@ def _choose(run: RunCost, settings: choose.ChooseSettings, split: str) -> float:
 def _train(run: RunCost, settings: train.TrainSettings, split: str) -> float:
   del split
   size, layout = model_size.model_size(run.cfg.policy.checkpoint), run.layout
-  batch, dtype = settings.train.batch_size, settings.train.compute_dtype
+  dtype = settings.train.compute_dtype
   attention = trainer.attention_of(layout, size, dtype)
-  lengths = work.lengths(run.cfg, STEPS * batch, reasoning=settings.reasoning)
-  batches = [range(n, n + batch) for n in range(0, len(lengths), batch)]
-  price, shapes = batch_loader.packing_of(
-    lengths, batches, size, layout, attention
+  lengths = work.lengths(
+    run.cfg, STEPS * settings.train.batch_size, reasoning=settings.reasoning
   )
 
   def seconds(shape: packing.BatchShape) -> float:
@@ -178,10 +179,31 @@ def _train(run: RunCost, settings: train.TrainSettings, split: str) -> float:
 
   total = sum(
     seconds(group.shape)
-    for step in batches
-    for group in packing.pack([lengths[n] for n in step], shapes, price)
+    for step in packed_steps(run.cfg, settings.train, layout, lengths)
+    for group in step
   )
   return settings.train.steps * total / STEPS
+
+
+def packed_steps(
+  cfg: config.Config,
+  settings: config.Train,
+  layout: layouts.Layout,
+  lengths: Sequence[packing.Length],
+) -> list[list[packing.MicroBatch]]:
+  """Returns the micro-batches of steps that take these examples in order."""
+  size, batch = (
+    model_size.model_size(cfg.policy.checkpoint),
+    settings.batch_size,
+  )
+  attention = trainer.attention_of(layout, size, settings.compute_dtype)
+  batches = [range(n, n + batch) for n in range(0, len(lengths), batch)]
+  price, shapes = batch_loader.packing_of(
+    lengths, batches[:STEPS], size, layout, attention
+  )
+  return [
+    packing.pack([lengths[n] for n in step], shapes, price) for step in batches
+  ]
 
 
 def draw_seconds(
@@ -226,18 +248,20 @@ def judge_seconds(
 ) -> float:
   """Returns seconds of judging `answers` answers to each of `inputs`.
 
-  Instruction and reference are read once, then each answer behind them.
+  Padding counts: instruction and reference are read once for each compiled
+  length that the answers to an input have, then each answer behind them.
   """
   if reward.name != 'judge':
     return 0.0
   size = model_size.model_size(reward.model.checkpoint)
-  texts = run.texts
-  shared, own = 2 * work.TEMPLATE + texts.input + texts.gold, texts.gold
-  read = shared + answers * own
-  pairs = flops.causal_flops(size, shared) + answers * (
-    flops.square(size, own, shared) + flops.causal_flops(size, own)
+  judged = judging.computed_tokens(
+    judging.judged_lengths(run.cfg, JUDGED, answers),
+    candidates.compiled_lengths(reward.max_input),
   )
-  arithmetic = read * flops.layers(size) + pairs
+  # Of attention, whose share is small, that between means.
+  S, R = run.texts.input + run.texts.gold, judged.rests / answers
+  arithmetic = (judged.prefixes + judged.rests) * flops.layers(size)
+  arithmetic += flops.square(size, judged.rests, S + R)
   arithmetic += answers * flops.logits(size)
   return inputs * run.seconds(reward.dtype, arithmetic) / run.layout.devices
 

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import time
 from collections.abc import Iterator, Sequence
 from concurrent import futures
 from typing import Any
@@ -32,6 +33,7 @@ class ProgramReport:
   tflop: float | None = None  # that it computes, a call
   ratio: float | None = None  # of that to what the method needs
   seconds: float | None = None  # a call, at least; None: an unknown chip
+  compile_seconds: float | None = None  # here, beside another program
   fault: str = ''  # why it does not fit
   remedy: str = ''  # the nearest setting with which it does
 
@@ -67,7 +69,7 @@ def compile_all(
 
   A program that does not fit comes with a remedy.
   """
-  layout = layouts.Layout.of_run(cfg, devices)
+  layout = layouts.Layout.of(cfg.compute, devices, cfg.train.batch_size)
   stages = [
     (name, *stage_programs_or_fault(cfg, name, layout)) for name in names
   ]
@@ -112,12 +114,20 @@ def compile_program(
   The report has a fault where the compiler, or the sum of what it states, says
   that there is too little memory.
   """
-  parts, fault, have = {}, '', f'of {layout.usable / GIB:.2f} GiB'
+  parts, fault, compiling, have = (
+    {},
+    '',
+    None,
+    f'of {layout.usable / GIB:.2f} GiB',
+  )
   if program.held > layout.usable:  # needs no compiler, which takes its time
     fault = f'weights alone need {program.held / GIB:.2f} {have}'
   else:
     try:
-      parts = _parts(program.lower().compile().memory_analysis())
+      start = time.monotonic()
+      compiled = program.lower().compile()
+      compiling = round(time.monotonic() - start, 1)
+      parts = _parts(compiled.memory_analysis())
     except (jax.errors.JaxRuntimeError, NotImplementedError) as e:
       # Too little memory, or a shape that this compiler stumbles over.
       fault = errors.detail(e).split('. ')[0][:MAX_FAULT]
@@ -137,6 +147,7 @@ def compile_program(
     tflop=round(cost.hardware / 1e12, 3),
     ratio=round(cost.hardware / cost.model, 2) if cost.model else None,
     seconds=seconds and round(seconds, 5),
+    compile_seconds=compiling,
     fault=fault,
   )
 
@@ -161,7 +172,7 @@ def nearest(cfg: config.Config, stage: str, devices: Sequence[Any]) -> str:
     section, setting = name.split('.')
     setattr(getattr(other, section), setting, value)
     try:
-      layout = layouts.Layout.of_run(other, devices)
+      layout = layouts.Layout.of(other.compute, devices, other.train.batch_size)
       tried = stage_programs(other, stage, layout)
     except errors.InputError:
       continue
@@ -174,7 +185,8 @@ def changes(
   cfg: config.Config, stage: str, devices: Sequence[Any]
 ) -> Iterator[tuple[str, float | str]]:
   """Yields settings that need less memory, the smallest change first."""
-  compute, layout = cfg.compute, layouts.Layout.of_run(cfg, devices)
+  compute = cfg.compute
+  layout = layouts.Layout.of(compute, devices, cfg.train.batch_size)
   if stage == 'embed':
     return
   if stage == 'train':

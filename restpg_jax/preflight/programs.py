@@ -111,25 +111,26 @@ def test_judge_programs(
 ) -> list[Program]:
   """Returns the judge of the test set, in its own precision."""
   shared = layout.context_parallel_copies(cfg.evaluate.shards or layout.shards)
-  return [_judge('test_judge', cfg, measure.reward_of(cfg).dtype, shared)]
+  dtype = measure.reward_of(cfg.reward, cfg.evaluate).dtype
+  return [_judge('test_judge', cfg, dtype, shared)]
 
 
 def _judge(
   name: str, cfg: config.Config, dtype: str, layout: layouts.Layout
 ) -> Program:
-  """Returns a judge that reads answers as long as they may be."""
+  """Returns a judge for those of its lengths that need the most memory."""
   size = model_size.model_size(cfg.reward.model.checkpoint)
   model = abstract_model(size, layout, dtype)
-  max_answer = min(cfg.prompt.max_output, cfg.reward.max_input // 2)
-  R = candidates.round_to_steps(max_answer, candidates.REST_STEPS)
-  S = candidates.round_to_steps(
-    cfg.reward.max_input - max_answer, candidates.PREFIX_STEPS
-  )
   labels = tuple(
     tuple(DIGITS[int(digit)] for digit in str(label)) for label in judge.LABELS
   )
-  room = label_scorer.room_of(model, labels)((S, R))
-  P, C = room.prefixes, room.candidates
+  room = label_scorer.room_of(model, labels)
+  need = label_scorer.memory_need(model, labels)
+  S, R = max(
+    candidates.compiled_lengths(cfg.reward.max_input),
+    key=lambda lengths: need.total(room(lengths), lengths),
+  )
+  P, C = dataclasses.astuple(room((S, R)))
   score = label_scorer.label_program(
     model.decoder,  # pyright: ignore[reportArgumentType]  has a hash
     layout,
@@ -240,7 +241,8 @@ def encoder_programs(
   cfg: config.Config, layout: layouts.Layout
 ) -> list[Program]:
   """Returns the encoders of retrieval and metrics, for the longest texts."""
-  return [_encoder(name, layout) for name in model_size.encoder_names(cfg)]
+  names = model_size.encoder_names(cfg.retrieval, cfg.evaluate)
+  return [_encoder(name, layout) for name in names]
 
 
 def _encoder(checkpoint: str, layout: layouts.Layout) -> Program:

@@ -16,7 +16,13 @@ from restpg_jax.engines import model_size
 from restpg_jax.io import artifacts, records
 from restpg_jax.parallel import chips
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.preflight import draw_workloads, duration, memory
+from restpg_jax.preflight import (
+  compiling,
+  draw_workloads,
+  duration,
+  hosts,
+  memory,
+)
 from restpg_jax.preflight import workload as work
 
 GIB = 2**30
@@ -30,6 +36,8 @@ class StageHours:
   method: str  # the first of those that share it
   name: str
   hours: float  # at least, on all chips together
+  wait: float = 0.0  # at least, until the slowest host has done its share
+  load: float = 0.0  # while hosts read weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,20 +55,19 @@ def run_preflight(
 
   Raises InputError for wrong flags and where a program does not fit.
   """
-  price = _number('price', args.price) if args.price else None
-  efficiency = _number('efficiency', args.efficiency)
-  if efficiency > 1:
-    raise errors.InputError(f'--efficiency={efficiency:g}: at most 1')
+  price, efficiency = price_and_efficiency(args)
   restpg.check_config(cfg)
   restpg.check_splits(cfg)
   devices = chips.described(args.topology) if args.topology else ()
-  layout = layouts.Layout.of_run(cfg, devices)
-  validate.check_policy(cfg, layout)
+  layout = layouts.Layout.of(cfg.compute, devices, cfg.train.batch_size)
+  validate.check_policy(cfg.policy, cfg.train, layout)
   cautions.warn_of_cautions(cfg, **restpg.kinds(cfg))
   chip = chips.CHIPS.get(layout.device_kind)
   usable = layout.usable / GIB
+  count = hosts.host_count(layout)
   print(
     f'{layout.devices} x {layout.device_kind}, {usable:.2f} GiB usable each'
+    f', {count} {"host" if count == 1 else "hosts"}'
   )
   print(HEAD, flush=True)
   rows = []
@@ -70,17 +77,37 @@ def run_preflight(
   report = {
     'topology': args.topology or layout.device_kind,
     'devices': layout.devices,
+    'hosts': count,
     'usable': round(usable, 2),
     'programs': [dataclasses.asdict(row) for row in rows],
     'stages': [],
   }
+  # A stage that cannot begin has one row, under its own name.
+  faulty = {row.program for row in rows if row.fault}
+  times = compiling.compile_times(
+    rows,
+    compiling.shapes(
+      cfg,
+      [name for name in stages(cfg) if name not in faulty],
+      layout,
+      [restpg.METHODS[name].reasoning for name in cfg.methods],
+    ),
+  )
+  report['compiled'] = [dataclasses.asdict(row) for row in times]
+  print(compile_table(times))
+  if 'train/update' in {time.program for time in times}:
+    host = hosts.host_memory(cfg, layout)
+    report['host'] = dataclasses.asdict(host) | {'peak': host.peak}
+    print(host_line(host))
   bad = [row.program for row in rows if row.fault]
   if chip and not bad:
     hours = stage_hours(cfg, layout, chip)
     report['stages'] = [dataclasses.asdict(stage) for stage in hours]
     report['assumed'] = work.assumed(cfg)
+    report['whole'] = whole_hours(hours, times, efficiency)
     report['efficiency'], report['price'] = efficiency, price
     print(stage_table(hours, layout.devices, efficiency, price))
+    print(whole_line(report['whole'], count))
     print(report['assumed'])
   path = epath.Path(workdir or '.') / FILE
   path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +128,7 @@ def stages(cfg: config.Config) -> list[str]:
     'draw': any(m.em for m in methods) and cfg.iterations > 0,
     'judge': cfg.reward.name == 'judge',
     'test_judge': has_test_judge(cfg),
-    'embed': bool(model_size.encoder_names(cfg)),
+    'embed': bool(model_size.encoder_names(cfg.retrieval, cfg.evaluate)),
   }
   return [
     n
@@ -131,6 +158,7 @@ def stage_hours(
   run = duration.RunCost(cfg, layout, chip, draw_workloads.split_sizes(cfg))
   known: dict[str, StageHours] = {}  # by what a stage is made from
   alike: dict[tuple, float] = {}  # seconds, by what decides them
+  waits: dict[tuple, float] = {}  # shares of them, for the slowest host
 
   def step(
     name: str,
@@ -148,12 +176,32 @@ def stage_hours(
       workload = function, repr(cfg), split
       if workload not in alike:
         alike[workload] = duration.stage_seconds(run, function, cfg, split)
-      known[key] = StageHours(method, name, round(alike[workload] / 3600, 4))
+      if (function, split) not in waits:
+        waits[function, split] = hosts.wait_share(run, function, split)
+      known[key] = _stage_hours(
+        method,
+        name,
+        alike[workload],
+        waits[function, split],
+        hosts.load_seconds(run, function, cfg),
+      )
     return AbstractArtifact(name, list(known).index(key))
 
   for method in cfg.methods:
     list(restpg.restpg(cfg, restpg.METHODS[method], step))
   return [stage for stage in known.values() if stage.hours]
+
+
+def _stage_hours(
+  method: str, name: str, seconds: float, wait: float, load: float
+) -> StageHours:
+  return StageHours(
+    method,
+    name,
+    round(seconds / 3600, 4),
+    round(wait * seconds / 3600, 4),
+    round(load / 3600, 4),
+  )
 
 
 HEAD = (
@@ -177,6 +225,23 @@ def program_line(row: memory.ProgramReport) -> str:
   if not row.fault:
     return text
   return f'{text}\n  DOES NOT FIT: {row.fault}\n  fits with: {row.remedy}'
+
+
+def compile_table(times: Sequence[compiling.CompileTime]) -> str:
+  """Returns the table of programs that are compiled, and the seconds of all."""
+  lines = [f'{"compiled":<15}{"shapes":>8}{"s each":>9}{"s":>9}']
+  lines += [
+    f'{row.program:<15}{row.shapes:>8}'
+    f'{"-" if row.seconds is None else format(row.seconds, ",.1f"):>9}'
+    f'{row.total:>9,.0f}'
+    for row in times
+  ]
+  shapes, total = sum(t.shapes for t in times), sum(t.total for t in times)
+  lines.append(
+    f'{"all":<15}{shapes:>8}{"":>9}{total:>9,.0f}  by this machine, '
+    f'{memory.COMPILED_AT_ONCE} at a time; other shapes as long'
+  )
+  return '\n'.join(lines)
 
 
 def stage_table(
@@ -204,14 +269,63 @@ def stage_table(
     likely = stage.hours / efficiency
     cost = '' if price is None else f'{likely * chips * price:>12,.0f}'
     lines.append(
-      f'{stage.method:<15}{stage.name:<18}{_time(stage.hours):>16}'
-      f'{_time(likely):>16}'
+      f'{stage.method:<15}{stage.name:<18}{time_text(stage.hours):>16}'
+      f'{time_text(likely):>16}'
       f'{likely * chips:>12,.0f}{cost}'
     )
   return '\n'.join(lines)
 
 
-def _time(hours: float) -> str:
+def whole_hours(
+  stages: Sequence[StageHours],
+  times: Sequence[compiling.CompileTime],
+  efficiency: float,
+) -> dict[str, float]:
+  """Returns hours of the run with all that it waits for, at an efficiency."""
+  parts = {
+    'stages': sum(stage.hours for stage in stages) / efficiency,
+    'wait': sum(stage.wait for stage in stages) / efficiency,
+    'load': sum(stage.load for stage in stages),
+    'compile': sum(time.total for time in times) / 3600,
+  }
+  return {
+    name: round(hours, 4)
+    for name, hours in (parts | {'all': sum(parts.values())}).items()
+  }
+
+
+def whole_line(hours: dict[str, float], num_hosts: int) -> str:
+  """Says what `whole_hours` found."""
+  return (
+    f'with {time_text(hours["wait"])} until the slowest of {num_hosts} has '
+    f'done its share, {time_text(hours["load"])} of reading weights at '
+    f'{hosts.READ / 1e9:g} GB/s a host\n'
+    f'and {time_text(hours["compile"])} of compiling as on this machine: '
+    f'{time_text(hours["all"])}'
+  )
+
+
+def host_line(host: hosts.HostMemory) -> str:
+  """Says what a host needs of its own memory."""
+  return (
+    f'a host holds at most {host.peak:.1f} GiB: texts {host.examples:.1f}, '
+    f'training rows {host.rows:.1f}, a model {host.weights:.1f}, '
+    f'a checkpoint {host.checkpoint:.1f}'
+  )
+
+
+def price_and_efficiency(
+  args: config.PreflightArgs,
+) -> tuple[float | None, float]:
+  """Returns what the flags say; raises InputError for what they cannot."""
+  price = _number('price', args.price) if args.price else None
+  efficiency = _number('efficiency', args.efficiency)
+  if efficiency > 1:
+    raise errors.InputError(f'--efficiency={efficiency:g}: at most 1')
+  return price, efficiency
+
+
+def time_text(hours: float) -> str:
   """Writes 0.0182 as '1.1 min', 5.3 as '5.30 h'."""
   return f'{60 * hours:.1f} min' if hours < 1 else f'{hours:.2f} h'
 

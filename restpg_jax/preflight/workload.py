@@ -88,11 +88,9 @@ def _length(
   reasoning: bool,
 ) -> packing.Length:
   """Draws the tokens of an example and of its target."""
-  num_words = [
-    _draw_words(rng, row.output) for _ in range(1 + _num_documents(cfg))
-  ]
+  num_words = draw_words(rng, row.output, 1 + _num_documents(cfg))
   prompt = TEMPLATE + TOKENS * (
-    _draw_words(rng, row.input) + sum(num_words[1:])
+    draw_words(rng, row.input)[0] + sum(num_words[1:])
   )
   target = 1 + TOKENS * num_words[0]
   if reasoning:
@@ -101,11 +99,13 @@ def _length(
   return packing.Length(min(int(prompt), cfg.prompt.max_input) + target, target)
 
 
-def _draw_words(rng: np.random.Generator, stats: tuple[float, float]) -> float:
-  """Draws from the log-normal distribution with this mean and deviation."""
+def draw_words(
+  rng: np.random.Generator, stats: tuple[float, float], count: int = 1
+) -> np.ndarray:
+  """Draws [count] from the log-normal with this mean and deviation."""
   mean, deviation = stats
   variance = np.log1p((deviation / mean) ** 2)
-  return rng.lognormal(np.log(mean) - variance / 2, variance**0.5)
+  return rng.lognormal(np.log(mean) - variance / 2, variance**0.5, count)
 
 
 def _num_documents(cfg: config.Config) -> int:

@@ -141,11 +141,14 @@ def test_a_model_is_known_by_name_before_it_is_there():
 
 def test_a_metric_may_ask_for_an_encoder_too():
   cfg = config.Config()
-  assert model_size.encoder_names(cfg) == []
+  assert model_size.encoder_names(cfg.retrieval, cfg.evaluate) == []
   cfg.evaluate = config.Evaluate(metrics=('cosine',), encoder='theirs')
-  assert model_size.encoder_names(cfg) == ['theirs']
+  assert model_size.encoder_names(cfg.retrieval, cfg.evaluate) == ['theirs']
   cfg.retrieval = config.Retrieval('contriever', encoder='contriever')
-  assert model_size.encoder_names(cfg) == ['contriever', 'theirs']
+  assert model_size.encoder_names(cfg.retrieval, cfg.evaluate) == [
+    'contriever',
+    'theirs',
+  ]
 
 
 def paper():
@@ -210,7 +213,9 @@ def test_a_judge_that_no_chip_holds_alone_is_shared(monkeypatch):
   monkeypatch.setattr(layouts.Layout, 'context_parallel_copies', alone)
   cfg = paper()
   found, fault = memory.stage_programs_or_fault(
-    cfg, 'test_judge', layouts.Layout.of_run(cfg)
+    cfg,
+    'test_judge',
+    layouts.Layout.of(cfg.compute, examples=cfg.train.batch_size),
   )
   assert found == []
   assert fault.startswith('judging needs ')
