@@ -23,7 +23,7 @@ from restpg_jax.data import corpus
 from restpg_jax.io import checkpoints
 from restpg_jax.models import decoder
 from restpg_jax.models import size as sizes
-from restpg_jax.text import templates
+from restpg_jax.text import sentencepiece_model, templates
 from restpg_jax.text import tokenizer as tokenizers
 from restpg_jax.training import batches, optimizer, packing
 from restpg_jax.training import step as steps
@@ -92,7 +92,7 @@ def main(out: pathlib.Path) -> None:
   file = out / 'tiny.spm.model'
   if not file.exists():
     file.write_bytes(train_tokenizer())
-  tokenizer = tokenizers.Tokenizer(file.read_bytes())
+  tokenizer = sentencepiece_model.SentencePiece(file.read_bytes())
   model = decoder.Decoder(SIZE, unroll=SIZE.layers)
   if not (out / 'tiny_pt' / 'model.json').exists():
     start = model.init(jax.random.key(SEED), jnp.zeros((1, 8), jnp.int32))

@@ -6,11 +6,34 @@ from typing import Any
 
 from etils import epath
 
-from restpg_jax import errors, experiments, paper, variants
-from restpg_jax.io import pages, records
-from restpg_jax.report import answers, compare, page, tables, timing
+from restpg_jax import errors, experiments, paper
+from restpg_jax.io import pages, records, sittings
+from restpg_jax.report import (
+  answers,
+  charts,
+  compare,
+  costs,
+  curves,
+  data_table,
+  demonstrations,
+  e_step_figures,
+  e_steps,
+  figures,
+  goodput,
+  notes,
+  output_figures,
+  outputs,
+  page,
+  paper_figures,
+  samples,
+  seeds,
+  stat_tables,
+  tables,
+  timing,
+)
 from restpg_jax.rewards import significance
 
+AUDIT = '../audit/audit.html'  # the page of the verb audit, from ours
 # What a summary may count; its rate is the count by the stage's seconds.
 COUNTED = ('made', 'tokens', 'steps')
 # Keys of a stage in results.json.
@@ -50,19 +73,64 @@ def build_report(workdir: epath.PathLike) -> dict[str, Any]:
   workdir = epath.Path(workdir)
   methods = _finished(workdir)
   evaluations = answers.read_evaluations(workdir, methods)
-  results = _results(methods, evaluations, _stages(workdir))
+  validation = compare.validation(workdir, methods)
+  stages = _stages(workdir)
+  results = _results(methods, evaluations, validation, stages)
+  shown = samples.pack(
+    samples.test_runs(evaluations),
+    demonstrations.read_reasoned(workdir, methods, stages),
+  )
   out = workdir / 'report'
+  earlier = _earlier(out / 'results.json')
+  results |= {
+    'outputs': outputs.numbers(
+      evaluations,
+      {m['label']: m['config']['prompt']['max_output'] for m in methods},
+    ),
+    'e_steps': e_steps.read(
+      workdir, methods, stages, earlier.get('e_steps', ())
+    ),
+    'cost': costs.account(methods, stages),
+    'data': data_table.read(workdir, methods[0], stages, earlier.get('data')),
+    'audit': AUDIT if (out / AUDIT).exists() else None,
+  }
   out.mkdir(parents=True, exist_ok=True)
   records.write(out / 'scores.jsonl', _scores(evaluations))
   pages.write_page(out / 'report.md', page.markdown(results))
-  pages.write_page(out / 'index.html', page.report_page(results, evaluations))
+  drawn = figures.write(
+    out / 'figures', [*_charts(workdir, results, methods, stages)]
+  )
+  pages.write_page(out / 'index.html', page.report_page(results, shown, drawn))
   records.write_json(out / 'results.json', results)
   return results
 
 
+def _charts(
+  workdir: epath.Path,
+  results: dict[str, Any],
+  methods: list[dict[str, Any]],
+  stages: list[dict[str, Any]],
+) -> Iterator[charts.Chart]:
+  """Yields the charts that there is data for, in the page's order."""
+  yield from paper_figures.figures(results, methods)
+  yield from e_step_figures.figures(results['e_steps'], methods)
+  yield from output_figures.figures(results['outputs'], methods)
+  yield from curves.figures(workdir, methods, stages)
+  yield from costs.figures(results)
+
+
+def _earlier(path: epath.Path) -> dict[str, Any]:
+  """Returns the results of the report before this one, {} where there is none
+  that can be read."""
+  try:
+    return records.read_json(path) if path.exists() else {}
+  except ValueError:
+    return {}
+
+
 def results_text(results: dict[str, Any]) -> str:
   """Returns what a person at a terminal sees at the end of a run."""
-  return tables.text_tables(results)
+  return tables.text_tables(results, stat_tables.seed_lines(results))
 
 
 def _finished(workdir: epath.Path) -> list[dict[str, Any]]:
@@ -89,16 +157,25 @@ def _finished(workdir: epath.Path) -> list[dict[str, Any]]:
 def _results(
   methods: list[dict[str, Any]],
   evaluations: list[answers.Evaluation],
+  validation: dict[tuple[str, int], dict[str, Any]],
   stages: list[dict[str, Any]],
 ) -> dict[str, Any]:
   """Returns the content of results.json, key by key."""
   by_label = {m['label']: m for m in methods}
-  pairs = compare.between_methods(answers.last(evaluations), by_label)
-  numbers = {label: _method(label, evaluations) for label in by_label}
+  last = answers.last(evaluations)
+  pairs = compare.between_methods(last, by_label)
+  numbers = {
+    label: _method(label, evaluations, validation) for label in by_label
+  }
+  over_seeds = seeds.combine(methods, numbers, pairs)
   return {
     'about': _about(methods, {'methods': numbers}),
-    'notes': _notes(methods, numbers, pairs),
+    'notes': [
+      *notes.of_methods(methods, numbers),
+      *notes.refusals(compare.test_sets(last), over_seeds),
+    ],
     'methods': numbers,
+    'seeds': over_seeds,
     'significance': {
       'test': significance.TEST,
       'alpha': significance.ALPHA,
@@ -109,16 +186,27 @@ def _results(
     'seconds': {label: m['seconds'] for label, m in by_label.items()},
     'stages': [{k: s[k] for k in STAGE} for s in stages],
     'speed': timing.stage_speeds(methods, stages),
+    'goodput': goodput.account(methods, stages),
     'versions': _versions(stages),
     'experiments': {label: m['key'] for label, m in by_label.items()},
     'config': {label: m['config'] for label, m in by_label.items()},
   }
 
 
-def _method(name: str, evaluations: list[answers.Evaluation]) -> dict[str, Any]:
+def _method(
+  name: str,
+  evaluations: list[answers.Evaluation],
+  validation: dict[tuple[str, int], dict[str, Any]],
+) -> dict[str, Any]:
   """Returns a method's numbers: the last iteration's, and all iterations."""
   iterations = [
-    {'t': e.t, **compare.summarize(e)} for e in evaluations if e.method == name
+    {
+      't': e.t,
+      **compare.summarize(e),
+      'validation': validation.get((name, e.t)),
+    }
+    for e in evaluations
+    if e.method == name
   ]
   return {
     'tasks': iterations[-1]['tasks'],
@@ -175,8 +263,8 @@ def _about(methods: list[dict[str, Any]], results: dict[str, Any]) -> list[str]:
     )
   if len(methods) > 1:
     about.append(
-      "Letters beside a number: it is higher than that method's, p < "
-      f'{significance.ALPHA} in a two-tailed paired t-test.'
+      'Superscripts: the number is higher than that of the method in that '
+      f'row, p < {significance.ALPHA} in a two-tailed paired t-test.'
     )
   about += dict.fromkeys(
     f'Data: {c["data"]["path"]}.' if c['data']['path'] else SYNTHETIC
@@ -212,71 +300,9 @@ def _macros(results: dict[str, Any]) -> str:
   return f'{text[0].upper()}{text[1:]}.'
 
 
-def _notes(
-  methods: list[dict[str, Any]],
-  by_method: dict[str, Any],
-  pairs: list[dict[str, Any]],
-) -> list[str]:
-  """Says what a reader must know before believing the table."""
-  notes = []
-  for method, numbers in by_method.items():
-    without, cut = (
-      sum(task[count] for task in numbers['tasks'].values())
-      for count in ('no_answer', 'cut')
-    )
-    if without or cut:
-      notes.append(
-        f'{method}: {without} outputs never reached the answer marker (no '
-        f'answer); {cut} were cut at the output limit.'
-      )
-  num_tasks = max(len(numbers['tasks']) for numbers in by_method.values())
-  for method, numbers in by_method.items():
-    if len(numbers['tasks']) < num_tasks:
-      notes.append(
-        f'{method}: it has {len(numbers["tasks"])} of {num_tasks} tasks, its '
-        'macros are over these.'
-      )
-  notes += _unmeasured(methods)
-  different = sorted(variants.setting_names(methods))
-  if different:
-    notes.append(
-      f'The methods were run with different settings: {", ".join(different)}.'
-    )
-  for pair in pairs:
-    if pair['left_out']:
-      notes.append(
-        f'{pair["a"]} and {pair["b"]} share {pair["examples"]} test '
-        f'examples and are compared on these; {pair["left_out"]} are left '
-        'out.'
-      )
-  return notes
-
-
-def _unmeasured(methods: list[dict[str, Any]]) -> Iterator[str]:
-  """Says which text metrics are missing, and how to get them."""
-  older = [
-    method['label']
-    for method in methods
-    if not all('measures' in run for run in method['iterations'])
-  ]
-  if older:
-    yield (
-      f'{", ".join(older)}: finished before there were text metrics; the same '
-      'command again measures them and makes nothing else.'
-    )
-  metrics = {
-    name
-    for method in methods
-    for name in method['config'].get('evaluate', {}).get('metrics', ())
-  }
-  if 'meteor' not in metrics:
-    yield (
-      "METEOR was not measured: it needs NLTK's data (README.md, Metrics)."
-    )
-
-
 def _stages(workdir: epath.Path) -> list[dict[str, Any]]:
-  """Returns DONE.json of every finished stage, with its `folder` and `rates`.
+  """Returns DONE.json of every finished stage, with its `folder`, `rates` and
+  `sittings`.
 
   Each comes after its inputs.
   """
@@ -294,7 +320,11 @@ def _stages(workdir: epath.Path) -> list[dict[str, Any]]:
 
   done.sort(key=lambda s: (depth(s['fingerprint']), s['name']))
   return [
-    stage | {'rates': _rates(stage['summary'], stage['seconds'])}
+    stage
+    | {
+      'rates': _rates(stage['summary'], stage['seconds']),
+      'sittings': sittings.read(workdir / stage['folder']),
+    }
     for stage in done
   ]
 

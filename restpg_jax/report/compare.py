@@ -5,7 +5,9 @@ import itertools
 from collections.abc import Mapping
 from typing import Any, cast
 
-from restpg_jax import types, variants
+from etils import epath
+
+from restpg_jax import errors, types, variants
 from restpg_jax.report import answers
 from restpg_jax.rewards import bleu, significance
 from restpg_jax.stages import measure
@@ -36,22 +38,60 @@ def summarize(evaluation: answers.Evaluation) -> dict[str, Any]:
   }
 
 
+def validation(
+  workdir: epath.Path, methods: list[dict[str, Any]]
+) -> dict[tuple[str, int], dict[str, Any]]:
+  """Returns Table 3: what `summarize` does, by label and iteration, of the
+  validation answers by which each checkpoint was chosen.
+
+  Of a choice that is older than these, only the macro reward is known.
+  """
+  summaries = {
+    (e.method, e.t): summarize(e)
+    for e in answers.read_validation(workdir, methods)
+  }
+  for method in methods:
+    for run in method['iterations']:
+      key = method['label'], run['t']
+      reward = answers.validation_reward(workdir, run)
+      if key not in summaries and reward is not None:
+        macro = {'reward': reward, 'true_score': None}
+        summaries[key] = {'tasks': {}, 'macro': macro, 'macro_public': None}
+  return summaries
+
+
 def between_methods(
   last: dict[str, answers.Evaluation], records: dict[str, dict[str, Any]]
 ) -> list[dict[str, Any]]:
-  """Compares every pair of methods at their last iterations.
+  """Compares every pair of methods that were tested on the same examples.
 
-  Differences are a - b, where a is the later one of the report. `last` and
-  `records` go by label. Different rewards are not compared (None); neither are
-  methods without a common example.
+  At their last iterations; differences are a - b, where a is the later one of
+  the report. `last` and `records` go by label. Different rewards are not
+  compared (None).
   """
+  group_of = {
+    label: n for n, group in enumerate(test_sets(last)) for label in group
+  }
   pairs = []
   for b, a in itertools.combinations(last, 2):
+    if group_of[a] != group_of[b]:
+      continue
     tested = compare(last[a], last[b])
     if not variants.same_reward(records[a], records[b]):
       tested['reward'] = None
     pairs.append({'a': a, 'b': b, **tested})
   return pairs
+
+
+def test_sets(last: dict[str, answers.Evaluation]) -> list[list[str]]:
+  """Returns the labels in groups, each tested on the same examples.
+
+  Methods of two groups are not compared. [['sft', 'rest_pg'], ['rest_em']]
+  """
+  groups: dict[frozenset, list[str]] = {}
+  for label, evaluation in last.items():
+    groups.setdefault(frozenset(_by_example(evaluation)), []).append(label)
+  return [*groups.values()]
 
 
 def between_iterations(
@@ -70,15 +110,21 @@ def compare(a: answers.Evaluation, b: answers.Evaluation) -> dict[str, Any]:
   """Returns paired differences a - b on the examples that both answered.
 
   An example is the same if its id and its texts are. Returns
-  {'examples': in common, 'left_out': of one side only, 'reward': {task,
-  'macro' or 'macro_public' (where e-mail is there too): Difference},
-  'true_score': the same}; None: nothing to compare.
+  {'examples': their number, 'reward': {task, 'macro' or 'macro_public' (where
+  e-mail is there too): Difference}, 'true_score': the same}; None: nothing to
+  compare. Raises InputError where the examples differ: such numbers say nothing
+  about each other.
   """
   answers_a, answers_b = _by_example(a), _by_example(b)
   common = [key for key in answers_a if key in answers_b]
+  if not len(answers_a) == len(common) == len(answers_b):
+    raise errors.InputError(
+      f'{a.method} and {b.method} were tested on different examples '
+      f'({len(answers_a)} and {len(answers_b)}, {len(common)} in common) and '
+      'are not compared; run both on the same test data'
+    )
   return {
     'examples': len(common),
-    'left_out': len(answers_a.keys() ^ answers_b.keys()),
     **{
       name: _tests([(answers_a[key], answers_b[key]) for key in common], name)
       for name in TESTED
@@ -102,18 +148,22 @@ def _tests(
   sides = {task: both for task, both in sides.items() if both[0]}
   if not sides:
     return None
-  tests = {task: significance.paired(*both) for task, both in sides.items()}
-  tests['macro'] = _macro_test(sides)
+  means = {task: [task] for task in sides} | {'macro': [*sides]}
   if types.EMAIL in sides and len(sides) > 1:
-    del sides[types.EMAIL]
-    tests['macro_public'] = _macro_test(sides)
-  return {name: dataclasses.asdict(test) for name, test in tests.items()}
+    means['macro_public'] = [task for task in sides if task != types.EMAIL]
+  apart = {task: significance.differences(*s) for task, s in sides.items()}
+  ends = significance.bootstrap(apart, means)
+  return {
+    name: dataclasses.asdict(_macro_test({task: sides[task] for task in tasks}))
+    | dict(zip(('low', 'high'), ends.get(name, (None, None)), strict=True))
+    for name, tasks in means.items()
+  }
 
 
 def _macro_test(
   sides: Mapping[str, tuple[list[float], list[float]]],
 ) -> significance.Difference:
-  """Tests the macro mean of these tasks."""
+  """Tests the macro mean of these tasks, of one task its mean."""
   return significance.paired_macro(
     {task: a for task, (a, _) in sides.items()},
     {task: b for task, (_, b) in sides.items()},
@@ -165,8 +215,8 @@ def _macros(task_means: list[dict[str, Any]]) -> dict[str, float | None]:
     if len(values) == len(task_means):
       macro[name] = None if None in values else significance.mean(values)
     if name in macro and name not in POOLED:
-      errors = [means[f'{name}_stderr'] for means in task_means]
-      macro[f'{name}_stderr'] = significance.macro_stderr(errors)
+      stderrs = [means[f'{name}_stderr'] for means in task_means]
+      macro[f'{name}_stderr'] = significance.macro_stderr(stderrs)
   return macro
 
 

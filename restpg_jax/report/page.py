@@ -1,17 +1,46 @@
 """Renders what a person opens: report.md and the page index.html."""
 
 import base64
+import functools
 import hashlib
 import json
 import pathlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from restpg_jax import paper, types
+from restpg_jax import paper
 from restpg_jax.io import pages
-from restpg_jax.report import answers, figures, tables
+from restpg_jax.report import (
+  costs,
+  data_table,
+  goodput,
+  ledger,
+  samples,
+  stat_tables,
+  tables,
+)
 
-EXAMPLES = 25  # test examples of each task in the page's browser
-CHARACTERS = 6000  # of one text in the page's browser
+# The sample browser's, in the order in which a browser reads them.
+SCRIPTS = 'texts.js', 'marks.js', 'list.js', 'browser.js'
+# Sections of the page by id, those that it has.
+SECTIONS = {
+  'results': 'Table 1',
+  'figures': 'Figures',
+  'seeds': 'Seeds',
+  'validation': 'Table 3',
+  'e_steps': 'E-steps',
+  'browser': 'Samples',
+  'metrics': 'Text metrics',
+  'outputs': 'Outputs',
+  'training': 'Training',
+  'cost': 'Cost',
+  'speed': 'Speed',
+  'goodput': 'Goodput',
+  'data': 'Table 2',
+  'notes': 'Notes',
+  'ledger': 'Reading the paper',
+  'details': 'Details',
+}
 # Headings of the paper's numbers.
 PAPER_COLUMNS = {
   **paper.TASK_TITLES,
@@ -27,33 +56,34 @@ def markdown(results: dict[str, Any]) -> str:
 
 
 def report_page(
-  results: dict[str, Any], evaluations: list[answers.Evaluation]
+  results: dict[str, Any],
+  shown: samples.Packed,
+  drawn: Sequence[dict[str, Any]] = (),
 ) -> str:
   """Returns index.html: one file, nothing loaded from elsewhere.
 
-  Texts of users and models enter as JSON inside a script element that no
-  browser executes, and reach the page as textContent only.
+  `drawn` is what figures.write returns.
+
+  Texts of users and models enter inside script elements that no browser
+  executes, as JSON and as base64, and reach the page as textContent only.
   """
-  script = (FOLDER / 'browser.js').read_text('utf-8')
+  script = ''.join((FOLDER / name).read_text('utf-8') for name in SCRIPTS)
+  style = (FOLDER / 'browser.css').read_text('utf-8')
   digest = base64.b64encode(hashlib.sha256(script.encode()).digest())
+  sections = _by_section(drawn)
   return _render(
     'index.html.j2',
     results,
     escape=True,
-    style=pages.style(),
+    sections=[*_titles(results, sections)],
+    style=pages.style() + pages.trusted(style),
     script=pages.trusted(script),
     script_hash=digest.decode(),
-    samples=pages.trusted(script_json(samples(evaluations))),
-    charts=[
-      c
-      for c in (
-        figures.chart(results, 'reward', 'Reward'),
-        figures.chart(results, 'true_score', 'True score'),
-      )
-      if c
-    ],
-    examples=EXAMPLES,
-    characters=CHARACTERS,
+    samples=pages.trusted(script_json(shown.index)),
+    texts=shown.blocks,
+    views={view['key']: view for view in shown.index['views']},
+    figures=sections,
+    characters=samples.CHARACTERS,
   )
 
 
@@ -65,66 +95,35 @@ def script_json(value: Any) -> str:
   return text
 
 
-def samples(evaluations: list[answers.Evaluation]) -> dict[str, Any]:
-  """Returns what the page's browser shows: the same examples for all runs."""
-  index, shown, runs = {}, [], []
-  for evaluation in evaluations:
-    rows = []
-    for a in _first(evaluation):
-      key = a.example.id, a.example.input, a.example.context, a.example.output
-      if key not in index:
-        index[key] = len(shown)
-        shown.append(
-          {
-            'id': a.example.id,
-            'task': a.example.task,
-            'input': _cut(a.example.input),
-            'context': [_cut(text) for text in a.example.context],
-            'gold': _cut(a.example.output),
-          }
-        )
-      rows.append(
-        {
-          'example': index[key],
-          'reasoning': _cut(a.reasoning),
-          'answer': None if a.text is None else _cut(a.text),
-          'ended': a.ended,
-          'reward': a.reward,
-          'true_score': a.true_score,
-          'metrics': answers.answer_metrics(a),
-        }
-      )
-    runs.append(
-      {
-        'method': evaluation.method,
-        'title': tables.title(evaluation.method),
-        't': evaluation.t,
-        'samples': rows,
-      }
-    )
-  return {
-    'examples': shown,
-    'runs': runs,
-    'metrics': [*tables.METRIC_TITLES.items()],
+def _titles(
+  results: dict[str, Any], figures: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+  """Yields the id and the title of each section that the page has."""
+  lacks = {
+    'figures': 'experiments' not in figures,
+    'seeds': not results['seeds']['groups'],
+    'validation': not stat_tables.validation(results)['rows'],
+    'e_steps': 'e_steps' not in figures,
+    'metrics': not tables.metrics_of(results),
+    'outputs': 'outputs' not in figures,
+    'training': 'training' not in figures,
+    'speed': not results['speed'],
+    'data': not results['data']['tasks'],
   }
+  for name, title in SECTIONS.items():
+    if not lacks.get(name):
+      yield name, title
 
 
-def _first(evaluation: answers.Evaluation) -> list[answers.Answer]:
-  """Returns one answer to each of the first EXAMPLES examples of a task."""
-  by_task: dict[str, dict[str, answers.Answer]] = {
-    task: {} for task in types.EVERY_TASK
-  }
-  for a in evaluation.answers:
-    by_example = by_task[a.example.task]
-    if len(by_example) < EXAMPLES or a.example.id in by_example:
-      by_example.setdefault(a.example.id, a)
-  return [a for by_example in by_task.values() for a in by_example.values()]
-
-
-def _cut(text: str) -> str:
-  if len(text) <= CHARACTERS:
-    return text
-  return f'{text[:CHARACTERS]} [... {len(text) - CHARACTERS} more characters]'
+def _by_section(
+  drawn: Sequence[dict[str, Any]],
+) -> dict[str, list[dict[str, Any]]]:
+  """Returns the figures of each section, their SVG as trusted markup."""
+  sections: dict[str, list[dict[str, Any]]] = {}
+  for figure in drawn:
+    own = figure | {'svg': pages.trusted(figure['svg'])}
+    sections.setdefault(figure['section'], []).append(own)
+  return sections
 
 
 def _render(
@@ -137,6 +136,8 @@ def _render(
       'number': tables.number,
       'seconds': tables.seconds,
       'p_value': tables.p_value,
+      'difference': stat_tables.difference,
+      'interval': stat_tables.interval,
       'method': tables.title,
     },
     results=results,
@@ -146,8 +147,17 @@ def _render(
     metrics_by_task=tables.metrics(results, tables.titles_of(results)),
     iterations=tables.iterations(results),
     gains=tables.gains(results),
+    validation=stat_tables.validation(results),
+    pairs=stat_tables.pairs(results),
+    seeds=stat_tables.seeds(results),
     speed=tables.speed_rows(results),
+    goodput=goodput.table(results),
+    cost=costs.tables_of(results),
+    inconsistent=paper.INCONSISTENT.values(),
+    data=data_table.table(results['data']),
+    ledger=ledger.rows(results['config'].values()),
     titles=paper.TITLES,
+    beside=functools.partial(tables.beside, results),
     column_titles=tables.column_titles(results),
     macro=tables.macros(results)['macro'],
     paper_columns=PAPER_COLUMNS,

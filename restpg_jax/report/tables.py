@@ -1,14 +1,13 @@
 """Turns results.json into rows and lines, for text, Markdown and HTML."""
 
-import string
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 from restpg_jax import paper, types
 from restpg_jax.io import speed
 from restpg_jax.rewards import significance
 
-LETTERS = string.ascii_letters  # by which rows refer to methods
 METRIC_TITLES = {
   'rouge1': 'ROUGE-1',
   'rouge2': 'ROUGE-2',
@@ -31,12 +30,15 @@ def title(label: str) -> str:
   return f'{paper.TITLES.get(name, name)}{space}{own}'
 
 
-def text_tables(results: dict[str, Any]) -> str:
-  """Returns the tables as plain text, with what they measure."""
-  lines = _grid(
+def text_tables(results: dict[str, Any], over_seeds: Sequence[str]) -> str:
+  """Returns the tables as plain text, with what they measure.
+
+  `over_seeds` are the lines of one more (stat_tables.seed_lines).
+  """
+  lines = grid(
     ['  method', *columns(results)],
     [
-      [f'{r["letter"]} {r["method"]}', *map(_plain, r['cells'])]
+      [f'{r["number"]} {r["method"]}', *map(plain, r['cells'])]
       for r in method_rows(results)
     ],
   )
@@ -44,34 +46,38 @@ def text_tables(results: dict[str, Any]) -> str:
   if measured['rows']:
     lines += [
       '',
-      *_grid(
+      *grid(
         ['  method', 'over', *measured['columns']],
         [
-          [f'{r["letter"]} {r["method"]}', r['over'], *map(_plain, r['cells'])]
+          [f'{r["number"]} {r["method"]}', r['over'], *map(plain, r['cells'])]
           for r in measured['rows']
         ],
       ),
     ]
+  lines += ['', *over_seeds] if over_seeds else []
   lines += ['', *gains(results)] if gains(results) else []
   sentences = [*results['about'], *results['notes']]
   return '\n'.join([*lines, '', *(textwrap.fill(t, 80) for t in sentences)])
 
 
 def method_rows(results: dict[str, Any]) -> list[dict[str, Any]]:
-  """Returns a row a method: letter, names, cells {value, stderr, marks}.
+  """Returns a row a method: number, names, cells {value, stderr, marks}.
 
-  marks: the letters of the methods that this one beats with p < 0.05.
+  marks: as in Table 1, the numbers of the rows that this one beats with p <
+  0.05: '1,2'.
   """
-  rows = []
+  rows, order = [], list(results['methods'])
+  pairs = results['significance']['methods']
   for method, numbers in results['methods'].items():
     cells = [
-      _cell(numbers, column, 'reward')
-      | {'marks': _beaten(results, method, column)}
+      cell(numbers, column, 'reward')
+      | {'marks': marks(pairs, order, method, column)}
       for column in column_titles(results)
     ]
     if has_truth(results):
-      cells.append(_cell(numbers, 'macro', 'true_score'))
-    rows.append(_row(results, method) | {'cells': cells})
+      beaten = marks(pairs, order, method, 'macro', 'true_score')
+      cells.append(cell(numbers, 'macro', 'true_score') | {'marks': beaten})
+    rows.append(row(results, method) | {'cells': cells})
   return rows
 
 
@@ -105,10 +111,10 @@ def metrics(results: dict[str, Any], over: dict[str, str]) -> dict[str, Any]:
   """
   names = metrics_of(results)
   rows = [
-    _row(results, method)
+    row(results, method)
     | {
       'over': title,
-      'cells': [_cell(numbers, column, name) for name in names],
+      'cells': [cell(numbers, column, name) for name in names],
     }
     for method, numbers in results['methods'].items()
     for column, title in over.items()
@@ -125,11 +131,11 @@ def iterations(results: dict[str, Any]) -> dict[str, Any]:
   names += metrics_of(results)
   titles = {'reward': 'reward', 'true_score': 'true', **METRIC_TITLES}
   rows = [
-    _row(results, method)
+    row(results, method)
     | {
       't': iteration['t'],
       'over': title,
-      'cells': [_cell(iteration, column, name) for name in names],
+      'cells': [cell(iteration, column, name) for name in names],
     }
     for method, numbers in results['methods'].items()
     for iteration in numbers['iterations']
@@ -138,17 +144,30 @@ def iterations(results: dict[str, Any]) -> dict[str, Any]:
   return {'columns': [titles[name] for name in names], 'rows': rows}
 
 
-def _row(results: dict[str, Any], method: str) -> dict[str, Any]:
+def row(results: dict[str, Any], method: str) -> dict[str, Any]:
   """Returns what a method's row begins with."""
   return {
-    'letter': letters(results)[method],
+    'number': 1 + list(results['methods']).index(method),
     'method': method,
     'title': title(method),
     't': results['methods'][method]['iterations'][-1]['t'],
   }
 
 
-def _cell(numbers: dict[str, Any], column: str, name: str) -> dict[str, Any]:
+def beside(
+  results: dict[str, Any], method: str, split: str
+) -> list[float | None]:
+  """Returns the paper's numbers for a method's cells; None where it has none.
+
+  `method` is a label: of 'rest_pg (seed 1)' they are REST-PG's.
+  """
+  name = method.partition(' ')[0]
+  numbers = results['paper'][split].get(name, {})
+  own = [numbers.get(column) for column in column_titles(results)]
+  return own + [None] * has_truth(results)
+
+
+def cell(numbers: dict[str, Any], column: str, name: str) -> dict[str, Any]:
   """Returns one score of a task or macro; None for what a method lacks."""
   means = numbers['tasks'].get(column) or numbers.get(column) or {}
   return {
@@ -269,19 +288,20 @@ def has_truth(results: dict[str, Any]) -> bool:
   )
 
 
-def letters(results: dict[str, Any]) -> dict[str, str]:
-  """Letters the methods: a to z, A to Z, then numbers in brackets."""
-  return {
-    m: LETTERS[i] if i < len(LETTERS) else f'({i + 1})'
-    for i, m in enumerate(results['methods'])
-  }
+def marks(
+  pairs: Sequence[dict[str, Any]],
+  order: Sequence[str],
+  method: str,
+  column: str,
+  score: str = 'reward',
+) -> str:
+  """Returns the rows, from 1, of the methods that this one beats in a column.
 
-
-def _beaten(results: dict[str, Any], method: str, column: str) -> str:
-  """Returns the letters of the methods that this one beats in a column."""
+  pairs: {'a', 'b', score: {column: a Difference}}; order: the methods' rows.
+  """
   beaten = set()
-  for pair in results['significance']['methods']:
-    test = (pair['reward'] or {}).get(column)
+  for pair in pairs:
+    test = (pair[score] or {}).get(column)
     if not test or test['p'] is None or test['p'] >= significance.ALPHA:
       continue
     better, worse = pair['a'], pair['b']
@@ -289,10 +309,10 @@ def _beaten(results: dict[str, Any], method: str, column: str) -> str:
       better, worse = worse, better
     if better == method:
       beaten.add(worse)
-  return ''.join(c for m, c in letters(results).items() if m in beaten)
+  return ','.join(str(n) for n, m in enumerate(order, 1) if m in beaten)
 
 
-def _grid(head: list[str], rows: list[list[str]]) -> list[str]:
+def grid(head: list[str], rows: list[list[str]]) -> list[str]:
   """Returns lines in which each column has one width."""
   widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
   return [
@@ -301,8 +321,11 @@ def _grid(head: list[str], rows: list[list[str]]) -> list[str]:
   ]
 
 
-def _plain(cell: dict[str, Any]) -> str:
-  return number(cell['value'], 3) + cell['marks']
+def plain(cell: dict[str, Any]) -> str:
+  """Writes '0.812^1,2', for terminals."""
+  return number(cell['value'], 3) + (
+    f'^{cell["marks"]}' if cell['marks'] else ''
+  )
 
 
 def number(value: float | None, digits: int = 4) -> str:

@@ -27,7 +27,7 @@ def stage_speeds(
   """
   rows, seen = [], set()
   for method in methods:
-    needed = _needed(method, stages)
+    needed = needed_stages(method, stages)
     for stage in stages:
       fingerprint = stage['fingerprint']
       name = _base_name(stage)
@@ -61,7 +61,9 @@ def _row(stage: dict[str, Any], counted: str) -> dict[str, Any]:
   }
 
 
-def _needed(method: dict[str, Any], stages: list[dict[str, Any]]) -> set[str]:
+def needed_stages(
+  method: dict[str, Any], stages: list[dict[str, Any]]
+) -> set[str]:
   """Returns the fingerprints of all stages behind a method's numbers."""
   inputs = {s['fingerprint']: s['inputs'] for s in stages}
   ends = {

@@ -1,0 +1,120 @@
+"""Training curves: loss, gradient norm, and validation by checkpoint."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from etils import epath
+
+from restpg_jax.io import records
+from restpg_jax.report import charts, groups, timing
+from restpg_jax.stages import choose, train
+
+SECTION = 'training'
+POINTS = 150  # of a curve, about
+NAMES = {'loss': 'loss', 'grad_norm': 'norm of the gradient'}
+FIRST = 'Of several seeds, those of the first.'
+
+
+def figures(
+  workdir: epath.Path,
+  methods: Sequence[dict[str, Any]],
+  stages: Sequence[dict[str, Any]],
+) -> Iterator[charts.Chart]:
+  """Yields the curves of every training behind the methods' numbers.
+
+  Trainings whose logs were removed are left out.
+  """
+  by_label = {method['label']: method for method in methods}
+  drawn = groups.groups(groups.unextended(methods))
+  logs, rewards = {}, {}
+  for group in drawn:
+    needed = timing.needed_stages(by_label[group.labels[0]], [*stages])
+    own = [stage for stage in stages if stage['fingerprint'] in needed]
+    logs[group.title] = dict(_trainings(workdir, own))
+    rewards[group.title] = dict(_choices(workdir, own))
+  for name, title in NAMES.items():
+    yield from _chart(
+      f'training_{name}',
+      f'Training: {title}',
+      title,
+      {
+        group: {
+          step: [(line.step, getattr(line, name)) for line in lines]
+          for step, lines in by_step.items()
+        }
+        for group, by_step in logs.items()
+      },
+    )
+  yield from _chart(
+    'training_validation',
+    'Macro reward on validation by checkpoint; the best is chosen',
+    'reward',
+    {
+      group: {
+        step: [(line.step, line.reward) for line in lines]
+        for step, lines in by_step.items()
+      }
+      for group, by_step in rewards.items()
+    },
+  )
+
+
+def _trainings(
+  workdir: epath.Path, stages: Sequence[dict[str, Any]]
+) -> Iterator[tuple[str, list[train.TrainLog]]]:
+  for stage in stages:
+    path = workdir / stage['folder'] / 'metrics.jsonl'
+    if stage['name'].endswith('/train') and path.exists():
+      lines = [*records.read(path, train.TrainLog)]
+      yield stage['name'].partition('/')[0], thinned(lines)
+
+
+def _choices(
+  workdir: epath.Path, stages: Sequence[dict[str, Any]]
+) -> Iterator[tuple[str, list[choose.CheckpointReward]]]:
+  for stage in stages:
+    path = workdir / stage['folder'] / 'validation.jsonl'
+    if stage['name'].endswith('/choose') and path.exists():
+      lines = [*records.read(path, choose.CheckpointReward)]
+      yield stage['name'].partition('/')[0], lines
+
+
+def thinned(lines: list[Any]) -> list[Any]:
+  """Returns every n-th line and the last, about POINTS of them."""
+  every = -(-len(lines) // POINTS)
+  return [*lines[: -1 if lines else None : every or 1], *lines[-1:]]
+
+
+def _chart(
+  name: str,
+  title: str,
+  y: str,
+  curves: dict[str, dict[str, list[tuple[int, float]]]],
+) -> Iterator[charts.Chart]:
+  """Yields a chart with a panel an experiment, a line a training."""
+  steps = list(dict.fromkeys(s for by_step in curves.values() for s in by_step))
+  panels = [
+    charts.Panel(
+      group,
+      tuple(
+        charts.Series(
+          step,
+          tuple(charts.Point(x, value) for x, value in points),
+          steps.index(step),
+        )
+        for step, points in by_step.items()
+      ),
+    )
+    for group, by_step in curves.items()
+    if any(by_step.values())
+  ]
+  if panels:
+    yield charts.Chart(
+      name=name,
+      section=SECTION,
+      title=title,
+      x='step',
+      y=y,
+      panels=tuple(panels),
+      note=FIRST,
+    )
