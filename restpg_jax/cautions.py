@@ -38,7 +38,7 @@ def cautions_of(
   """
   yield from contexts(cfg, reasoning=reasoning)
   if em:
-    yield from thresholds(cfg)
+    yield from thresholds(cfg.select, cfg.reward)
   yield from tasks(cfg.data)
 
 
@@ -87,16 +87,18 @@ def context_of(checkpoint: str) -> int | None:
     return catalog.CONTEXTS.get(checkpoint)
 
 
-def thresholds(cfg: config.Config) -> Iterator[Caution]:
+def thresholds(
+  select: config.Select, reward: config.Reward
+) -> Iterator[Caution]:
   """Finds a threshold of the E-step that hardly any output can reach."""
-  threshold = cfg.select.threshold
-  if cfg.select.rule != 'threshold' or threshold < selection.HIGHEST:
+  threshold = select.threshold
+  if select.rule != 'threshold' or threshold < selection.HIGHEST:
     return
-  if cfg.reward.name == 'judge' and cfg.reward.rule == 'expected':
+  if reward.name == 'judge' and reward.rule == 'expected':
     why = (
       'reward.rule=expected is a mean of labels, which is 1 only if P(10) is'
     )
-  elif cfg.reward.name == 'rouge':
+  elif reward.name == 'rouge':
     why = 'reward.name=rouge is 1 only for the words of the gold text itself'
   else:
     return

@@ -114,7 +114,7 @@ class Model:
 
   checkpoint: str = path_field('tiny_pt', reads='weights')
   # A file, or the folder that holds it.
-  tokenizer: str = path_field('tiny.spm.model', reads='weights')
+  tokenizer: str = path_field('tiny.spm.model', reads='tokenizer')
 
 
 @dataclasses.dataclass
@@ -270,6 +270,14 @@ class Compute:
   attention: str = local_field('')  # models/packed.py; empty: by kind of device
   remat: str = local_field('')  # models/decoder.py; empty: full, on a CPU none
   log_every: int = local_field(10)  # optimizer steps between metric lines
+  # Keep compiled programs in WORKDIR/compiled (io/compiled.py).
+  cache: bool = local_field(True)
+  # Runs on several hosts (docs/pods.md), all but `patience`.
+  joining: int = local_field(300)  # seconds within which all hosts must come
+  # Seconds without a sign of life after which a host counts as dead.
+  silence: float = local_field(20.0)
+  # Minutes without progress after which a run ends, to be started again.
+  patience: float = local_field(60.0)
 
 
 @dataclasses.dataclass
@@ -280,6 +288,9 @@ class Config:
   methods: tuple[str, ...] = ('rest_pg',)  # rows of Table 1, restpg.METHODS
   iterations: int = 3  # T
   fresh_start: bool = True  # M-steps start at the base; Figure 4
+  # Where metrics go as well while it runs: 'tensorboard', or
+  # 'my_package.module:build' (io/tracking.py).
+  track: str = local_field('')
   data: Data = section(Data)
   retrieval: Retrieval = section(Retrieval)
   policy: Model = section(Model)
@@ -293,6 +304,18 @@ class Config:
   train: Train = section(Train)
   choose: Choose = section(Choose)
   compute: Compute = section(Compute)
+
+
+@dataclasses.dataclass(frozen=True)
+class ClusterFlags:
+  """Flags of `run` and `sweep`: this process among those of the run.
+
+  '': as it is found.
+  """
+
+  coordinator: str = ''  # HOST:PORT, of process 0
+  num_processes: str = ''
+  process_id: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -318,6 +341,14 @@ class PreflightArgs:
 
 
 @dataclasses.dataclass(frozen=True)
+class SweepArgs:
+  """The flags of the verb `sweep`, which has those of run and preflight too."""
+
+  index: str = ''  # the one member to run, from 0; '': all
+  list: bool = False  # only say what the members are, reuse and cost
+
+
+@dataclasses.dataclass(frozen=True)
 class GenerateArgs:
   """The flags of the verb `generate`."""
 
@@ -326,6 +357,29 @@ class GenerateArgs:
   output: str = path_field()
   method: str = ''  # '': the one that was finished last
   task: str = ''  # of rows that do not tell it
+
+
+@dataclasses.dataclass(frozen=True)
+class AuditArgs:
+  """The flags of the verb `audit`."""
+
+  method: str = ''  # whose reward; '': of the one that was finished last
+  pairs: str = '100'  # of answers, for people to choose from; appendix A
+  gap: str = '0.5'  # between the rewards of a pair, at least; appendix A
+  ratings: str = '100'  # answers for people to rate from 1 to 5
+  examples: str = '50'  # of each task, on which the reward is probed
+  seed: str = '0'  # of what is drawn
+  sheet: str = ''  # filled forms, FILE,FILE: only reads these
+
+
+@dataclasses.dataclass(frozen=True)
+class JudgeArgs:
+  """The flags of the verb `judge`."""
+
+  # JSON lines with `input`, `output` (the gold text) and `answer`.
+  input: str = path_field()
+  output: str = path_field()
+  method: str = ''  # whose reward; '': of the one that was finished last
 
 
 @dataclasses.dataclass(frozen=True)

@@ -48,8 +48,11 @@ def note_method(
   *,
   reasoning: bool,
   seconds: float,
-) -> None:
-  """Writes the record of a finished method, from which reports are built."""
+) -> str:
+  """Writes the record of a finished method, from which reports are built.
+
+  Returns its key.
+  """
   template = prompting.load_template(cfg.prompt.template)
   output = templates.Output.of(template)
 
@@ -74,11 +77,13 @@ def note_method(
     ],
   }
   record['contents'] = variants.contents(cfg, record)
-  note(workdir, record)
+  return note(workdir, record)
 
 
-def note(workdir: epath.Path, record: dict[str, Any]) -> None:
+def note(workdir: epath.Path, record: dict[str, Any]) -> str:
   """Writes the record of an experiment in place of its earlier one, if any.
+
+  Returns its key, of which its file is called.
 
   Its `number` is one more than the largest there: the order of finishing, which
   a copy of the workdir keeps, as it does not keep the times of files.
@@ -95,6 +100,7 @@ def note(workdir: epath.Path, record: dict[str, Any]) -> None:
   for other, earlier in whole.items():
     if other != path and key_of(earlier) == key:
       other.unlink()
+  return key
 
 
 def read_experiments(workdir: epath.PathLike) -> list[dict[str, Any]]:
@@ -164,6 +170,21 @@ def pick(workdir: epath.PathLike, method: str = '') -> dict[str, Any]:
       'give --method=NAME'
     )
   return finished[-1]
+
+
+def choice_of(
+  workdir: epath.Path, iteration: dict[str, Any]
+) -> epath.Path | None:
+  """Returns the folder in which an iteration's policy was chosen, of a record's
+  `iterations`; None where it was removed, or the answers of that policy."""
+  answers = workdir / iteration['answers'] / artifacts.DONE
+  if not answers.exists():
+    return None
+  sources = records.read_json(answers)['inputs']
+  if not sources:
+    return None
+  folder = workdir / sources[0]['path']
+  return folder if (folder / artifacts.DONE).exists() else None
 
 
 def key_of(record: dict[str, Any]) -> str:

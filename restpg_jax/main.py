@@ -1,131 +1,79 @@
 """The command: python -m restpg_jax.main [VERB] --config=... --workdir=DIR."""
 
 import contextlib
-import errno
 import io
 import os
-import select
-import signal
 import sys
-import threading
-import traceback
-import types
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from etils import epath
 
-from restpg_jax import backends, cli, config, errors, malloc
+from restpg_jax import (
+  backends,
+  cli,
+  config,
+  errors,
+  interrupts,
+  malloc,
+  outcomes,
+  usage,
+)
+from restpg_jax.parallel import hosts as hosts_lib
 
-# Exit codes; 75 is EX_TEMPFAIL of sysexits.h: try again later.
-DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 75
-UNREAD = 128 + signal.SIGPIPE  # as of a program that `head` has ended
-OUTPUTS = 1, 2  # file descriptors
-# What a system may say of files, and what to do then.
-DENIED = 'give a place that can be read and written'
-FULL = 'make room; the same command again goes on from what is there'
-DISK = {
-  **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), DENIED),
-  **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), FULL),
-}
 # Verbs that need no --workdir.
 NO_WORKDIR = 'convert', 'preflight', 'prepare', 'doctor'
-USAGE = """\
-REST-PG: teaches a language model to reason over a user's own documents.
-
-python -m restpg_jax.main [VERB] --config=FILE[:ARG] --workdir=DIR [flags]
-
-Verbs (run is the default):
-  run        Runs the methods of the config and reports on them.
-  report     Rebuilds WORKDIR/report from all methods that are finished there.
-  convert    Writes a trained policy as a folder that other tools open.
-  generate   Writes for users with a trained policy: --input to --output.
-  preflight  Compiles all programs of a run and says what it needs and takes.
-  prepare    Makes a TFDS data set of the benchmark's files, or of your own.
-  doctor     Says what a run needs, how to get it, and what its data is like.
-
-Flags:
-  --config=FILE[:ARG]    experiment: a file of configs/, get_config(ARG)
-  --config.KEY=VALUE     override a setting: --config.train.steps=100
-                         (all settings with their meaning: restpg_jax/config.py)
-  --workdir=DIR          everything is kept here (a folder or gs://...); the
-                         same command again goes on where it stopped
-  --until=NAME           stop each method after its last stage called NAME or
-                         NAME/...; methods without one are left out
-  --help                 this
-
-Flags of convert:
-  --from=WHAT            a folder of weights, a stage's folder, or a workdir:
-                         what the last finished method chose in its last
-                         iteration
-  --method=NAME          instead of that one; where there are several of a name,
-                         NAME-DIGEST of WORKDIR/methods or its label in a report
-  --to=DIR               a new folder; it appears when it is whole
-  --format=hf|gemma      for transformers, or for DeepMind's gemma package
-  --dtype=TYPE           float32 (default), bfloat16 or float16
-  --tokenizer=FILE       where the run does not say which
-
-Flags of generate, beside --workdir=DIR of a run with a finished method:
-  --input=FILE           a JSON object a line: input, profile and, if you like,
-                         id and task; LongLaMP's rows, or texts as profile
-  --output=FILE          a new file, a line a row: id, task, reasoning, answer,
-                         ended; it appears when it is whole
-  --method=NAME          instead of the one that was finished last, as above
-  --task=NAME            of rows that do not tell it
-  --config=FILE          its section `compute` only: how this machine computes,
-                         which may be another than the one that trained
-
-Flags of preflight, which needs no weights, tokenizer or data:
-  --topology=v4:4x4x4    TPUs that it compiles for, without having them (v4,
-                         v5e, v5p, v6e; needs the extra [tpu]); default: the
-                         devices of this machine
-  --price=NUMBER         of an hour of a chip
-  --efficiency=0.4       share of the chips' peak that a run is assumed to reach
-  --workdir=DIR          where preflight.json is written; default: here
-
-Flags of prepare, which needs no --config but takes its section `data`:
-  --from=DIR|hub         the benchmark's folders product_review_user and so on,
-                         or `custom`, rows of your own users; hub: downloads
-                         the public tasks
-  --to=DIR               a data set for TFDS; a run reads it by
-                         --config.data.path=DIR/longlamp
-  --avocado=DIR          the licensed mails, data/text of LDC2015T03, with
-  --ids=DIR              the benchmark's train_, dev_ and test_questions.json:
-                         makes the e-mail task
-  --jobs=N               tasks at once; default: as many as there are cores
-
-The doctor writes doctor.json and doctor.html into --workdir=DIR; default: here.
-
-Exit codes: 0 done, 2 bad input, flag or config, 75 interrupted (run the same
-command again), 141 nobody reads the output any more, 1 anything else.
-"""
 
 
 def run(command: cli.Command) -> None:
   """Runs the methods of the config and reports on them."""
-  if command.cfg is None:
-    raise errors.InputError('missing --config=FILE; see --help')
-  # Heavy imports wait until the command line is known to be right.
-  from restpg_jax import restpg
-  from restpg_jax.io import artifacts
+  cfg = _needed(command.cfg)
+  with _joined(command, cfg) as hosts:
+    from restpg_jax import restpg
+    from restpg_jax.io import artifacts
 
-  try:
-    restpg.run_methods(command.cfg, command.workdir, until=command.until)
-  except artifacts.Until:
-    print(f'stopped after {command.until}')
-    return
-  report(command)
+    try:
+      restpg.run_methods(cfg, command.workdir, until=command.until, hosts=hosts)
+      if hosts.first:
+        report(command)
+    except artifacts.Until:
+      if hosts.first:
+        print(f'stopped after {command.until}')
+    hosts.meet('end')
 
 
 def report(command: cli.Command) -> None:
   """Rebuilds WORKDIR/report from all methods that are finished there."""
-  from restpg_jax.report import build
+  _report(command)
 
-  _check_exists(command.workdir)
-  results = build.build_report(command.workdir)
-  print(build.results_text(results))
-  print(f'report: {epath.Path(command.workdir) / "report" / "index.html"}')
+
+def sweep(command: cli.Command) -> int:
+  """Runs the members of a sweep in one workdir, what they share once."""
+  cfg = _needed(command.cfg)
+  if command.sweep.list:
+    _list_members(command, cfg)
+    return outcomes.DONE
+  with _joined(command, cfg) as hosts:
+    from restpg_jax import members
+    from restpg_jax.commands import sweep as sweep_command
+
+    all_members = members.read_members(
+      cfg, command.file, command.axes, command.overridden
+    )
+    results = sweep_command.run_members(
+      members.pick(all_members, command.sweep.index),
+      command.workdir,
+      until=command.until,
+      hosts=hosts,
+    )
+    if hosts.first:
+      finished = any(result.keys for result in results)
+      shown = _report(command) if finished else None
+      print(sweep_command.sweep_table(results, shown))
+    hosts.meet('end')
+  failed = any(result.fault for result in results)
+  return outcomes.FAILED if failed else outcomes.DONE
 
 
 def convert(command: cli.Command) -> None:
@@ -155,22 +103,45 @@ def generate(command: cli.Command) -> None:
   )
 
 
+def audit(command: cli.Command) -> None:
+  """Probes the judge, and writes forms by which people judge it."""
+  _check_exists(command.workdir)
+  compute = command.cfg.compute if command.cfg else config.Compute()
+  from restpg_jax.audit import run as audit_run
+
+  audit_run.run_audit(command.workdir, command.audit, compute)
+
+
+def judge(command: cli.Command) -> None:
+  """Scores anybody's texts with a run's reward: --input to --output."""
+  from restpg_jax.audit import judge as judge_texts
+
+  _check_exists(command.workdir)
+  compute = command.cfg.compute if command.cfg else config.Compute()
+  done = judge_texts.judge_texts(command.workdir, command.judge, compute)
+  mean = f', mean {done.total / done.written:.3f}' if done.written else ''
+  print(
+    f'{command.judge.output}: {done.texts:,} scores by the reward of '
+    f'{done.label} ({done.reward.name}), {done.no_answer:,} without an answer; '
+    f'{done.written:,} made now{mean}, of them {done.cut:,} cut at the limit '
+    'of the judge'
+  )
+
+
 def preflight(command: cli.Command) -> None:
   """Compiles all programs of a run and says what it needs and takes."""
-  if command.cfg is None:
-    raise errors.InputError('missing --config=FILE; see --help')
+  cfg = _needed(command.cfg)
   from restpg_jax.preflight import run as preflight_run
 
-  preflight_run.run_preflight(command.cfg, command.preflight, command.workdir)
+  preflight_run.run_preflight(cfg, command.preflight, command.workdir)
 
 
 def doctor(command: cli.Command) -> None:
   """Says what a run needs, how to get it, and what its data is like."""
-  if command.cfg is None:
-    raise errors.InputError('missing --config=FILE; see --help')
+  cfg = _needed(command.cfg)
   from restpg_jax.doctor import run as doctor_run
 
-  doctor_run.run_doctor(command.cfg, command.workdir)
+  doctor_run.run_doctor(cfg, command.workdir)
 
 
 def prepare(command: cli.Command) -> None:
@@ -186,17 +157,20 @@ VERBS = {
   'report': report,
   'convert': convert,
   'generate': generate,
+  'audit': audit,
+  'judge': judge,
   'preflight': preflight,
   'prepare': prepare,
   'doctor': doctor,
+  'sweep': sweep,
 }
 
 
 def main(argv: Sequence[str]) -> int:
   """Does what the arguments say; returns the exit code."""
   if cli.wants_help(argv):
-    print(USAGE, end='')
-    return DONE
+    print(usage.USAGE, end='')
+    return outcomes.DONE
   workdir = ''
   try:
     command = cli.parse_command(argv, tuple(VERBS))
@@ -204,17 +178,13 @@ def main(argv: Sequence[str]) -> int:
     _check_flags(command)
     if warning := backends.keep_32_bits():
       print(f'warning: {warning}', file=sys.stderr, flush=True)
-    with _terminable(), _plain_warnings():
-      VERBS[command.verb](command)
-  except errors.InputError as error:
-    return _fail(BAD_INPUT, f'error: {" ".join(str(error).split())}')
-  except KeyboardInterrupt:
-    return _fail(
-      INTERRUPTED, 'interrupted: run the same command again to continue'
-    )
-  except Exception as error:
-    return _failed(error, workdir)
-  return DONE
+    with interrupts.raised(), _plain_warnings():
+      return VERBS[command.verb](command) or outcomes.DONE
+  except hosts_lib.Ended as ended:
+    return _fail(ended.end.code, ended.line)
+  except (Exception, KeyboardInterrupt) as error:
+    outcome = outcomes.outcome_of(error, workdir)
+    return _fail(outcome.code, outcome.line)
 
 
 def console() -> None:
@@ -230,59 +200,81 @@ def console() -> None:
     code = main(sys.argv[1:])
     print(end='', flush=True)
   except BrokenPipeError:  # at the last words
-    code = UNREAD
-  if code == UNREAD:
-    for number in OUTPUTS:  # Python would complain when it flushes them
+    code = outcomes.UNREAD
+  if code == outcomes.UNREAD:
+    for (
+      number
+    ) in outcomes.OUTPUTS:  # Python would complain when it flushes them
       os.dup2(os.open(os.devnull, os.O_WRONLY), number)
   sys.exit(code)
 
 
 def _unraisable(unraisable: 'sys.UnraisableHookArgs') -> None:
   """Reports what a thread raised, but for TensorStore's complaint once a full
-  disk has ended the save that its threads belong to."""
-  if str(unraisable.exc_value) != 'Event loop is closed':
+  disk has ended the save that its threads belong to.
+
+  An interrupt that came where none can be caught is raised once more.
+  """
+  if unraisable.exc_type is KeyboardInterrupt:
+    interrupts.was_lost()
+  elif str(unraisable.exc_value) != 'Event loop is closed':
     sys.__unraisablehook__(unraisable)
 
 
-def _failed(error: Exception, workdir: str) -> int:
-  """Prints one line that says what a person can mend; returns the exit code."""
-  if isinstance(error, BrokenPipeError) and _unread():
-    return UNREAD
-  message = ' '.join(str(error).split())
-  if remedy := _remedy(error):
-    code = BAD_INPUT if remedy == DENIED else FAILED
-    return _fail(code, f'error: {message}; {remedy}')
-  if 'jax' in sys.modules and (fault := backends.backend_fault()):
-    return _fail(BAD_INPUT, f'error: {fault}')
-  pointer = _keep_traceback(workdir)
-  return _fail(FAILED, f'error: {type(error).__name__}: {message}{pointer}')
+def _needed(cfg: config.Config | None) -> config.Config:
+  """Returns the config; raises InputError where none was given."""
+  if cfg is None:
+    raise errors.InputError('missing --config=FILE; see --help')
+  return cfg
 
 
-def _unread() -> bool:
-  """Returns whether who read the output has gone: other pipes break, too."""
-  poll = select.poll()
-  for number in OUTPUTS:
-    poll.register(number, 0)  # POLLERR is reported without being requested
-  return any(event & select.POLLERR for _, event in poll.poll(0))
+def _joined(
+  command: cli.Command, cfg: config.Config
+) -> contextlib.AbstractContextManager[hosts_lib.Hosts]:
+  """Joins the other hosts of a run; see cluster.joined."""
+  # Heavy imports wait until the command line is known to be right.
+  from restpg_jax.parallel import cluster
+
+  def explain(error: BaseException) -> tuple[int, str]:
+    outcome = outcomes.outcome_of(error, command.workdir)
+    return outcome.code, outcome.line
+
+  return cluster.joined(command.cluster, command.workdir, cfg.compute, explain)
 
 
-def _remedy(error: BaseException | None) -> str:
-  """Returns what to do if the disk is the cause, else ''.
+def _report(command: cli.Command) -> dict[str, Any]:
+  """Rebuilds and prints the report; returns what results.json holds."""
+  from restpg_jax.io import tracking
+  from restpg_jax.report import build
 
-  Libraries raise errors of their own then, so causes and texts are looked at.
-  """
-  if error is None:
-    return ''
-  if number := getattr(error, 'errno', None):
-    return DISK.get(number, '')
-  for number, remedy in DISK.items():
-    if os.strerror(number) in str(error):
-      return remedy
-  return _remedy(error.__cause__ or error.__context__)
+  workdir, track = command.workdir, command.cfg.track if command.cfg else ''
+  _check_exists(workdir)
+  tracking.check_name(track)
+  results = build.build_report(workdir)
+  print(build.results_text(results))
+  print(f'report: {epath.Path(workdir) / "report" / "index.html"}')
+  tracking.send_figures(track, workdir)
+  return results
+
+
+def _list_members(command: cli.Command, cfg: config.Config) -> None:
+  """Prints the members of a sweep, what each reuses and takes."""
+  from restpg_jax import members
+  from restpg_jax.preflight import sweep as preflight_sweep
+
+  all_members = members.read_members(
+    cfg, command.file, command.axes, command.overridden
+  )
+  preflight_sweep.list_members(
+    members.pick(all_members, command.sweep.index),
+    command.preflight,
+    command.workdir,
+  )
 
 
 def _check_flags(command: cli.Command) -> None:
-  if command.verb not in NO_WORKDIR or command.workdir:
+  needless = command.verb in NO_WORKDIR or command.sweep.list
+  if not needless or command.workdir:
     _check_workdir(command.workdir)
 
 
@@ -297,23 +289,6 @@ def _check_workdir(workdir: str) -> None:
 def _check_exists(workdir: str) -> None:
   if not epath.Path(workdir).is_dir():
     raise errors.InputError(f'--workdir={workdir}: no such folder')
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-  """Makes SIGTERM a KeyboardInterrupt inside."""
-
-  def interrupt(number: int, frame: types.FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-  if threading.current_thread() is not threading.main_thread():
-    yield  # Python lets only the main thread set a handler
-    return
-  before = signal.signal(signal.SIGTERM, interrupt)
-  try:
-    yield
-  finally:
-    signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager
@@ -335,23 +310,9 @@ def _plain_warnings() -> Iterator[None]:
     yield
 
 
-def _keep_traceback(workdir: str) -> str:
-  """Writes the traceback to WORKDIR/error.log, or stderr where that fails.
-
-  Returns the end of a message that says where it is.
-  """
-  path = epath.Path(workdir) / 'error.log'
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(traceback.format_exc())
-  except Exception:  # the disk may be what failed
-    traceback.print_exc()
-    return ''
-  return f' (traceback in {path})'
-
-
-def _fail(code: int, message: str) -> int:
-  print(message, file=sys.stderr, flush=True)
+def _fail(code: int, line: str) -> int:
+  if line:
+    print(line, file=sys.stderr, flush=True)
   return code
 
 

@@ -161,7 +161,8 @@ class Run:
       test,
       cfg=self._draw_settings(cfg.answer, 'test', t),
     )
-    reward = effective.reward(measure.reward_of(cfg))
+    test_reward = measure.reward_of(cfg.reward, cfg.evaluate)
+    reward = effective.reward(test_reward)
     settings = score.ScoreSettings(
       reward,
       cfg.prompt,
@@ -170,7 +171,14 @@ class Run:
       shards=cfg.evaluate.shards,
     )
     scores = self._score(f'eval{t}/score', test, answers, settings)
-    settings = measure.measure_settings(cfg, reasoning=self.method.reasoning)
+    settings = measure.measure_settings(
+      cfg.evaluate,
+      cfg.retrieval,
+      prompt=cfg.prompt,
+      reward=test_reward,
+      reasoning=self.method.reasoning,
+      m=cfg.answer.m,
+    )
     measures = None
     if settings.metrics:
       measures = self.step(

@@ -1,15 +1,32 @@
 """Algorithm 1 of the paper, and the four methods of its Table 1."""
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Iterator
 from typing import Any
 
 from etils import epath
 
-from restpg_jax import cautions, config, errors, experiments, phases, validate
+from restpg_jax import (
+  cautions,
+  config,
+  errors,
+  experiments,
+  phases,
+  startup,
+  validate,
+)
 from restpg_jax.engines import input_files, rewards
-from restpg_jax.io import artifacts, checkpoints, lock
+from restpg_jax.io import (
+  artifacts,
+  checkpoints,
+  compiled,
+  fingerprints,
+  lock,
+  tracking,
+)
+from restpg_jax.parallel import hosts as hosts_lib
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.stages import base as bases
 from restpg_jax.stages import measure
@@ -22,46 +39,122 @@ METHODS = {  # the rows of Table 1
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class PlannedStep:
+  """A stage of a run that is not made yet."""
+
+  method: str
+  name: str
+  stage: artifacts.Stage
+  settings: Any
+  inputs: tuple[artifacts.Artifact, ...]  # their paths are stages' names
+  fingerprint: str
+  extent: int  # how far an extensible store is to reach; 0: it is none
+
+
 def run_methods(
-  cfg: config.Config, workdir: epath.PathLike, *, until: str = ''
-) -> None:
+  cfg: config.Config,
+  workdir: epath.PathLike,
+  *,
+  until: str = '',
+  hosts: hosts_lib.Hosts | None = None,
+) -> dict[str, str]:
   """Runs cfg.methods in a workdir; what is already there is kept.
 
+  `hosts` are those that run it together, each by this call; None: this alone.
   With `until`, only the steps that `plan` counts; then raises artifacts.Until.
-  Raises InputError, before anything is computed, for settings or files that no
-  run can have.
+  Returns on the first host the keys of the records of experiments.py, by
+  method. Raises InputError, before anything is computed, for settings or files
+  that no run can have.
   """
-  # First what needs no device: Layout.of_run starts JAX.
+  hosts = hosts or hosts_lib.Hosts()
+  check_run(cfg, workdir, until)
+  layout = layout_of(cfg, hosts)
+  with held(workdir, hosts):
+    return run_held(cfg, workdir, layout=layout, until=until)
+
+
+def check_run(
+  cfg: config.Config, workdir: epath.PathLike, until: str = ''
+) -> None:
+  """Raises InputError for a run that cannot be; it needs no device."""
   check_config(cfg)
   checkpoints.orbax_path(workdir)  # raises where Orbax cannot write
-  validate.check_data(cfg)
+  validate.check_data(cfg.data)
   check_splits(cfg, until)
   measure.check_files(cfg.evaluate, cfg.retrieval)
   rewards.check_reward_name(cfg.reward)
-  planned = plan(cfg, until)
-  layout = layouts.Layout.of_run(cfg)
-  validate.check_policy(cfg, layout)
-  cautions.warn_of_cautions(cfg, **kinds(cfg))
+  plan(cfg, until)
+
+
+def layout_of(cfg: config.Config, hosts: hosts_lib.Hosts) -> layouts.Layout:
+  """Returns the layout of a run; raises InputError where the policy does not
+  suit the devices."""
+  layout = layouts.Layout.of(
+    cfg.compute, examples=cfg.train.batch_size, hosts=hosts
+  )
+  validate.check_policy(cfg.policy, cfg.train, layout)
+  return layout
+
+
+def held(
+  workdir: epath.PathLike, hosts: hosts_lib.Hosts
+) -> contextlib.AbstractContextManager[None]:
+  """Holds the workdir, which the first host does for all."""
+  return lock.exclusive(workdir) if hosts.first else contextlib.nullcontext()
+
+
+def run_held(
+  cfg: config.Config,
+  workdir: epath.PathLike,
+  *,
+  layout: layouts.Layout,
+  until: str,
+) -> dict[str, str]:
+  """Does what `run_methods` does, in a workdir that is `held`.
+
+  Several such runs in one process each have a layout with `hosts.at(..)` of
+  their own, for a barrier serves once.
+  """
+  hosts = layout.hosts
+  planned, keys = plan(cfg, until), {}
+  if hosts.first:
+    cautions.warn_of_cautions(cfg, **kinds(cfg))
   workdir = epath.Path(workdir)
-  with lock.exclusive(workdir):
+  with (
+    compiled.programs_in(workdir / 'compiled', cfg.compute.cache),
+    tracking.tracked_by(cfg.track if hosts.first else '', workdir),
+  ):
+    if hosts.count > 1:
+      startup.check_together(
+        hosts,
+        workdir,
+        settings=startup.settings_of(cfg),
+        marks=marks(cfg),
+        seconds=cfg.compute.joining,
+      )
     store = artifacts.Store(workdir, layout=layout, reads=input_files.READS)
     for name, num_steps in planned.items():
-      print(f'method {name}', flush=True)
+      if hosts.first:
+        print(f'method {name}', flush=True)
       began = time.monotonic()
       method = METHODS[name]
       with contextlib.suppress(artifacts.Until):
         step = limited(store.step, num_steps)
         evaluations = list(restpg(cfg, method, step))
-        experiments.note_method(
-          workdir,
-          name,
-          cfg,
-          evaluations,
-          reasoning=method.reasoning,
-          seconds=time.monotonic() - began,
-        )
+        if hosts.first:
+          keys[name] = experiments.note_method(
+            workdir,
+            name,
+            cfg,
+            evaluations,
+            reasoning=method.reasoning,
+            seconds=time.monotonic() - began,
+          )
+    hosts.meet('methods')  # the first one holds the workdir for all
   if until:
     raise artifacts.Until(until)
+  return keys
 
 
 def restpg(
@@ -105,6 +198,40 @@ def plan(cfg: config.Config, until: str = '') -> dict[str, int]:
       f'{", ".join(known)}'
     )
   return planned
+
+
+def marks(cfg: config.Config) -> dict[str, str]:
+  """Returns the fingerprints of all stages of the run, by method and name."""
+  return {f'{s.method}: {s.name}': s.fingerprint for s in planned_steps(cfg)}
+
+
+def planned_steps(
+  cfg: config.Config, reads: fingerprints.Reads | None = input_files.READS
+) -> list[PlannedStep]:
+  """Returns all stages of the run, method by method; those that methods share
+  come once for each.
+
+  Where `reads` is None, no file is read: fingerprints are those of a plan, in
+  which files stand for themselves.
+  """
+  steps = []
+  for method in cfg.methods:
+
+    def step(
+      name: str,
+      fn: artifacts.Stage,
+      *inputs: artifacts.Artifact,
+      cfg: Any = None,
+      method: str = method,
+      **_: Any,
+    ) -> artifacts.Artifact:
+      mark = artifacts.fingerprint(name, fn, inputs, cfg, reads)
+      extent = fingerprints.extent_of(cfg)
+      steps.append(PlannedStep(method, name, fn, cfg, inputs, mark, extent))
+      return artifacts.Artifact(epath.Path(name), mark, {})
+
+    list(restpg(cfg, METHODS[method], step))
+  return steps
 
 
 def matches(name: str, until: str) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from restpg_jax import config, errors
 from restpg_jax.data import longlamp
 from restpg_jax.engines import generator, model_size, trainer
+from restpg_jax.io import tracking
 from restpg_jax.models import decoder, formats, packed, splash
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.parallel import rules
@@ -84,22 +85,24 @@ def check_drawing(cfg: config.Config) -> None:
   check_rounds(cfg.draw)
 
 
-def check_policy(cfg: config.Config, layout: layouts.Layout) -> None:
+def check_policy(
+  policy: config.Model, train: config.Train, layout: layouts.Layout
+) -> None:
   """Raises InputError where the policy cannot be trained so on these devices.
 
   To be called once there are devices: reading a checkpoint starts JAX.
   """
-  size = model_size.model_size(cfg.policy.checkpoint)
-  lora.check_targets(cfg.train.lora, formats.shapes(size))
+  size = model_size.model_size(policy.checkpoint)
+  lora.check_targets(train.lora, formats.shapes(size))
   rules.check_divisible(size, layout.mesh)
-  attention = trainer.attention_of(layout, size, cfg.train.compute_dtype)
-  check_row(attention, cfg.compute.row_length, layout.context_parallel)
+  attention = trainer.attention_of(layout, size, train.compute_dtype)
+  check_row(attention, layout.compute.row_length, layout.context_parallel)
 
 
-def check_data(cfg: config.Config) -> None:
+def check_data(data: config.Data) -> None:
   """Raises InputError where data.path has no data."""
-  if cfg.data.path:
-    longlamp.tasks_found(cfg.data.path, setting=cfg.data.setting)
+  if data.path:
+    longlamp.tasks_found(data.path, setting=data.setting)
 
 
 def check_split_sizes(data: config.Data, splits: Sequence[str]) -> None:
@@ -186,4 +189,5 @@ PARTS = (  # each raises for the first fault that it finds
   lambda cfg: judge.check_rule(cfg.reward.rule),
   lambda cfg: retrieve.check_retrieval(cfg.retrieval),
   lambda cfg: measure.check_metrics(cfg.evaluate, cfg.retrieval),
+  lambda cfg: tracking.check_name(cfg.track),
 )

@@ -18,6 +18,7 @@ from restpg_jax.io import fingerprints
 Record = dict[str, Any]  # a file of WORKDIR/methods
 SFT = ('sft', 'sft_reasoning')  # rows of Table 1 without iterations
 SHORT = {'draw.m': 'm'}  # as the paper calls it
+SEEDS = ('seed', 'data.world.seed')  # in which repetitions of a run differ
 
 
 def stated(record: Record) -> dict[str, Any]:
@@ -34,6 +35,55 @@ def settings(record: Record) -> dict[str, Any]:
     for name, value in stated(record).items()
     if not f'{name}.'.startswith(unused)
   }
+
+
+def repeated(record: Record) -> dict[str, Any]:
+  """Returns the settings that all repetitions of a run have in common."""
+  return {n: v for n, v in settings(record).items() if n not in SEEDS}
+
+
+def repetitions(
+  all_records: Sequence[Record],
+  view: Callable[[Record], dict[str, Any]] = repeated,
+) -> list[list[Record]]:
+  """Groups records that differ in nothing but their seeds, if at all; with
+  another `view` in nothing that it has.
+
+  rest_pg (seed 0), rest_pg (seed 1), rest_pg (seed 0, m 16)
+    ->  [[rest_pg (seed 0), rest_pg (seed 1)], [rest_pg (seed 0, m 16)]]
+  """
+  groups: list[list[Record]] = []
+  for record in all_records:
+    for group in groups:
+      pair = [group[0], record]
+      same = record['method'] == group[0]['method']
+      if same and not setting_names(pair, view):
+        group.append(record)
+        break
+    else:
+      groups.append([record])
+  return groups
+
+
+def seed_texts(all_records: Sequence[Record]) -> list[str]:
+  """Returns each record's seed, of those of SEEDS that differ among them.
+
+  ['0', '1', '1/2']: two differ, the run's and that of its synthetic world.
+  """
+  all_settings = [settings(record) for record in all_records]
+  differing = [
+    name
+    for name in SEEDS
+    if len({decided.get(name) for decided in all_settings}) > 1
+  ]
+  return [
+    '/'.join(
+      dict.fromkeys(
+        str(decided[name]) for name in differing or SEEDS[:1] if name in decided
+      )
+    )
+    for decided in all_settings
+  ]
 
 
 def same_reward(a: Record, b: Record) -> bool:
@@ -213,6 +263,11 @@ def _text(record: Record, name: str, value: Any) -> str:
   digest = record.get('contents', {}).get(name)
   if digest:
     return f'{os.path.basename(value.rstrip("/"))} {digest[:6]}'
+  return value_text(value)
+
+
+def value_text(value: Any) -> str:
+  """Returns a value in a few characters, of a path only the last part."""
   if isinstance(value, list | tuple):
     return '/'.join(map(str, value)) or 'none'
   if isinstance(value, str):

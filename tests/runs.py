@@ -1,6 +1,7 @@
 """Finished runs for tests: a workdir as they leave it."""
 
 import dataclasses
+import itertools
 
 from restpg_jax import config, experiments, types
 from restpg_jax.io import checkpoints, records
@@ -33,9 +34,10 @@ def answer(of: types.Example, reward: float, text='red boats', **changes):
 
 
 def evaluate(
-  workdir, method: str, t: int, examples, scored, measured=True
+  workdir, method: str, t: int, examples, scored, measured=True, choice=''
 ) -> dict:
-  """Writes the folders of one evaluation, as the stages do."""
+  """Writes the folders of one evaluation, as the stages do; `choice` is the
+  folder of its policy."""
   here = {'t': t}
   for kind, items in (
     ('examples', examples),
@@ -55,7 +57,10 @@ def evaluate(
         'cfg': None,
         'inputs': []
         if kind == 'examples'
-        else [{'path': 'x', 'fingerprint': f'{method}{t}examples'}],
+        else [
+          {'path': choice or 'x', 'fingerprint': f'{method}{t}choice'},
+          {'path': 'y', 'fingerprint': f'{method}{t}examples'},
+        ],
         'summary': {'expected': made, 'made': made},
         'seconds': 2.0,
         'versions': {'jax': '1.2'},
@@ -63,6 +68,28 @@ def evaluate(
     )
     here[KINDS.get(kind, kind)] = name
   return here
+
+
+def choose(workdir, folder: str, examples, scored) -> str:
+  """Writes a choice and its validation examples; `scored` None: an old one."""
+  records.write(workdir / folder / 'val' / 'examples.jsonl', examples)
+  if scored is not None:
+    records.write(workdir / folder / 'scored.jsonl', scored)
+  records.write_json(
+    workdir / folder / 'DONE.json',
+    {
+      'name': folder,
+      'fingerprint': folder,
+      'cfg': None,
+      'inputs': [
+        {'path': path, 'fingerprint': path} for path in ('x', f'{folder}/val')
+      ],
+      'summary': {'expected': 2, 'made': 2, 'reward': 0.375},
+      'seconds': 2.0,
+      'versions': {'jax': '1.2'},
+    },
+  )
+  return folder
 
 
 def numbers(scored):
@@ -76,6 +103,11 @@ def numbers(scored):
       yield measure.Measured(s.example_id, s.j, values)
 
 
+def settings(**changes) -> dict:
+  """The default settings as records hold them, some sections changed."""
+  return {**dataclasses.asdict(config.Config()), **changes}
+
+
 def finish(
   workdir,
   method: str,
@@ -84,25 +116,30 @@ def finish(
   output=OUTPUT,
   measured=True,
   stem='',
+  choices=(),
   **changes,
 ):
   """A finished method; runs: (examples, scored) of iterations 0, 1, ..
 
+  `choices` are the folders that `choose` wrote for them, if any.
   `stem` is of its files, for several of one name; its record is an old one.
   """
   stem = stem or method
-  settings = dataclasses.asdict(config.Config())
   drawn = [a.j for _, scored in runs for a in scored]
-  settings['answer']['m'] = 1 + max(drawn, default=0)
+  cfg = settings()
+  cfg['answer']['m'] = 1 + max(drawn, default=0)
   records.write_json(
     workdir / 'methods' / f'{stem}.json',
     {
       'method': method,
-      'config': {**settings, **changes},
+      'config': {**cfg, **changes},
       'seconds': 9.5,
       'output': output,
       'iterations': [
-        evaluate(workdir, stem, t, *run, measured) for t, run in enumerate(runs)
+        evaluate(workdir, stem, t, *run, measured, choice)
+        for t, (run, choice) in enumerate(
+          itertools.zip_longest(runs, choices, fillvalue='')
+        )
       ],
     },
   )

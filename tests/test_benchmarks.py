@@ -6,8 +6,7 @@ import pathlib
 import re
 
 import pytest
-
-from benchmarks.common import timing
+from common import timing
 
 FOLDER = pathlib.Path(__file__).parents[1] / 'benchmarks'
 SOURCES = sorted(FOLDER.rglob('*.py'))

@@ -3,7 +3,7 @@
 import pytest
 from etils import epath
 
-from restpg_jax import cli, config, errors
+from restpg_jax import cli, config, errors, overrides
 
 VERBS = ('run', 'report')
 
@@ -53,7 +53,9 @@ def test_a_whole_command(file):
   found = cli.parse_command(
     ['report', f'--config={file}', '--workdir', 'w', '--until=sft'], VERBS
   )
-  assert found == cli.Command('report', 'w', config.Config(iterations=5), 'sft')
+  assert found == cli.Command(
+    'report', 'w', config.Config(iterations=5), 'sft', file=file
+  )
   assert cli.parse_command(['--workdir=w'], VERBS) == cli.Command(
     'run', 'w', None, ''
   )
@@ -240,7 +242,7 @@ def test_a_config_file_in_a_bucket(bucket):
 
 def test_every_setting_can_be_overridden(file):
   samples = {int: '3', float: '0.25', str: 'x', bool: 'false'}
-  for key, kind in cli.keys(config.Config).items():
+  for key, kind in overrides.keys(config.Config).items():
     value = samples.get(kind, '1,2')
     found = getattr_in(parse(file, f'--config.{key}={value}').cfg, key)
     wanted = {int: 3, float: 0.25, str: 'x', bool: False}

@@ -29,7 +29,11 @@ def in_repository(path, page):
   return any((folder / path).exists() for folder in around)
 
 
-@pytest.mark.parametrize('page', [README, *PAGES], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+  'page',
+  [README, ROOT / 'launch' / 'README.md', *PAGES],
+  ids=lambda p: str(p.relative_to(ROOT)),
+)
 def test_every_path_exists(page):
   text = page.read_text()
   assert [p for p in LINK.findall(text) if not (page.parent / p).exists()] == []

@@ -26,7 +26,7 @@ import signal, sys, types, time
 # A shell has its background jobs, and what they start, ignore SIGINT.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from restpg_jax import main
-def run(cfg, workdir, until=''):
+def run(cfg, workdir, until='', hosts=None):
   {body}
 import restpg_jax
 restpg_jax.restpg = sys.modules['restpg_jax.restpg'] = types.SimpleNamespace(
@@ -47,7 +47,7 @@ def method(monkeypatch):
   """Stand-ins for the method and its report; .error is what a run raises."""
   seen = types.SimpleNamespace(calls=[], error=None, workdirs=[])
 
-  def run(cfg, workdir, until=''):
+  def run(cfg, workdir, until='', hosts=None):
     seen.calls.append((cfg, workdir, until))
     os.makedirs(workdir, exist_ok=True)
     if seen.error:
@@ -183,7 +183,10 @@ def test_help_imports_nothing_heavy():
     *('tokenizers', 'jinja2', 'regex', 'tqdm'),
   }
   ours = {name for name in imported if name.startswith('restpg_jax.')}
-  light = 'backends cli config errors malloc storage'.split()
+  light = (
+    'arguments backends cli config errors interrupts malloc outcomes '
+    'overrides parallel parallel.hosts pulse storage usage'
+  ).split()
   assert ours == {f'restpg_jax.{name}' for name in light}
 
 
@@ -205,7 +208,9 @@ def test_a_signal_ends_with_75_and_says_how_to_go_on(flags, number):
   process.send_signal(number)
   _, err = process.communicate(timeout=20)
   assert process.returncode == 75
-  assert err == 'interrupted: run the same command again to continue\n'
+  assert err == (
+    f'interrupted ({number.name}): run the same command again to continue\n'
+  )
 
 
 @pytest.mark.slow
@@ -314,3 +319,20 @@ def test_odd_data_is_told_in_one_line(capsys):
   with main._plain_warnings():
     warnings.warn('x: 2 rows repeat', errors.DataWarning, stacklevel=1)
   assert capsys.readouterr().err == 'warning: x: 2 rows repeat\n'
+
+
+@pytest.mark.slow
+def test_a_signal_that_comes_where_nobody_can_catch_it_is_not_lost(flags):
+  body = """
+  class Trap:
+    def __del__(self):
+      print('here', flush=True)
+      time.sleep(5)  # the signal comes here
+  Trap()
+  time.sleep(60)"""
+  process = start(flags, body)
+  assert process.stdout.readline() == 'here\n'
+  process.send_signal(signal.SIGTERM)
+  _, err = process.communicate(timeout=20)
+  assert process.returncode == 75
+  assert err.endswith('run the same command again to continue\n')

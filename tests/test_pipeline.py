@@ -12,15 +12,18 @@ import time
 import pytest
 
 from restpg_jax import config, restpg, types
-from restpg_jax.engines import trainer
+from restpg_jax.engines import batch_loader, trainer
 from restpg_jax.io import artifacts, lock, records
 from restpg_jax.report import build
-from tests import pipeline
+from tests import event_reader, pipeline
 
 pytestmark = pytest.mark.slow
 
 ROOT = pathlib.Path(__file__).parent.parent
 SAMPLE = ROOT.parent / 'shared' / 'data' / 'longlamp_sample'
+
+
+FITS = 'sft', 'm_step1'  # what makes the policy of each iteration
 
 
 def methods(workdir) -> dict:
@@ -41,6 +44,12 @@ def test_every_method_and_iteration_is_in_the_report(finished):
   assert [i['t'] for i in found['rest_pg']['iterations']] == [0, 1]
   assert list(found['rest_pg']['tasks']) == list(types.TASKS)
   assert found['rest_pg']['tasks']['topic_writing']['n'] == 2
+  for iteration in found['rest_pg']['iterations']:
+    validation = iteration['validation']
+    assert list(validation['tasks']) == list(types.TASKS)
+    (path,) = finished.glob(f'{FITS[iteration["t"]]}/choose-*/DONE.json')
+    chosen = records.read_json(path)['summary']['reward']
+    assert validation['macro']['reward'] == pytest.approx(chosen)
 
 
 def test_methods_share_what_they_have_in_common(finished):
@@ -98,12 +107,18 @@ def test_another_seed_gives_other_samples(finished, tmp_path):
 def test_a_killed_run_goes_on_to_the_same_numbers(
   finished, tmp_path, monkeypatch, writes
 ):
+  cfg = pipeline.small(track='tensorboard')  # `finished` has no tracker
   pipeline.kill_at_write(monkeypatch, writes)
   with pytest.raises(KeyboardInterrupt):
-    restpg.run_methods(pipeline.small(), tmp_path)
+    restpg.run_methods(cfg, tmp_path)
   monkeypatch.undo()
-  restpg.run_methods(pipeline.small(), tmp_path)
+  restpg.run_methods(cfg, tmp_path)
   assert methods(tmp_path) == methods(finished)
+  assert sorted(event_reader.compare(tmp_path)) == [
+    'e_step1/draw', 'eval0/answer', 'eval0/measure', 'eval1/answer',
+    'eval1/measure', 'm_step1/choose', 'm_step1/train', 'reason',
+    'sft/choose', 'sft/train',
+  ]  # fmt: skip
 
 
 def test_training_goes_on_from_the_last_checkpoint(tmp_path, monkeypatch):
@@ -119,17 +134,53 @@ def test_training_goes_on_from_the_last_checkpoint(tmp_path, monkeypatch):
 
   monkeypatch.setattr(trainer, 'save_checkpoint', noted)
   cut, whole = tmp_path / 'cut', tmp_path / 'whole'
+  tracked = pipeline.small(track='tensorboard')
   with pytest.raises(KeyboardInterrupt):
-    restpg.run_methods(pipeline.small(), cut, until=until)
-  for workdir in (cut, whole):
+    restpg.run_methods(tracked, cut, until=until)
+  for workdir, cfg in ((cut, tracked), (whole, pipeline.small())):
     with pytest.raises(artifacts.Until):
-      restpg.run_methods(pipeline.small(), workdir, until=until)
+      restpg.run_methods(cfg, workdir, until=until)
   assert made == [2, 4, 2, 4]
+  assert event_reader.compare(cut) == {'reason', 'sft/train'}
+  (run,) = cut.glob('tensorboard/sft/train-*')
+  assert len(list(run.iterdir())) == 2  # a file of each sitting
   last = [
     next(workdir.glob('sft/train-*')) / 'checkpoints' / 'step_4' / 'model'
     for workdir in (cut, whole)
   ]
   assert same_weights(*last)
+
+
+def test_steps_made_again_after_a_kill_are_no_goodput(
+  finished, tmp_path, monkeypatch
+):
+  """Training is killed in its third step, one after a checkpoint."""
+  workdir = shutil.copytree(finished, tmp_path / 'copy')
+  shutil.rmtree(next(workdir.glob('sft/train-*')))
+  load = batch_loader.BatchLoader.step
+
+  def failing(loader, n):
+    if n == 3:  # the batch behind it, which is loaded ahead
+      raise MemoryError
+    return load(loader, n)
+
+  monkeypatch.setattr(batch_loader.BatchLoader, 'step', failing)
+  with pytest.raises(MemoryError):
+    restpg.run_methods(pipeline.small(), workdir)
+  monkeypatch.undo()
+  restpg.run_methods(pipeline.small(), workdir)
+  table = build.build_report(workdir)['goodput']
+  rows = {row['stage']: row for row in table['stages']}
+  assert len(rows) == 18
+  parts = 'useful', 'compiling', 'waiting', 'redone'
+  for row in [*rows.values(), table['all']]:
+    assert sum(row[part] for part in parts) == pytest.approx(row['seconds'])
+    assert min(row[part] for part in parts) >= 0
+  for name, row in rows.items():
+    killed = name == 'sft/train'
+    assert (row['sittings'], row['redone'] > 0) == (1 + killed, killed), name
+  assert rows['m_step1/train']['compiling'] > 0  # perhaps read from a cache
+  assert rows['sft/train']['useful'] > 0
 
 
 def same_weights(one, other) -> bool:
@@ -242,6 +293,9 @@ def test_sigterm_ends_with_75_and_until_with_0(tmp_path):
 def test_real_texts_run_from_reading_to_report(tmp_path):
   cfg = pipeline.small(methods=('rest_pg',))
   cfg.data = config.Data(path=str(SAMPLE), limit=3)
+  # These prompts fill their limits; so they do in what `finished` compiled,
+  # whose longest are of 150 and 181 tokens.
+  cfg.prompt.max_input, cfg.reason.max_input = 160, 192
   restpg.run_methods(cfg, tmp_path)
   found = methods(tmp_path)['rest_pg']
   assert {task: t['n'] for task, t in found['tasks'].items()} == {

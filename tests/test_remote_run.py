@@ -64,7 +64,8 @@ def files(folder: pathlib.Path) -> dict[str, bytes]:
   return {
     str(path.relative_to(folder)): path.read_bytes()
     for path in sorted(folder.rglob('*.jsonl'))
-    if path.name != 'metrics.jsonl' and 'report' not in path.parts
+    if path.name not in ('metrics.jsonl', 'goodput.jsonl')
+    and 'report' not in path.parts
   }
 
 

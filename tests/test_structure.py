@@ -12,41 +12,54 @@ ROOT = pathlib.Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / 'configs').rglob('*.py'))
 LAYERS = (  # imports go down this list, never up or sideways
   ('main', 'api', 'assets.make'),
+  ('audit',),
   ('preflight', 'doctor', 'report', 'commands'),
+  ('members',),
   ('restpg',),
   ('phases',),
-  ('validate', 'cautions', 'experiments'),
+  ('validate', 'cautions', 'experiments', 'startup'),
   ('stages', 'variants'),
   ('engines',),
   ('io', 'data'),
   ('retrieval', 'models', 'sampling', 'rewards', 'training', 'parallel'),
   ('text',),
   ('cli', 'effective', 'paper'),
+  ('overrides',),
   ('config', 'assets'),
-  ('types', 'errors', 'malloc', 'storage', 'folders', 'backends', 'integers'),
+  ('outcomes',),
+  ('types', 'malloc', 'storage', 'folders', 'backends', 'integers'),
+  ('errors', 'pulse', 'interrupts', 'sweeps', 'arguments', 'usage'),
 )
 DOORS = {  # package -> the only modules that may import it
   'absl': ('cli',),
   'ml_collections': ('cli',),
   'orbax': ('io.checkpoints',),
   'tqdm': ('io.progress',),
+  'tensorboardX': ('io.event_files',),
   'pyarrow': ('data.parquet',),
   'tensorflow_datasets': ('data.builder', 'data.prepared'),
   'huggingface_hub': ('data.hub',),
   'mailparser': ('data.avocado',),
   'safetensors': ('io.tensors',),
-  'sentencepiece': ('text.tokenizer', 'assets.make'),
+  'sentencepiece': ('text.sentencepiece_model', 'assets.make'),
   'jinja2': ('text.templates', 'io.pages'),
   'regex': ('text.words',),
   'rank_bm25': ('retrieval.bm25',),
   'nltk': ('rewards.meteor',),
   'rouge_score': ('rewards.rouge',),
   'sacrebleu': ('rewards.bleu',),
-  'scipy': ('rewards.significance',),
+  'scipy': ('rewards.significance', 'rewards.correlation'),
   'flax': ('models.decoder', 'models.bert'),
-  'tokenizers': ('text.wordpiece',),
+  'tokenizers': ('text.wordpiece', 'text.fast_tokenizer'),
   'optax': ('training.optimizer', 'training.step'),
+  'matplotlib': ('report.plots',),
 }
+# What may know the whole config; all below are given the sections they need.
+WHOLE_CONFIG = (
+  *('cli', 'api', 'preflight', 'doctor', 'restpg', 'phases'),
+  *('members', 'overrides', 'main'),
+  *('validate', 'cautions', 'experiments', 'variants'),
+)
 # They say nothing of what they hold; a field that files have keeps its name.
 HOME_MADE = {'found', 'made', 'said', 'asked', 'told', 'harvest', 'place'}
 ON_DISK = {  # module -> such fields that it may speak of
@@ -115,12 +128,26 @@ def uninvited(modules):
         yield f'{module} imports {name}; the door is {" or ".join(doors)}'
 
 
+def whole_configs(modules):
+  """'stages.draw: line 3' for whatever speaks of config.Config below those."""
+  for module, text in modules.items():
+    if package(module) not in WHOLE_CONFIG:
+      for node in ast.walk(ast.parse(text)):
+        match node:
+          case ast.Attribute(value=ast.Name(id='config'), attr='Config'):
+            yield f'{module}: line {node.lineno}'
+
+
 def test_imports_go_down():
   assert list(upward(sources())) == []
 
 
 def test_no_stage_imports_a_stage():
   assert list(between_stages(sources())) == []
+
+
+def test_sections_and_not_the_whole_config_go_down():
+  assert list(whole_configs(sources())) == []
 
 
 def test_stages_are_the_nodes_of_algorithm_1():
@@ -162,8 +189,13 @@ def test_an_offender_is_named():
   ]
   sideways = {'stages.draw': 'from restpg_jax.stages import select'}
   assert list(between_stages(sideways)) == ['stages.draw imports stages.select']
+  whole = 'def f(*, reward: config.Reward,\n  cfg: config.Config):\n  pass'
+  assert list(whole_configs({'engines.rewards': whole, 'phases': whole})) == [
+    'engines.rewards: line 2'
+  ]
   assert list(uninvited(bad)) == [
-    'data.world imports scipy.stats; the door is rewards.significance'
+    'data.world imports scipy.stats; the door is rewards.significance or '
+    'rewards.correlation'
   ]
 
 

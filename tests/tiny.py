@@ -6,8 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from restpg_jax import config
 from restpg_jax.models import decoder
 from restpg_jax.models import size as sizes
+from restpg_jax.parallel import layout as layouts
+
+
+def layout(**compute) -> layouts.Layout:
+  """The devices of this process."""
+  return layouts.Layout.of(config.Compute(**compute))
 
 
 def size(**changes) -> sizes.Size:

@@ -16,10 +16,17 @@ from etils import epath
 from restpg_jax import assets, config, errors, storage
 from restpg_jax.commands import model_card, policies
 from restpg_jax.engines import tokenizer_files
-from restpg_jax.io import checkpoints, located, records, tensors, weights
+from restpg_jax.io import (
+  checkpoints,
+  located,
+  records,
+  tensors,
+  weight_folders,
+  weights,
+)
 from restpg_jax.models import formats, hf_config
+from restpg_jax.text import fast_tokenizer, tokenizer_json
 from restpg_jax.text import tokenizer as tokenizers
-from restpg_jax.text import tokenizer_json
 
 DTYPES = ('float32', 'bfloat16', 'float16')
 # Files beside a tokenizer that are kept: they hold the chat template.
@@ -52,8 +59,8 @@ def convert_policy(
   name = args.tokenizer or origin.tokenizer or checkpoint.tokenizer
   if not name:
     raise errors.InputError(
-      f'{origin.weights}: no tokenizer is known for it; give --tokenizer=FILE, '
-      f'a SentencePiece model: {tokenizers.NEEDED}'
+      f'{origin.weights}: no tokenizer is known for it; give --tokenizer=FILE; '
+      f'{tokenizers.NEEDED}'
     )
   tokenizer = tokenizer_files.load_tokenizer(name, checkpoint.size)
   tokenizer_path = tokenizer_files.tokenizer_file(name)
@@ -61,7 +68,8 @@ def convert_policy(
   checkpoint = _with_origin(checkpoint, origin)
   with _whole(epath.Path(args.to), args.format) as out:
     FORMATS[args.format](out, checkpoint, dtype, tokenizer, tokenizer_path)
-    tokenizer_path.copy(out / weights.TOKENIZER)
+    for target, content in _own_files(tokenizer_path).items():
+      (out / target).write_bytes(content)
     text = model_card.card_text(origin, checkpoint.size, args)
     (out / 'README.md').write_text(text)
   return origin, epath.Path(args.to)
@@ -171,10 +179,13 @@ def _hf(
     if described
     else formats.HF_ROWS.get(size.vocabulary, size.vocabulary)
   )
-  rows = max(rows, tokenizer.vocab_size)
-  ids = {'bos_token_id': tokenizer.bos, 'eos_token_id': tokenizer.eos}
-  if tokenizer.pad is not None:
-    ids['pad_token_id'] = tokenizer.pad
+  rows = max(rows, tokenizer.rows)
+  ids = {
+    'bos_token_id': tokenizer.bos,
+    'eos_token_id': tokenizer.eos,
+    'pad_token_id': tokenizer.pad,
+  }
+  ids = {name: number for name, number in ids.items() if number is not None}
   own = hf_config.text(described or {})
   ids |= {name: own[name] for name in ids if own.get(name) is not None}
   generation = published.get(weights.GENERATION) or ids
@@ -192,7 +203,7 @@ def _hf(
   )
   records.write_json(out / weights.CONFIG, written)
   records.write_json(out / weights.GENERATION, generation)
-  for name, content in _tokenizer_files(tokenizer_path).items():
+  for name, content in _tokenizer_files(tokenizer, tokenizer_path).items():
     (out / name).write_bytes(content)
 
 
@@ -205,15 +216,31 @@ def _ending(settings: dict[str, Any], eos: int) -> dict[str, Any]:
   return settings | {'eos_token_id': [*ends, eos] if ends else eos}
 
 
-def _tokenizer_files(tokenizer_path: epath.Path) -> dict[str, bytes]:
+def _own_files(tokenizer_path: epath.Path) -> dict[str, bytes]:
+  """Returns the files without which we could not read a tokenizer, by name."""
+  whole = weight_folders.is_json(tokenizer_path)
+  name = weight_folders.TOKENIZER_JSON if whole else weights.TOKENIZER
+  return {name: tokenizer_path.read_bytes()} | {
+    note.name: note.read_bytes()
+    for note in weight_folders.tokenizer_notes(tokenizer_path)
+    if note.name != weights.GENERATION  # is written with the weights
+  }
+
+
+def _tokenizer_files(
+  tokenizer: tokenizers.Tokenizer, tokenizer_path: epath.Path
+) -> dict[str, bytes]:
   """Returns the files of a tokenizer for Hugging Face, by name.
 
-  Those beside it are kept; what is missing is made of the SentencePiece file,
-  with the chat template if there is one.
+  Those beside it are kept; what is missing is made of the tokenizer, with the
+  chat template if there is one.
   """
   beside = [tokenizer_path.parent / name for name in COMPANIONS]
   existing = {path.name: path.read_bytes() for path in beside if path.is_file()}
   whole, config = COMPANIONS[:2]
+  if isinstance(tokenizer, fast_tokenizer.FastTokenizer):
+    existing[whole] = tokenizer_path.read_bytes()  # under whatever name
+    existing.setdefault(config, records.indented(tokenizer.config()))
   if {whole, config} <= set(existing):
     return existing
   files = tokenizer_json.files(tokenizer_path.read_bytes())
@@ -255,7 +282,7 @@ def _gemma(
   rows = formats.GEMMA_ROWS.get(size.vocabulary, size.vocabulary)
   specs = formats.gemma(
     size,
-    max(rows, tokenizer.vocab_size),
+    max(rows, tokenizer.rows),
     transposed=formats.gemma_transposed(size),
   )
   tree = {}

@@ -12,7 +12,7 @@ from restpg_jax import config, effective, errors, types
 from restpg_jax.commands import policies
 from restpg_jax.data import requests
 from restpg_jax.engines import generator, input_files, prompting
-from restpg_jax.io import artifacts, located, partial_file, progress
+from restpg_jax.io import artifacts, compiled, located, partial_file, progress
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.stages import retrieve
 from restpg_jax.text import templates
@@ -69,14 +69,16 @@ def generate_texts(
   check_generate_args(args)
   policy = policies.workdir_policy(epath.Path(workdir), args.method)
   cfg = generate_settings(policy, args)
-  counts = write_output(
-    path=args.output,
-    policy=policy,
-    cfg=cfg,
-    output=output_side(policy, cfg),
-    total=check_rows(cfg),
-    layout=layouts.Layout.of(compute),
-  )
+  total, layout = check_rows(cfg), layouts.Layout.of(compute)
+  with compiled.programs_in(policy.workdir / 'compiled', compute.cache):
+    counts = write_output(
+      path=args.output,
+      policy=policy,
+      cfg=cfg,
+      output=output_side(policy, cfg),
+      total=total,
+      layout=layout,
+    )
   return Result(policy, **counts)
 
 

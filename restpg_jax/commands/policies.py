@@ -127,13 +127,8 @@ def _policy(
   workdir: epath.Path, method: dict[str, Any], iteration: dict[str, Any]
 ) -> Policy | None:
   """Returns the policy of an iteration; None where its stages were removed."""
-  answers = workdir / iteration['answers'] / artifacts.DONE
-  if not answers.exists():
-    return None
-  folder = workdir / records.read_json(answers)['inputs'][0]['path']
-  if not (folder / artifacts.DONE).exists():
-    return None
-  return Policy(workdir, method, iteration['t'], folder)
+  folder = experiments.choice_of(workdir, iteration)
+  return folder and Policy(workdir, method, iteration['t'], folder)
 
 
 def _tokenizer(done: dict[str, Any], stage: epath.Path) -> str:

@@ -158,15 +158,15 @@ def _prepare_each(
   if min(jobs, len(work)) < 2:
     yield from (prepare_task(*args) for args in work)
     return
+  others = {*multiprocessing.active_children()}
   with concurrent.futures.ProcessPoolExecutor(
     min(jobs, len(work)), multiprocessing.get_context('spawn')
   ) as pool:
     try:
       yield from pool.map(prepare_task, *zip(*work, strict=True))
     except BaseException:
-      # Left to itself, the pool would wait for the tasks that run.
-      pool.shutdown(wait=False, cancel_futures=True)
-      for child in multiprocessing.active_children():
+      # Left to itself, the pool would wait for the tasks that run; so it waits
+      # for its processes to be gone.
+      for child in {*multiprocessing.active_children()} - others:
         child.terminate()
-        child.join()
       raise

@@ -307,5 +307,5 @@ def _inspect_role_tokenizer(role: Role) -> findings.Finding:
     findings.MISSING,
     f'{role.setting}.tokenizer={model.tokenizer}: no such file or folder',
     f'it comes with the weights: --config.{role.setting}.tokenizer=DIR, the '
-    f'folder that holds {weights.TOKENIZER}',
+    f'folder that holds {weights.TOKENIZER} or tokenizer.json',
   )

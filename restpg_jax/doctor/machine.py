@@ -13,7 +13,6 @@ from restpg_jax import config, folders, storage, validate
 from restpg_jax.doctor import findings
 from restpg_jax.engines import model_size
 from restpg_jax.io import artifacts
-from restpg_jax.models import formats
 from restpg_jax.parallel import layout as layouts
 
 GIB = 2**30
@@ -31,12 +30,14 @@ def devices(cfg: config.Config) -> Iterator[findings.Finding]:
   held: dict[str, layouts.Layout] = {}
 
   def find_layout() -> str:
-    held['layout'] = layout = layouts.Layout.of_run(cfg)
+    held['layout'] = layout = layouts.Layout.of(
+      cfg.compute, examples=cfg.train.batch_size
+    )
     usable = f'{layout.usable / GIB:.1f} GiB usable each'
     return f'{layout.devices} x {layout.device_kind}, {usable}'
 
   def check_training() -> str:
-    validate.check_policy(cfg, held['layout'])
+    validate.check_policy(cfg.policy, cfg.train, held['layout'])
     return 'the policy can be laid out on them; preflight says whether it fits'
 
   yield findings.look('devices', find_layout)
@@ -75,9 +76,7 @@ def disk(
   if storage.remote(workdir):
     message = f'{workdir}: its room is not known here'
     return findings.Finding('disk', findings.OK, message)
-  path = epath.Path(workdir)
-  # The workdir may be yet to make: its disk is that of the folder above.
-  folder = next(p for p in (path, *path.absolute().parents) if p.exists())
+  path, folder = epath.Path(workdir), storage.existing(workdir)
   free = shutil.disk_usage(folder).free
   message = f'{folder}: {_size(free)} free'
   try:
@@ -104,8 +103,8 @@ def bytes_of_run(cfg: config.Config, *, fits: int) -> int:
   of all its checkpoints), and of all checkpoints of the last fit with their
   optimizer. With adapters only the base counts.
   """
-  shapes = formats.shapes(model_size.model_size(cfg.policy.checkpoint))
-  weights = 4 * sum(math.prod(shape) for shape in shapes.values())
+  size = model_size.model_size(cfg.policy.checkpoint)
+  weights = model_size.bytes_on_disk(size)
   if cfg.train.lora.rank:
     return weights
   checkpoints = math.ceil(cfg.train.steps / cfg.train.checkpoint_every)

@@ -12,12 +12,21 @@ import jax
 import numpy as np
 import pytest
 
-from restpg_jax import assets, config, errors, experiments, main, restpg
-from restpg_jax.commands import convert, model_card, policies
+from restpg_jax import (
+  assets,
+  config,
+  errors,
+  main,
+  outcomes,
+  restpg,
+)
+from restpg_jax.commands import convert
+from restpg_jax.engines import tokenizer_files
 from restpg_jax.io import artifacts, checkpoints, records, weights
 from restpg_jax.stages import base
-from tests import pipeline, runs, tiny
+from tests import pipeline, tiny
 from tests.models import families
+from tests.text import tokenizer_families
 
 ROOT = pathlib.Path(__file__).parents[2]
 SHARED = ROOT.parent / 'shared' / 'tokenizers'
@@ -174,38 +183,28 @@ def test_files_that_came_with_a_tokenizer_are_kept(tmp_path):
     assert (tmp_path / 'hf' / name).read_text() == (folder / name).read_text()
 
 
-@pytest.fixture
-def workdir(tmp_path):
-  return runs.chosen(tmp_path / 'work')
-
-
-def test_of_a_workdir_it_takes_what_was_finished_last(workdir):
-  assert (
-    policies.find_policy(str(workdir)).weights == workdir / 'sft/choose-a/model'
-  )
-  origin = policies.find_policy(str(workdir), 'rest_pg')
-  assert origin.weights == workdir / 'm_step1/choose-b/model'
-  assert (origin.method['method'], origin.t) == ('rest_pg', 1)
-  with pytest.raises(
-    errors.InputError, match='finished in .* are rest_pg, sft'
-  ):
-    policies.find_policy(str(workdir), 'rest_em')
-
-
-def test_of_a_stage_it_knows_the_run(workdir):
-  for name in ('m_step1/choose-b', 'm_step1/choose-b/model'):
-    origin = policies.find_policy(str(workdir / name))
-    assert origin.weights == workdir / 'm_step1/choose-b/model'
-    assert origin.tokenizer == 'tiny.spm.model'
-    assert (origin.method['method'], origin.t) == ('rest_pg', 1)
-  trained = workdir / 'sft' / 'train-c'
-  size = tiny.size()
-  for n in (2, 10):
-    path = trained / 'checkpoints' / f'step_{n}' / 'model'
-    checkpoints.save_model(path, tiny.parameters(size, 0.1), size)
-  assert policies.find_policy(str(trained)).weights == path
-  with pytest.raises(errors.InputError, match='is no workdir'):
-    policies.find_policy(str(trained), 'sft')
+def test_a_tokenizer_json_goes_along_under_its_own_name(tmp_path):
+  content, notes = tokenizer_families.made('gemma_bpe')
+  (tmp_path / 'my.json').write_bytes(content)
+  eos = {'eos_token': '<eos>'}
+  (tmp_path / 'special_tokens_map.json').write_text(json.dumps(eos))
+  (tmp_path / 'chat_template.jinja').write_text('{{ messages }}')
+  source = saved(tmp_path / 'm', sizes()['gemma'])
+  for form in ('hf', 'gemma'):
+    out = tmp_path / form
+    export(source, out, tokenizer=str(tmp_path / 'my.json'), format=form)
+    assert (out / 'tokenizer.json').read_bytes() == content
+    assert not (out / 'tokenizer.model').exists()
+    assert read(out / 'special_tokens_map.json') == eos
+    found, tokenizer = tokenizer_files.find_model(out, str(out))
+    assert found.tokenizer == out / 'tokenizer.json'
+    assert tokenizer.eos == 1 and tokenizer.pad is None
+  assert (tmp_path / 'hf/chat_template.jinja').exists()
+  assert read(tmp_path / 'hf/tokenizer_config.json') == {
+    'tokenizer_class': 'PreTrainedTokenizerFast',
+    'eos_token': '<eos>',
+  }
+  assert read(tmp_path / 'hf/generation_config.json') == {'eos_token_id': 1}
 
 
 def test_the_command_and_its_card(workdir, tmp_path, capsys):
@@ -213,7 +212,7 @@ def test_the_command_and_its_card(workdir, tmp_path, capsys):
   to = tmp_path / 'policy'
   assert (
     main.main(['convert', f'--from={workdir}', f'--to={to}', *flags])
-    == main.DONE
+    == outcomes.DONE
   )
   said = capsys.readouterr().out
   assert said == (f'{to}: hf, bfloat16, of {workdir}/m_step1/choose-b/model\n')
@@ -242,47 +241,6 @@ def test_the_command_and_its_card(workdir, tmp_path, capsys):
   assert str(tmp_path) not in text
 
 
-def test_the_card_has_the_numbers_of_its_own_experiment(workdir):
-  first = experiments.pick(workdir, 'rest_pg')
-  settings = first['config'] | {'answer': first['config']['answer'] | {'m': 2}}
-  experiments.note(workdir, first | {'config': settings})
-  last = experiments.pick(workdir)
-  path = workdir / 'report' / 'results.json'
-  (numbers,) = records.read_json(path)['methods'].values()
-
-  def written(label, **known):
-    """The card of the first; the report has numbers of what `label` was."""
-    results = {'methods': {label: numbers}} | known
-    records.write_json(path, results)
-    origin = policies.find_policy(str(workdir), first['key'])
-    return model_card.card_text(origin, tiny.size(), config.ConvertArgs())
-
-  # Built when there was one experiment of this name: this one, or another.
-  text = written('rest_pg', experiments={'rest_pg': first['key']})
-  assert '# rest_pg (answer.m 1), iteration 1' in text
-  assert '| reward | 0.5000' in text and '* judge: tiny_it' in text
-  text = written('rest_pg', experiments={'rest_pg': last['key']})
-  assert 'the run is older than this model' in text
-  assert 'older than this model' in written('rest_pg')  # which, nobody knows
-
-
-def test_the_card_names_no_judge_that_was_not_asked(workdir):
-  record = experiments.pick(workdir, 'rest_pg')
-  record['config']['reward']['name'] = 'rouge'
-  origin = policies.Origin(workdir, workdir=workdir, method=record, t=1)
-  text = model_card.card_text(origin, tiny.size(), config.ConvertArgs())
-  assert '* reward: rouge' in text and 'judge' not in text
-
-
-def test_a_run_whose_stages_were_removed_is_a_line(workdir):
-  shutil.rmtree(workdir / 'm_step1')
-  with pytest.raises(errors.InputError, match='of rest_pg are not there any'):
-    policies.find_policy(str(workdir), 'rest_pg')
-  (workdir / 'eval1' / 'DONE.json').unlink()
-  origin = policies.find_policy(str(workdir / 'sft' / 'choose-a'))
-  assert (origin.method['method'], origin.t) == ('rest_pg', 0)
-
-
 @pytest.mark.parametrize(
   'flags, said',
   [
@@ -299,7 +257,7 @@ def test_bad_flags(flags, said, tmp_path, monkeypatch, capsys):
   monkeypatch.chdir(tmp_path)
   (tmp_path / 'full').mkdir()
   (tmp_path / 'full' / 'something').write_text('')
-  assert main.main(['convert', *flags]) == main.BAD_INPUT
+  assert main.main(['convert', *flags]) == outcomes.BAD_INPUT
   assert said in capsys.readouterr().err
   assert sorted(p.name for p in tmp_path.iterdir()) == ['full']
 
@@ -417,7 +375,7 @@ def test_a_policy_ends_with_the_token_that_it_was_trained_to_end_with(tmp_path):
   base.load_base(
     out=tmp_path / 'base',
     cfg=config.Model(str(came), 'tiny.spm.model'),
-    layout=None,
+    layout=tiny.layout(),
   )
   export(tmp_path / 'base' / 'model', tmp_path / 'policy')
   for name in ('config.json', 'generation_config.json'):

@@ -7,7 +7,7 @@ import pytest
 
 from restpg_jax.io import checkpoints
 from restpg_jax.models import decoder, hf_config
-from restpg_jax.text import tokenizer as tokenizers
+from restpg_jax.text import sentencepiece_model
 from tests import tiny
 from tests.commands import test_convert
 from tests.models import families
@@ -83,7 +83,7 @@ def test_what_others_say_of_a_model_goes_out_as_it_came_in(name, tmp_path):
 def test_autotokenizer_gives_the_same_ids(path, tmp_path):
   if not path.exists():
     pytest.skip(f'{path} is not here')
-  ours = tokenizers.Tokenizer(path.read_bytes())
+  ours = sentencepiece_model.SentencePiece(path.read_bytes())
   size = tiny.size(vocabulary=ours.vocab_size, width=8)
   checkpoints.save_model(tmp_path / 'm', tiny.parameters(size, 0.2), size)
   test_convert.export(tmp_path / 'm', tmp_path / 'hf', tokenizer=str(path))

@@ -7,7 +7,7 @@ import os
 import pytest
 from etils import epath
 
-from restpg_jax import assets, config, main
+from restpg_jax import assets, config, main, outcomes
 from restpg_jax.commands import generate, policies
 from restpg_jax.engines import generator
 from restpg_jax.io import partial_file, records
@@ -55,7 +55,7 @@ def lines(path):
 @pytest.mark.slow
 def test_a_line_a_row_in_order(workdir, users, tmp_path, capsys):
   out = tmp_path / 'out.jsonl'
-  assert write(workdir, users, out, '--method=rest_pg') == main.DONE
+  assert write(workdir, users, out, '--method=rest_pg') == outcomes.DONE
   found = lines(out)
   assert [line['id'] for line in found] == [1, 'x', 3, 4, 77, 6, 7]
   assert [line['task'] for line in found] == [
@@ -78,7 +78,7 @@ def test_a_line_a_row_in_order(workdir, users, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_a_policy_that_does_not_reason_only_answers(workdir, users, tmp_path):
-  assert write(workdir, users, tmp_path / 'out.jsonl') == main.DONE  # sft
+  assert write(workdir, users, tmp_path / 'out.jsonl') == outcomes.DONE  # sft
   for line in lines(tmp_path / 'out.jsonl'):
     assert line['reasoning'] == ''
     assert isinstance(line['answer'], str)
@@ -128,7 +128,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
   whole, out = tmp_path / 'whole.jsonl', tmp_path / 'out.jsonl'
   (tmp_path / 'two.py').write_text(TWO)
   two = f'--config={tmp_path}/two.py'  # side by side
-  assert write(workdir, users, whole, two) == main.DONE
+  assert write(workdir, users, whole, two) == outcomes.DONE
   append = partial_file.PartialFile.append
   left = [appends]
 
@@ -140,11 +140,11 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
     raise KeyboardInterrupt
 
   monkeypatch.setattr(partial_file.PartialFile, 'append', torn)
-  assert write(workdir, users, out, two) == main.INTERRUPTED
+  assert write(workdir, users, out, two) == outcomes.INTERRUPTED
   assert not out.exists()
   monkeypatch.setattr(partial_file.PartialFile, 'append', append)
   capsys.readouterr()
-  assert write(workdir, users, out, two) == main.DONE
+  assert write(workdir, users, out, two) == outcomes.DONE
   assert out.read_bytes() == whole.read_bytes()
   made = {1: COUNT - 1, 2: COUNT - 3, 3: COUNT - 5}  # two each; one is torn
   assert f'; {made[appends]} made now' in capsys.readouterr().out
@@ -170,7 +170,7 @@ def test_rows_are_read_as_they_are_needed_and_order_is_kept(
   workdir, users, tmp_path, monkeypatch
 ):
   monkeypatch.setattr(generate, 'sample_rows', backwards)
-  assert write(workdir, users, tmp_path / 'out.jsonl') == main.DONE
+  assert write(workdir, users, tmp_path / 'out.jsonl') == outcomes.DONE
   answers = [line['answer'] for line in lines(tmp_path / 'out.jsonl')]
   assert answers == [f'text {n}' for n in range(1, 8)]
 
@@ -245,7 +245,7 @@ def test_bad_input_is_a_line_and_leaves_nothing(
   (tmp_path / 'folder').mkdir()
   before = sorted(os.listdir())
   flags = [f'--workdir={workdir}', *flags]
-  assert main.main(['generate', *flags]) == main.BAD_INPUT
+  assert main.main(['generate', *flags]) == outcomes.BAD_INPUT
   (line,) = capsys.readouterr().err.splitlines()
   assert line.startswith(f'error: {said}'.replace('WORK', str(workdir)))
   assert sorted(os.listdir()) == before
@@ -263,13 +263,13 @@ def test_a_part_of_another_input_is_not_gone_on_with(
 
   with monkeypatch.context() as patch:
     patch.setattr(partial_file.PartialFile, 'append', torn)
-    assert write(workdir, users, out) == main.INTERRUPTED
-  assert write(workdir, users, out, '--method=rest_pg') == main.BAD_INPUT
+    assert write(workdir, users, out) == outcomes.INTERRUPTED
+  assert write(workdir, users, out, '--method=rest_pg') == outcomes.BAD_INPUT
   assert 'out.jsonl.part was begun with another input' in (
     capsys.readouterr().err
   )
   users.write_text(users.read_text().replace('A post', 'A poem'))
-  assert write(workdir, users, out) == main.BAD_INPUT
+  assert write(workdir, users, out) == outcomes.BAD_INPUT
   assert not out.exists()
 
 
@@ -280,7 +280,7 @@ def test_a_template_that_changed_since_is_refused(tmp_path, users, capsys):
   method['output']['marker'] = 'Reply:'
   records.write_json(path, method)
   out = tmp_path / 'out.jsonl'
-  assert write(work, users, out, '--method=rest_pg') == main.BAD_INPUT
+  assert write(work, users, out, '--method=rest_pg') == outcomes.BAD_INPUT
   assert "trained with the marker line 'Reply:'" in capsys.readouterr().err
 
 

@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 
-from restpg_jax import config, errors, main
+from restpg_jax import config, errors, main, outcomes
 from restpg_jax.commands import prepare
 from tests.data import longlamp_rows as given
 from tests.data import test_avocado
@@ -31,7 +31,7 @@ def test_tasks_side_by_side_and_what_is_there_is_kept(tmp_path, capsys):
   for path in ('topic_writing_user', 'product_review_temporal', 'custom'):
     given.folder(tmp_path / 'from', path, train=ROW, val=ROW, test=ROW)
   asked = [f'--from={tmp_path}/from', f'--to={tmp_path}/to']
-  assert run(*asked, '--jobs=2') == main.DONE
+  assert run(*asked, '--jobs=2') == outcomes.DONE
   assert capsys.readouterr().out.splitlines() == [
     'product_review_temporal: prepared, 1 train, 1 val, 1 test rows',
     'topic_writing_user: prepared, 1 train, 1 val, 1 test rows',
@@ -40,7 +40,7 @@ def test_tasks_side_by_side_and_what_is_there_is_kept(tmp_path, capsys):
   ]
   before = {p: p.stat().st_mtime_ns for p in (tmp_path / 'to').rglob('*')}
   (tmp_path / 'from' / 'custom' / 'README.md').write_text('nobody reads it')
-  assert run(*asked) == main.DONE
+  assert run(*asked) == outcomes.DONE
   assert 'custom: kept, 1 train, 1 val, 1 test rows' in capsys.readouterr().out
   after = {p: p.stat().st_mtime_ns for p in (tmp_path / 'to').rglob('*')}
   assert before.keys() == after.keys()
@@ -53,7 +53,7 @@ def test_a_bucket_is_refused_before_anything_is_made(
 ):
   monkeypatch.chdir(tmp_path)
   asked = [source(tmp_path), '--to=gs://b/to']
-  assert run(*asked) == main.BAD_INPUT
+  assert run(*asked) == outcomes.BAD_INPUT
   assert said(capsys) == (
     'error: --to=gs://b/to: give a local folder and copy it from there\n'
   )
@@ -65,12 +65,12 @@ def test_other_files_or_settings_are_not_taken_for_what_is_there(
   tmp_path, capsys
 ):
   asked = [source(tmp_path, 'custom'), f'--to={tmp_path}/to']
-  assert run(*asked) == main.DONE
+  assert run(*asked) == outcomes.DONE
   short = ['--config=configs/demo.py', '--config.data.max_text=5']
-  assert run(*asked, *short) == main.BAD_INPUT
+  assert run(*asked, *short) == outcomes.BAD_INPUT
   assert 'with another data.max_text' in said(capsys)
   (tmp_path / 'from/custom/test.jsonl').write_bytes(ROW + b'\n')
-  assert run(*asked) == main.BAD_INPUT
+  assert run(*asked) == outcomes.BAD_INPUT
   assert f'{tmp_path}/to/longlamp/custom: it is there, made o' in said(capsys)
 
 
@@ -88,15 +88,15 @@ def test_a_bad_row_stops_with_its_place_or_is_skipped(tmp_path, capsys, jobs):
     f'--to={tmp_path}/to',
     f'--jobs={jobs}',
   ]
-  assert run(*asked) == main.BAD_INPUT
+  assert run(*asked) == outcomes.BAD_INPUT
   assert 'train.jsonl: row 2 (line 2): input is a int' in said(capsys)
   assert not list((tmp_path / 'to').rglob('dataset_info.json'))
   assert not multiprocessing.active_children()
   skip = ['--config=configs/demo.py', '--config.data.on_error=skip']
-  assert run(*asked, *skip) == main.DONE
+  assert run(*asked, *skip) == outcomes.DONE
   told = capsys.readouterr().out
   assert 'custom: prepared, 1 train, 1 val, 1 test rows, 1 skipped rows' in told
-  assert run(*asked) == main.BAD_INPUT
+  assert run(*asked) == outcomes.BAD_INPUT
   assert 'without rows that were skipped' in said(capsys)
 
 
@@ -105,11 +105,11 @@ def test_the_licensed_mails_become_a_task(tmp_path, capsys):
   test_avocado.mails(tmp_path / 'text')
   test_avocado.ids(tmp_path / 'ids')
   asked = [f'--avocado={tmp_path}/text', f'--ids={tmp_path}/ids']
-  assert run(*asked, f'--to={tmp_path}/to') == main.DONE
+  assert run(*asked, f'--to={tmp_path}/to') == outcomes.DONE
   assert 'email_generation_user: prepared, 1 train' in capsys.readouterr().out
   examples, _ = given.read(tmp_path / 'to' / 'longlamp', 'test')
   assert [e.output for e in examples] == ['we eat at noon? Ann']
-  assert run(source(tmp_path), *asked, f'--to={tmp_path}/to') == main.DONE
+  assert run(source(tmp_path), *asked, f'--to={tmp_path}/to') == outcomes.DONE
   assert 'email_generation_user: kept' in capsys.readouterr().out
   assert len(os.listdir(tmp_path / 'to' / 'longlamp')) == 4  # and .config
 
@@ -145,7 +145,7 @@ def test_a_task_without_a_split_is_told_before_any_is_prepared(
   tmp_path, capsys
 ):
   asked = source(tmp_path, 'custom', val=None)
-  assert run(asked, f'--to={tmp_path}/to') == main.BAD_INPUT
+  assert run(asked, f'--to={tmp_path}/to') == outcomes.BAD_INPUT
   assert "custom: no split 'val'; add one of val-*.parquet" in said(capsys)
   assert not pathlib.Path(tmp_path / 'to').exists()
 
