@@ -31,6 +31,7 @@ from restpg_jax.rewards import judge
 from restpg_jax.sampling import candidates
 
 SHARED, OWN, EACH = 650, 350, 32  # tokens, tokens, candidates an input
+LIMIT = 8190  # tokens of a prompt, at most: configs/paper.py
 INPUTS = {'tiny_it': 4, '100M': 1}  # a round
 
 
@@ -108,7 +109,9 @@ class Ours:
 
   def __call__(self, texts) -> np.ndarray:
     logp = np.zeros((len(texts), len(judge.LABELS)))
-    for scores in label_scorer.label_logp(self.model, texts, LABELS):
+    for scores in label_scorer.label_logp(
+      self.model, texts, LABELS, limit=LIMIT
+    ):
       for n, row in scores:
         logp[n] = row
     return logp
