@@ -237,6 +237,12 @@ class Service:
   def remove(self, key: str) -> None:
     self._client.key_value_delete(_key(key))
 
+  def await_alone(self, count: int, seconds: float) -> None:
+    # The call returns when every connected host has made it. The others make it
+    # never: they are then disconnected, and of one that died nothing is known
+    # before its heartbeat is missed.
+    watch.answer(lambda: self._client.get_live_nodes(range(count)), seconds)
+
 
 def _key(key: str) -> str:
   return f'restpg/{key}'  # JAX and Orbax keep theirs in the same service

@@ -53,6 +53,10 @@ class Board(Protocol):
   def remove(self, key: str) -> None:
     """Removes a text."""
 
+  def await_alone(self, count: int, seconds: float) -> None:
+    """Returns once none of `count` hosts but this one is connected, or after so
+    many seconds."""
+
 
 class Memory:
   """The board of a single process, or of threads in a test."""
@@ -91,6 +95,9 @@ class Memory:
   def remove(self, key: str) -> None:
     with self._changed:
       self._texts.pop(key, None)
+
+  def await_alone(self, count: int, seconds: float) -> None:
+    """Threads have no connection that could be cut."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -250,14 +257,16 @@ class Hosts:
     return decision.removeprefix('go').removeprefix('stop ')
 
   def leave(self, seconds: float) -> None:
-    """Says that this host uses the board no more; the first waits for all.
+    """Says that this host uses the board no more; the first waits for all, and
+    until they have taken their leave of its service, but no longer than that.
 
-    It holds the board: the others would be aborted where it ended before them.
+    The runtime aborts a host, with code 134, whose leave it cannot take.
     """
     self.board.put(f'left/{self.index}', '')
     end = time.monotonic() + seconds
     while self.first and time.monotonic() < end:
       if len(self.board.list('left')) == self.count:
+        self.board.await_alone(self.count, end - time.monotonic())
         return
       time.sleep(0.1)
 

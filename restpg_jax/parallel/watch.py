@@ -134,7 +134,7 @@ class Watch:
     if cause := self._dead(now) or self._still(now):
       self._stated = True
       own = hosts_lib.End(75, f'error: {cause}', self._hosts.index)
-      stated = _answer(lambda: self._hosts.end(own.code, own.cause), GRACE)
+      stated = answer(lambda: self._hosts.end(own.code, own.cause), GRACE)
       return stated or own
     return None
 
@@ -262,7 +262,7 @@ class Watch:
     line = self._hosts.ended_by(end).line
     print(line, file=sys.stderr, flush=True)
     if not self._gone(time.monotonic()):
-      _answer(lambda: self._hosts.leave(LEAVE), LEAVE + 1)
+      answer(lambda: self._hosts.leave(LEAVE), LEAVE + 1)
     self._exit(end.code)
 
 
@@ -279,7 +279,7 @@ def watched(
     yield
 
 
-def _answer(call: Callable[[], T], seconds: float) -> T | None:
+def answer(call: Callable[[], T], seconds: float) -> T | None:
   """Returns what a call of the board gives; None where it fails or waits longer
   than that: the first host may stand still."""
   answers: list[T] = []

@@ -124,6 +124,18 @@ def multislice() -> None:
   os.environ['MEGASCALE_COORDINATOR_ADDRESS'] = '10.0.0.1'
 
 
+def late_leave() -> None:
+  import jax
+
+  leave = jax.distributed.shutdown
+
+  def late() -> None:
+    time.sleep(3)
+    leave()
+
+  jax.distributed.shutdown = late
+
+
 @contextlib.contextmanager
 def listening(port: int) -> Iterator[None]:
   """Somebody else listens on a port."""

@@ -56,6 +56,11 @@ def test_another_config_on_one_host(two):
   assert message.startswith('host 1 (')
 
 
+def test_the_service_waits_for_a_host_that_leaves_late(two):
+  second = ['--config.train.steps=7']
+  both(two, 2, second=second, change=several.late_leave)
+
+
 def test_another_version_on_one_host(two):
   message = both(two, 2, change=several.other_version)
   assert 'has jax 0.0.1, host 0 has' in message
