@@ -60,10 +60,21 @@ def test_what_is_offered_is_what_the_package_has():
   assert restpg_jax.restpg is restpg  # rooms are found as ever
 
 
-@pytest.mark.slow
-def test_importing_the_package_is_cheap():
-  program = 'import sys, json, restpg_jax; print(json.dumps([*sys.modules]))'
+def imported(module: str) -> set[str]:
+  """Returns all modules that importing one imports."""
+  program = f'import sys, json, {module}; print(json.dumps([*sys.modules]))'
   out = subprocess.run(
     [sys.executable, '-c', program], capture_output=True, text=True, check=True
   ).stdout
-  assert not {'numpy', 'jax', 'absl', 'etils'} & {*json.loads(out)}
+  return {*json.loads(out)}
+
+
+@pytest.mark.slow
+def test_importing_the_package_is_cheap():
+  assert not {'numpy', 'jax', 'absl', 'etils'} & imported('restpg_jax')
+
+
+@pytest.mark.slow
+def test_a_run_begins_without_the_libraries_of_its_metrics_and_report():
+  late = {'nltk', 'sklearn', 'pandas', 'scipy.stats', 'matplotlib'}
+  assert not late & imported('restpg_jax.restpg')

@@ -179,7 +179,9 @@ class Harness:
 def fork_context() -> Any:
   """Returns what starts processes that have imported the package already."""
   context = multiprocessing.get_context('forkserver')
-  context.set_forkserver_preload([f'restpg_jax.{name}' for name in MODULES])
+  context.set_forkserver_preload(
+    [*(f'restpg_jax.{name}' for name in MODULES), 'rouge_score.rouge_scorer']
+  )
   return context
 
 

@@ -1,15 +1,14 @@
 """ROUGE F-measures, for the report and as a reward without a judge."""
 
 import functools
-
-from rouge_score import rouge_scorer, tokenizers
+from typing import Any
 
 from restpg_jax.text import words
 
 NAMES = 'rouge1', 'rouge2', 'rougeL', 'rougeLsum'
 
 
-class AnyScriptTokenizer(tokenizers.Tokenizer):
+class AnyScriptTokenizer:
   """Splits a text in any script into words.
 
   The library's own keeps a-z and 0-9 alone: a text in another script scores 0.
@@ -42,5 +41,7 @@ def mean_rouge(prediction: str, reference: str) -> float:
 
 
 @functools.cache
-def _scorer(name: str) -> rouge_scorer.RougeScorer:
+def _scorer(name: str) -> Any:
+  from rouge_score import rouge_scorer  # imports NLTK, which takes seconds
+
   return rouge_scorer.RougeScorer([name], tokenizer=AnyScriptTokenizer())

@@ -6,8 +6,6 @@ import nltk
 from nltk.corpus.reader import wordnet as readers
 from nltk.corpus.util import LazyCorpusLoader
 
-from restpg_jax.rewards import meteor
-
 # NLTK looks for synonyms of stems: these two are their own.
 HEAD = '  1 WordNet 3.0 Copyright 2006 in miniature\n'
 BIG = f'{len(HEAD):08d}'  # where the synset stands
@@ -41,7 +39,7 @@ def only(root, monkeypatch):
   monkeypatch.setattr(nltk.data, 'path', [str(root)])
   omw = LazyCorpusLoader('omw-2.0', nltk.corpus.reader.CorpusReader, 'none')
   fresh = LazyCorpusLoader('wordnet', readers.WordNetCorpusReader, omw)
-  monkeypatch.setattr(meteor, 'wordnet', fresh)
+  monkeypatch.setattr(nltk.corpus, 'wordnet', fresh)
   nltk.tokenize._get_punkt_tokenizer.cache_clear()
   yield fresh
   nltk.tokenize._get_punkt_tokenizer.cache_clear()
