@@ -71,6 +71,8 @@ endef
 by_pip = $(RUN) -m pip install --quiet --disable-pip-version-check $$with \
   -e '$(1)'
 # uv reads none of pip's settings: it is told where else packages lie, and what
-# it cannot get (from a mirror that only pip knows, say) pip may.
+# it cannot get (from a mirror that only pip knows, say) pip may. As pip does, it
+# compiles to bytecode: where Python may write none itself, each process would
+# compile all that it imports.
 by_uv = UV_FIND_LINKS="$${UV_FIND_LINKS-$$(echo $$PIP_FIND_LINKS | tr ' ' ,)}" \
-  $(UV) pip install --quiet --python $(RUN) $$with -e '$(1)'
+  $(UV) pip install --quiet --compile-bytecode --python $(RUN) $$with -e '$(1)'
