@@ -9,7 +9,7 @@ from restpg_jax.io import checkpoints
 from restpg_jax.models import decoder, hf_config
 from restpg_jax.text import sentencepiece_model
 from tests import tiny
-from tests.commands import test_convert
+from tests.commands import exports, test_convert
 from tests.models import families
 
 torch = pytest.importorskip('torch')
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize('name', families.ALL)
 def test_transformers_opens_it_with_equal_logits(name, tmp_path):
-  size = test_convert.sizes()[name]
-  test_convert.export(test_convert.saved(tmp_path / 'm', size), tmp_path / 'hf')
+  size = exports.sizes()[name]
+  exports.export(exports.saved(tmp_path / 'm', size), tmp_path / 'hf')
   model, info = transformers.AutoModelForCausalLM.from_pretrained(
     tmp_path / 'hf', output_loading_info=True
   )
@@ -35,7 +35,7 @@ def test_transformers_opens_it_with_equal_logits(name, tmp_path):
   np.testing.assert_allclose(theirs, ours[0], atol=5e-5)
   # what transformers writes itself comes in again, and its logits stay
   model.save_pretrained(tmp_path / 'theirs')
-  test_convert.export(tmp_path / 'theirs', tmp_path / 'once_more')
+  exports.export(tmp_path / 'theirs', tmp_path / 'once_more')
   again = transformers.AutoModelForCausalLM.from_pretrained(
     tmp_path / 'once_more'
   )
@@ -46,35 +46,33 @@ def test_transformers_opens_it_with_equal_logits(name, tmp_path):
 
 @pytest.mark.parametrize('name', families.ALL)
 def test_what_others_say_of_a_model_goes_out_as_it_came_in(name, tmp_path):
-  size = test_convert.sizes()[name]
+  size = exports.sizes()[name]
   config = hf_config.render_config(
-    size, rows=test_convert.VOCABULARY, dtype='bfloat16'
+    size, rows=exports.VOCABULARY, dtype='bfloat16'
   )
-  config = transformers.AutoConfig.for_model(**config | test_convert.ODD_CONFIG)
+  config = transformers.AutoConfig.for_model(**config | exports.ODD_CONFIG)
   theirs = transformers.AutoModelForCausalLM.from_config(config)
   theirs.generation_config = transformers.GenerationConfig(
-    **test_convert.ODD_GENERATION
+    **exports.ODD_GENERATION
   )
   theirs.save_pretrained(tmp_path / 'in')
-  test_convert.export(tmp_path / 'in', tmp_path / 'out')
+  exports.export(tmp_path / 'in', tmp_path / 'out')
   before, after = (
-    test_convert.read(tmp_path / n / 'config.json') for n in ('in', 'out')
+    exports.read(tmp_path / n / 'config.json') for n in ('in', 'out')
   )
-  assert before.items() >= test_convert.ODD_CONFIG.items()
+  assert before.items() >= exports.ODD_CONFIG.items()
   assert after == before | {'dtype': 'float32'}
   generation = [
     (tmp_path / n / 'generation_config.json').read_text() for n in ('in', 'out')
   ]
   assert json.loads(generation[1]) == json.loads(generation[0])
-  assert (
-    json.loads(generation[1]).items() >= test_convert.ODD_GENERATION.items()
-  )
+  assert json.loads(generation[1]).items() >= exports.ODD_GENERATION.items()
 
 
 @pytest.mark.parametrize(
   'path',
   [
-    test_convert.TOKENIZER,
+    exports.TOKENIZER,
     test_convert.SHARED / 'gemma1.rebuilt.spm.model',
     test_convert.SHARED / 'gemma3.rebuilt.spm.model',
   ],
@@ -86,7 +84,7 @@ def test_autotokenizer_gives_the_same_ids(path, tmp_path):
   ours = sentencepiece_model.SentencePiece(path.read_bytes())
   size = tiny.size(vocabulary=ours.vocab_size, width=8)
   checkpoints.save_model(tmp_path / 'm', tiny.parameters(size, 0.2), size)
-  test_convert.export(tmp_path / 'm', tmp_path / 'hf', tokenizer=str(path))
+  exports.export(tmp_path / 'm', tmp_path / 'hf', tokenizer=str(path))
   theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / 'hf')
   for text in test_convert.TEXTS:
     ids = theirs(text, add_special_tokens=False)['input_ids']

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from restpg_jax import errors
 from restpg_jax.models import decoder, packed
 from restpg_jax.models import size as sizes
 from tests import tiny
@@ -381,24 +380,3 @@ def test_every_family_in_bfloat16_stays_close_to_float32(name):
   exact = families.logits(sizes)[-1:]
   error = np.sqrt(np.mean((rounded - exact) ** 2) / np.mean(exact**2))
   assert 1e-3 < error < 0.05
-
-
-@pytest.mark.parametrize(
-  ('changes', 'message'),
-  [
-    ({'activation': 'relu'}, "activation 'relu' is not known; known: gelu"),
-    ({'kv_heads': 3}, '4 heads cannot share 3 kv_heads'),
-    ({'head_size': 7}, 'head_size 7 must be even'),
-    ({'pattern': 'lx'}, "pattern 'lx' must be made of l and g"),
-    ({'pattern': ''}, "pattern '' must be made of l and g"),
-    ({'pattern': 'lg'}, "pattern 'lg' has local layers: set window"),
-  ],
-)
-def test_sizes_that_no_model_has_are_refused(changes, message):
-  with pytest.raises(errors.InputError, match=f'model size: {message}'):
-    size(**changes)
-
-
-def test_layers_take_turns():
-  sizes = size(layers=8, pattern='lllllg', window=4)
-  assert sizes.local_layers() == [*[True] * 5, False, True, True]
