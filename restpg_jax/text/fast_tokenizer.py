@@ -213,10 +213,16 @@ def _edited(content: bytes) -> tuple[dict[str, Any], set[int]]:
     ]
     for part, members in PARTS.items():
       spec[part] = _without_prefix(spec.get(part), members)
+    unknown = sorted(_named(spec.get('post_processor')))
   except (ValueError, TypeError, KeyError, AttributeError) as e:
     raise ValueError(f'no tokenizer.json or a damaged one; {errors.CUT}') from e
   if kind not in ('BPE', 'Unigram'):
     raise ValueError(f'its model is {kind or "of no type"}; {tokenizer.NEEDED}')
+  if unknown:  # the library would panic: no Exception, and a stack on stderr
+    raise ValueError(
+      f'its post_processor puts {unknown[0]!r} into texts, which its '
+      'special_tokens lack'
+    )
   return spec, special
 
 
@@ -229,6 +235,16 @@ def _read(spec: Mapping[str, Any]) -> tokenizers.Tokenizer:
   model.no_padding()
   model.no_truncation()
   return model
+
+
+def _named(part: Any) -> set[str]:
+  """Returns the tokens that templates of a post-processor name and lack."""
+  if not isinstance(part, Mapping):
+    return set()
+  inner = [_named(each) for each in part.get('processors') or ()]
+  pieces = [*(part.get('single') or ()), *(part.get('pair') or ())]
+  names = {p['SpecialToken']['id'] for p in pieces if 'SpecialToken' in p}
+  return (names - {*(part.get('special_tokens') or ())}).union(*inner)
 
 
 def _config(notes: Mapping[str, Any]) -> dict[str, Any]:

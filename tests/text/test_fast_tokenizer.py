@@ -335,6 +335,22 @@ def test_a_tokenizer_that_changes_texts_is_refused(name, parts, message):
     changed(name, **parts)
 
 
+def test_a_template_of_tokens_that_are_not_there_is_refused():
+  template = {
+    'type': 'TemplateProcessing',
+    'single': [
+      {'SpecialToken': {'id': '<s>', 'type_id': 0}},
+      {'Sequence': {'id': 'A', 'type_id': 0}},
+    ],
+    'pair': [],
+    'special_tokens': {},
+  }
+  several = {'type': 'Sequence', 'processors': [template]}
+  for processor in (template, several):
+    with pytest.raises(ValueError, match="puts '<s>' into texts, which its"):
+      changed('qwen', post_processor=processor)
+
+
 def test_a_vocabulary_without_bytes_is_refused():
   model = spec('llama3')['model']
   vocabulary = {p: i for p, i in model['vocab'].items() if p != 'Ã'}
