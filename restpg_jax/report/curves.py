@@ -1,13 +1,15 @@
 """Training curves: loss, gradient norm, and validation by checkpoint."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from etils import epath
 
 from restpg_jax.io import records
 from restpg_jax.report import charts, groups, timing
 from restpg_jax.stages import choose, train
+
+T = TypeVar('T')
 
 SECTION = 'training'
 POINTS = 150  # of a curve, about
@@ -30,8 +32,12 @@ def figures(
   for group in drawn:
     needed = timing.needed_stages(by_label[group.labels[0]], [*stages])
     own = [stage for stage in stages if stage['fingerprint'] in needed]
-    logs[group.title] = dict(_trainings(workdir, own))
-    rewards[group.title] = dict(_choices(workdir, own))
+    logs[group.title] = _logs(
+      workdir, own, 'train', 'metrics.jsonl', train.TrainLog
+    )
+    rewards[group.title] = _logs(
+      workdir, own, 'choose', 'validation.jsonl', choose.CheckpointReward
+    )
   for name, title in NAMES.items():
     yield from _chart(
       f'training_{name}',
@@ -59,27 +65,23 @@ def figures(
   )
 
 
-def _trainings(
-  workdir: epath.Path, stages: Sequence[dict[str, Any]]
-) -> Iterator[tuple[str, list[train.TrainLog]]]:
-  for stage in stages:
-    path = workdir / stage['folder'] / 'metrics.jsonl'
-    if stage['name'].endswith('/train') and path.exists():
-      lines = [*records.read(path, train.TrainLog)]
-      yield stage['name'].partition('/')[0], thinned(lines)
+def _logs(
+  workdir: epath.Path,
+  stages: Sequence[dict[str, Any]],
+  kind: str,
+  file: str,
+  row: type[T],
+) -> dict[str, list[T]]:
+  """Returns the lines of a file of all stages of a kind, by step."""
+  return {
+    stage['name'].partition('/')[0]: thinned([*records.read(path, row)])
+    for stage in stages
+    if stage['name'].endswith(f'/{kind}')
+    and (path := workdir / stage['folder'] / file).exists()
+  }
 
 
-def _choices(
-  workdir: epath.Path, stages: Sequence[dict[str, Any]]
-) -> Iterator[tuple[str, list[choose.CheckpointReward]]]:
-  for stage in stages:
-    path = workdir / stage['folder'] / 'validation.jsonl'
-    if stage['name'].endswith('/choose') and path.exists():
-      lines = [*records.read(path, choose.CheckpointReward)]
-      yield stage['name'].partition('/')[0], lines
-
-
-def thinned(lines: list[Any]) -> list[Any]:
+def thinned(lines: list[T]) -> list[T]:
   """Returns every n-th line and the last, about POINTS of them."""
   every = -(-len(lines) // POINTS)
   return [*lines[: -1 if lines else None : every or 1], *lines[-1:]]
