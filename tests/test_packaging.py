@@ -175,7 +175,7 @@ INSTALL = (
   '-c constraints/python3.11.txt -e '
 )
 BY_UV = (
-  'fake pip install --quiet --python .venv/bin/python '
+  'fake pip install --quiet --compile-bytecode --python .venv/bin/python '
   '-c constraints/python3.11.txt -e '
 )
 RUN = (

@@ -104,15 +104,15 @@ def test_another_seed_gives_other_samples(finished, tmp_path):
   assert one.read_text() != other.read_text()
 
 
-@pytest.mark.parametrize('writes', [1, 4, 9, 15])
-def test_a_killed_run_goes_on_to_the_same_numbers(
-  finished, tmp_path, monkeypatch, writes
+def test_a_run_killed_again_and_again_goes_on_to_the_same_numbers(
+  finished, tmp_path, monkeypatch
 ):
   cfg = pipeline.small(track='tensorboard')  # `finished` has no tracker
-  pipeline.kill_at_write(monkeypatch, writes)
-  with pytest.raises(KeyboardInterrupt):
-    restpg.run_methods(cfg, tmp_path)
-  monkeypatch.undo()
+  for writes in (1, 3, 5, 6):  # of a sitting, the last of which is torn
+    pipeline.kill_at_write(monkeypatch, writes)
+    with pytest.raises(KeyboardInterrupt):
+      restpg.run_methods(cfg, tmp_path)
+    monkeypatch.undo()
   restpg.run_methods(cfg, tmp_path)
   assert methods(tmp_path) == methods(finished)
   assert sorted(event_reader.compare(tmp_path)) == [

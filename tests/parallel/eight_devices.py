@@ -83,7 +83,7 @@ def main():
   print(json.dumps(report))
 
 
-def train(params, layout, count=50, attention='blocks'):
+def train(params, layout, count=20, attention='blocks'):
   """The state after so many steps of the stage's own programs."""
   tx = optimizer.build_optimizer(
     'adafactor',
