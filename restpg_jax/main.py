@@ -202,9 +202,8 @@ def console() -> None:
   except BrokenPipeError:  # at the last words
     code = outcomes.UNREAD
   if code == outcomes.UNREAD:
-    for (
-      number
-    ) in outcomes.OUTPUTS:  # Python would complain when it flushes them
+    # Python would complain when it flushes them.
+    for number in outcomes.OUTPUTS:
       os.dup2(os.open(os.devnull, os.O_WRONLY), number)
   sys.exit(code)
 
