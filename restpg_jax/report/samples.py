@@ -26,8 +26,8 @@ PACKED = 26_000_000  # characters of all blocks, for samples of any lengths
 BLOCK = 32  # inputs; unpacked in a few milliseconds
 TEST, REASONER = 'test', 'reasoner'  # the views
 START = 120  # characters of an input in the list
-# A word that more golds than this share have is not marked as shared: where all
-# have it, it says nothing of a user. At least so many golds must have it.
+# A word that this share of the golds has, or more, is not marked as shared:
+# where all have it, it says nothing of a user. At least so many must have it.
 COMMON_SHARE, COMMON_GOLDS = 0.25, 3
 MEASURES = {
   'reward': 'reward',
@@ -238,7 +238,7 @@ def _columns(
 ) -> dict[str, Any]:
   """Returns the numbers of a run, a list of all inputs each; None: no sample.
 
-  `ended` has the numbers of the inputs whose output is whole.
+  `cut` has the numbers of the inputs whose output was cut at its limit.
   """
   keys = {key for sample in run.samples for key in sample.scores}
   scores = {key: [] for key in MEASURES if key in keys}

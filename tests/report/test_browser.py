@@ -75,7 +75,7 @@ def written(workdir):
     ),
   ]
   others = [f'boat {n}' for n in range(1, INPUTS - 2)]
-  whale = 'Cleo saw the blue whale. The boat of Dora sings'
+  whale = 'Cleo saw the blue whale. The boat of Anne-Dora sings'
 
   def answers(texts, rewards):
     return [
@@ -191,7 +191,7 @@ def test_search_filters_and_order(page):
 def test_words_and_names_are_marked(page):
   page.evaluate("set('search', 'whales')")
   marks = "all('#sample .column:last-child mark%s')"
-  assert page.evaluate(marks % '.name') == ['Dora']
+  assert page.evaluate(marks % '.name') == ['Anne-Dora']
   assert page.evaluate(marks % '.gold.profile') == ['blue', 'whale']
   assert page.evaluate(marks % '.gold:not(.profile)') == [
     *('the', 'The', 'of', 'sings')

@@ -83,6 +83,18 @@ def test_seeds_stand_in_every_file(three_seeds):
   assert line.split() == '2 rest_pg 3 0.750^1 0.750^1 1.000'.split()
 
 
+def test_one_method_without_iterations_is_compared_with_nothing(tmp_path):
+  for seed, end in ((0, 0.2), (1, 0.3)):
+    finish(tmp_path, 'sft', seed, [end])
+  results = build.build_report(tmp_path)
+  assert stat_tables.seeds(results)['tests'] == []
+  text = (tmp_path / 'report' / 'report.md').read_text()
+  assert '| 1 | SFT | 0 | 2 seeds | 0.3000 [' in text
+  assert 'Macros compared, first minus second' not in text
+  page = (tmp_path / 'report' / 'index.html').read_text()
+  assert 'Several seeds' in page and 'Differences over seeds' not in page
+
+
 def test_one_seed_has_no_table(tmp_path):
   results = runs.two_methods(tmp_path)
   assert results['seeds']['groups'] == {} == dict(results['seeds']['pairs'])

@@ -28,7 +28,7 @@ function wordsOf(texts, common) {
 // A pattern of names as whole words; null for none.
 function namePattern(names) {
   if (!names.length) return null;
-  const escaped = names.map((n) => n.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&'))
+  const escaped = names.map((n) => n.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&'))
       .sort((a, b) => b.length - a.length);
   return new RegExp(
       `(?<![\\p{L}\\p{N}_])(?:${escaped.join('|')})(?![\\p{L}\\p{N}_])`, 'gu');
