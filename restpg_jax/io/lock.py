@@ -5,6 +5,7 @@ import fcntl
 import os
 import socket
 import threading
+import time
 import uuid
 import warnings
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ RENEWED = 60.0  # seconds between signs of life in a bucket
 # Seconds without one after which a process counts as dead: several signs may
 # fail while the bucket cannot be reached.
 STALE = 300
+LOOK = 5.0  # seconds between two looks for a sign of another's
 
 
 @contextlib.contextmanager
@@ -66,38 +68,58 @@ def claim(path: epath.Path, name: str) -> Iterator[None]:
   withdraws if there are any. A bucket lists what was written before, so that
   of two never both go on; of two that begin in the same moment perhaps neither
   does. The holder writes its claim again every minute and removes it at the
-  end. The claim of a killed process is void at once on its own machine, and
-  elsewhere after five minutes by the clock of the bucket. A holder that stands
-  still for five minutes and then goes on is not seen: it is interrupted up to
-  a minute later, if another has come meanwhile.
+  end. The claim of a killed process is void at once on its own machine. Of one
+  elsewhere nobody knows: its next sign of life is waited for, and without one
+  it is void five minutes after the last, by the clock of the bucket. A holder
+  that stands still for five minutes and then goes on is not seen: it is
+  interrupted up to a minute later, if another has come meanwhile.
   """
   mine = path.with_name(f'{path.name}-{uuid.uuid4().hex}')
   text = '\n'.join([_owner(), *_processes(), str(os.getpid())])
   mine.write_text(text)
   try:
-    _check_alone(mine, path, name)
+    _check_alone(mine, text, path, name)
     with _renewed(mine, text, name):
       yield
   finally:
     mine.unlink(missing_ok=True)
 
 
-def _check_alone(mine: epath.Path, path: epath.Path, name: str) -> None:
+def _check_alone(
+  mine: epath.Path, text: str, path: epath.Path, name: str
+) -> None:
   """Raises InputError where another claim is alive; removes dead ones."""
-  now = mine.stat().mtime  # by the clock of the bucket, as the others' are
   for other in sorted(path.parent.iterdir()):
     if other == mine or not other.name.startswith(f'{path.name}-'):
       continue
     with contextlib.suppress(FileNotFoundError):  # its process has ended
-      age, (owner, *number) = now - other.stat().mtime, _lines(other)
-      if age <= STALE and not _ended(number):
-        raise errors.InputError(
-          f'{name}: {owner} is running there (its last sign of life was '
-          f'{max(age, 0)} s ago; if it was killed, this is free in '
-          f'{STALE - age + 1} s); wait for it, end it, or give another path'
-        )
+      owner, *number = _lines(other)
+      first, told = other.stat().mtime, False
+      # By the clock of the bucket, as the others' are.
+      while (age := _touched(mine, text) - first) <= STALE:
+        if _ended(number):
+          break
+        if _runs_here(number) or other.stat().mtime != first:
+          raise errors.InputError(
+            f'{name}: {owner} is running there; wait for it, end it, or give '
+            'another path'
+          )
+        if not told:
+          _tell(
+            f'{name}: {owner} is running there or was killed {max(age, 0)} s '
+            f'ago: waiting for its next sign of life, at most '
+            f'{STALE - age + 1} s'
+          )
+        told = True
+        time.sleep(LOOK)
       _tell(f'{name}: {owner} did not end well; it was killed {age} s ago')
       other.unlink()
+
+
+def _touched(mine: epath.Path, text: str) -> int:
+  """Gives a sign of life; returns its time."""
+  mine.write_text(text)
+  return mine.stat().mtime
 
 
 @contextlib.contextmanager
@@ -141,17 +163,27 @@ def _processes() -> list[str]:
 
 
 def _ended(claimed: list[str]) -> bool:
-  """Whether the process of these lines is known to run no more."""
+  """Returns whether the process of these lines is known to run no more."""
+  return _exists(claimed) is False
+
+
+def _runs_here(claimed: list[str]) -> bool:
+  """Returns whether it is known to run, on this machine."""
+  return _exists(claimed) is True
+
+
+def _exists(claimed: list[str]) -> bool | None:
+  """Returns None for a process elsewhere, of which nothing is known."""
   *processes, number = claimed
   if not processes or processes != _processes():
-    return False
+    return None
   try:
     os.kill(int(number), 0)  # signal 0 only asks whether it exists
   except ProcessLookupError:
-    return True
-  except OSError:  # it is another user's, so it exists
     return False
-  return False
+  except OSError:  # it is another user's, so it exists
+    return True
+  return True
 
 
 def _lines(path: epath.Path) -> list[str]:

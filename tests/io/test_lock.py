@@ -103,7 +103,7 @@ def test_a_second_process_is_refused_in_a_bucket_too(bucket):
       pass
     assert str(caught.value).startswith(
       f'--workdir=gs://b/w: process {os.getpid()} on {socket.gethostname()} is '
-      'running there (its last sign of life was '
+      'running there; wait for it, end it, or give another path'
     )
     with lock.exclusive('gs://b/other'):
       assert len(claims()) == 1
@@ -123,14 +123,50 @@ def left(bucket, text, *, age):
 ELSEWHERE = 'process 7 on far\nanother boot\npid:[1]\n7'
 
 
-def test_a_claim_without_a_sign_of_life_for_five_minutes_is_void(bucket):
-  left(bucket, ELSEWHERE, age=250)
+WAITS = r'process 7 on far is .* or was killed \d+ s ago: waiting .* at most \d'
+
+
+def test_the_next_sign_of_life_of_one_elsewhere_is_waited_for(
+  bucket, monkeypatch
+):
+  left(bucket, ELSEWHERE, age=30)
+  looks = []
+
+  def look(seconds):
+    looks.append(seconds)
+    if len(looks) == 3:
+      left(bucket, ELSEWHERE, age=0)
+
+  monkeypatch.setattr(lock.time, 'sleep', look)
   with (
-    pytest.raises(errors.InputError, match=r'process 7 on far .*free in [45]'),
+    pytest.warns(errors.DataWarning, match=WAITS) as warned,
+    pytest.raises(errors.InputError, match='process 7 on far is running the'),
     lock.exclusive('gs://b/w'),
   ):
     pass
+  assert len(warned) == 1 and looks == [lock.LOOK] * 3
   assert claims() == ['.lock-1']
+
+
+def test_a_claim_that_becomes_five_minutes_old_is_void(bucket, monkeypatch):
+  left(bucket, ELSEWHERE, age=290)
+  looks = []
+
+  def look(seconds):  # time goes by
+    looks.append(seconds)
+    monkeypatch.setattr(lock, 'STALE', lock.STALE - seconds)
+
+  monkeypatch.setattr(lock.time, 'sleep', look)
+  with (
+    pytest.warns(errors.DataWarning, match='process 7 on far did not end well'),
+    lock.exclusive('gs://b/w'),
+  ):
+    assert len(claims()) == 1
+  assert 2 <= len(looks) <= 4
+  assert claims() == []
+
+
+def test_a_claim_without_a_sign_of_life_for_five_minutes_is_void(bucket):
   left(bucket, ELSEWHERE, age=310)
   with (
     pytest.warns(errors.DataWarning, match='process 7 on far did not end well'),
