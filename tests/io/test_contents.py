@@ -5,7 +5,7 @@ import json
 import pytest
 
 from restpg_jax import errors
-from restpg_jax.io import artifacts
+from restpg_jax.io import artifacts, contents
 from tests import tiny
 
 
@@ -55,6 +55,17 @@ def test_a_marker_whose_files_are_gone_is_not_believed(
   with pytest.raises(errors.InputError, match=message) as error:
     step()
   assert f'remove {folder}, and it is made again' in str(error.value)
+
+
+def test_a_store_that_grows_may_be_longer_and_never_other(step):
+  folder = step().path
+  files = contents.contents_of(folder, leaves_out='DONE.json')
+  path = folder / 'kept.jsonl'
+  path.write_bytes(b'{"a": 1}\n{"a": 2}\n{"a": 3}\n')
+  contents.check_contents(folder, files, grows=True)
+  path.write_bytes(b'{"a": 1}\n{"a": 9}\n')
+  with pytest.raises(errors.InputError, match='is damaged: its content is'):
+    contents.check_contents(folder, files, grows=True)
 
 
 def test_what_is_no_part_of_it_may_go(step):
