@@ -23,6 +23,7 @@ from etils import epath
 
 from restpg_jax import malloc, pulse
 from restpg_jax.io import (
+  append_log,
   contents,
   fingerprints,
   located,
@@ -35,7 +36,6 @@ from restpg_jax.parallel import layout as layouts
 DONE = 'DONE.json'
 # Who runs a stage, where there are several hosts.
 FIRST, SHARES, TOGETHER = 'first', 'shares', 'together'
-VISIBLE = 120.0  # seconds until a shared folder shows a marker to all hosts
 LIBRARIES = (  # those that decide numbers: DONE.json notes their versions
   *('jax', 'flax', 'optax', 'numpy', 'restpg_jax'),
   *('rouge_score', 'sacrebleu', 'nltk'),
@@ -158,21 +158,11 @@ class Store:
     """Returns whether a stage reaches so far, which the first host decides."""
     (first, *_) = hosts.meet('begin', done=_reaches(folder, extent))
     if first['done']:
-      self._await(hosts, folder, lambda: _reaches(folder, extent))
+      append_log.await_hosts(lambda: _reaches(folder, extent), folder, hosts)
       if hosts.first:
         files = _done(folder).get('files', {})  # not in older workdirs
         contents.check_contents(folder, files, grows=bool(extent))
     return first['done']
-
-  def _await(
-    self, hosts: hosts_lib.Hosts, folder: epath.Path, done: Callable[[], bool]
-  ) -> None:
-    """Waits until this host sees a marker that the first one has written."""
-    if not hosts.until(done, VISIBLE):
-      raise Incomplete(
-        f'{folder / DONE}: host {hosts.index} does not see what host 0 wrote '
-        f'{VISIBLE:.0f} s ago; the folder must be one that all hosts share'
-      )
 
   def _make(
     self,
@@ -223,7 +213,7 @@ class Store:
       } | ({'extent': extent} if extent else {})
       records.write_json(folder / DONE, marker)
     hosts.meet('end')
-    self._await(hosts, folder, lambda: _reaches(folder, extent))
+    append_log.await_hosts(lambda: _reaches(folder, extent), folder, hosts)
     return seconds
 
   def _print_once(self, key: tuple[str, int], text: str) -> None:

@@ -52,6 +52,7 @@ def joined(
   TryAgain where somebody is missing.
   """
   hosts = join(flags, compute.joining)
+  watching: watch.Watch | None = None
   try:
     # Now, for the runtime takes earlier handlers away.
     with (
@@ -61,14 +62,17 @@ def joined(
         workdir,
         silence=compute.silence,
         patience=60 * compute.patience,
-      ),
+      ) as watching,
       _cause_awaited(hosts, compute.silence),
     ):
       yield hosts
   except BaseException as error:
+    if watching:
+      watching.exit_if_gone()
     # The board may not answer: then the first host is gone.
     unanswered = _ending_at_last(hosts, 75)
-    if end := _agreed(error, hosts, explain):
+    seen = watching.end if watching else None
+    if end := seen or _agreed(error, hosts, explain):
       _ending_at_last(hosts, end.code)
       unanswered.cancel()
       raise hosts.ended_by(end) from error

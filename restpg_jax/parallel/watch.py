@@ -78,6 +78,7 @@ class Watch:
     self._reached = now  # when the board last answered
     self._error = ''  # what it said instead
     self._other: hosts_lib.End | None = None  # how the run has ended
+    self.end: hosts_lib.End | None = None  # the same, or what is seen here
     self._threads = [
       threading.Thread(target=self._run, name='watch', daemon=True),
       threading.Thread(target=self._exchange, name='signs', daemon=True),
@@ -99,6 +100,7 @@ class Watch:
       end = self._end()
       self._note()
       if end:
+        self.end = end
         self._finish(end)
         return
 
@@ -259,11 +261,24 @@ class Watch:
       interrupts.end_now()
     if self._stopped.wait(GRACE):
       return
-    line = self._hosts.ended_by(end).line
-    print(line, file=sys.stderr, flush=True)
+    self._tell(end)
     if not self._gone(time.monotonic()):
       answer(lambda: self._hosts.leave(LEAVE), LEAVE + 1)
     self._exit(end.code)
+
+  def exit_if_gone(self) -> None:
+    """Ends the process where the first host is gone, and the board with it.
+
+    Who takes leave of the runtime then waits, or is aborted without a word.
+    """
+    if self.end and self._gone(time.monotonic()):
+      with contextlib.suppress(OSError):  # nobody may read it any more
+        sys.stdout.flush()
+      self._tell(self.end)
+      self._exit(self.end.code)
+
+  def _tell(self, end: hosts_lib.End) -> None:
+    print(self._hosts.ended_by(end).line, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
@@ -273,10 +288,10 @@ def watched(
   *,
   silence: float,
   patience: float,
-) -> Iterator[None]:
+) -> Iterator[Watch]:
   """Watches this process while the block runs."""
-  with Watch(hosts, workdir, silence=silence, patience=patience):
-    yield
+  with Watch(hosts, workdir, silence=silence, patience=patience) as watching:
+    yield watching
 
 
 def answer(call: Callable[[], T], seconds: float) -> T | None:

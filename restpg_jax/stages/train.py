@@ -139,7 +139,12 @@ def train(
           log.flush()
           trainer.save_interrupted(saver, out, done, state, size, notes)
         saver.wait()
+        # The first host's save is whole after the others', and once one of them
+        # has ended it has seconds.
+        hosts.meet('saved at the end')
         raise KeyboardInterrupt(f'{cause}; training is saved at step {done}')
+    saver.wait()
+    hosts.meet('trained')  # as above: a signal of the last step is raised now
   if not hosts.first:
     return {}
   trainer.remove_interrupted(out)

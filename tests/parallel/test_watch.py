@@ -209,6 +209,37 @@ def test_a_board_that_does_not_answer_ends_the_process(tmp_path, call):
   assert codes == [75]
 
 
+def test_who_comes_to_its_end_where_the_board_is_gone_says_why(
+  tmp_path, still, capsys, monkeypatch
+):
+  """Its main thread unwinds at once, and could not take leave of anybody."""
+  monkeypatch.setattr(watch, 'GRACE', 60.0)
+
+  def gone(*_):
+    raise RuntimeError('UNAVAILABLE: no connection')
+
+  board = hosts_lib.Memory()
+  board.put = board.list = board.get = gone
+  hosts, codes = hosts_lib.Hosts(1, 2, board), []
+  with watch.Watch(
+    hosts,
+    tmp_path,
+    silence=0.2,
+    patience=0.0,
+    period=PERIOD,
+    exit=codes.append,
+  ) as watching_it:
+    watching_it.exit_if_gone()
+    assert not codes  # it may yet answer
+    wait(lambda: still)
+  watching_it.exit_if_gone()
+  assert codes == [75]
+  assert capsys.readouterr().err == (
+    'error: the first host gave no answer for 0 s (UNAVAILABLE: no '
+    'connection)\n'
+  )
+
+
 def test_a_disk_that_stands_still_keeps_no_watch_from_its_work(
   tmp_path, monkeypatch
 ):
