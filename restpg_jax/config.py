@@ -21,6 +21,7 @@ CODE = {'fingerprint': 'code'}
 LOCAL = {'fingerprint': 'none'}
 EXTENDABLE = {'fingerprint': 'extent'}
 OMIT_AT_DEFAULT = {'fingerprint': 'unless default'}
+TURNS = 'gemma', 'gemma4', 'chatml', 'llama3', 'none'  # text/turns.py
 
 
 def section(cls: Callable[[], Any]) -> Any:

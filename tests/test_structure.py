@@ -42,7 +42,7 @@ DOORS = {  # package -> the only modules that may import it
   'mailparser': ('data.avocado',),
   'safetensors': ('io.tensors',),
   'sentencepiece': ('text.sentencepiece_model', 'assets.make'),
-  'jinja2': ('text.templates', 'io.pages'),
+  'jinja2': ('text.templates', 'text.chat_templates', 'io.pages'),
   'regex': ('text.words',),
   'rank_bm25': ('retrieval.bm25',),
   'nltk': ('rewards.meteor',),

@@ -68,6 +68,7 @@ class FastTokenizer(tokenizer.Tokenizer):
         'copy them too'
       )
     self.eos = eos
+    self.ends = self._generation_ends(notes)
     self._cleans = spec['model']['type'] != 'BPE' and bool(
       _config(notes).get('clean_up_tokenization_spaces')
     )
@@ -135,6 +136,16 @@ class FastTokenizer(tokenizer.Tokenizer):
         f'{GENERATION} has {key}_id {number!r}, which is no id of it'
       )
     return number
+
+  def _generation_ends(self, notes: Mapping[str, Any]) -> tuple[int, ...]:
+    """Returns the ids at which generation_config.json says to end.
+
+    One that the vocabulary lacks cannot be drawn.
+    """
+    ids = notes.get(GENERATION, {}).get('eos_token_id')
+    several = ids if isinstance(ids, list) else [ids]
+    rows = range(self.vocab_size)
+    return tuple(i for i in several if type(i) is int and i in rows)
 
   def _steering(
     self, model: Mapping[str, Any], added: Sequence[Mapping[str, Any]]

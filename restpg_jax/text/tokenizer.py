@@ -39,6 +39,7 @@ class Tokenizer(abc.ABC):
   vocab_size: int  # the highest id + 1
   rows: int  # the rows of an embedding that texts and special tokens need
   control: frozenset[int]  # ids that no text becomes
+  ends: tuple[int, ...] = ()  # what else a model's folder says to end at
   # The ids of a literal U+2581, where it would be decoded as a blank.
   _blank: Sequence[int] | None
 
@@ -66,6 +67,11 @@ class Tokenizer(abc.ABC):
   def digits(self) -> tuple[int, ...]:
     """The ids of all texts that begin with a digit: they continue a number."""
     return tuple(i for i, t in enumerate(self._texts()) if t[:1].isdigit())
+
+  @functools.cached_property
+  def control_ids(self) -> dict[str, int]:
+    """The ids that no text becomes, by their pieces."""
+    return {self.piece(i): i for i in sorted(self.control)}
 
   @functools.cached_property
   def start_of_turn(self) -> int:

@@ -76,7 +76,7 @@ def test_two_of_tokenizer_json_must_have_the_same_pieces(folder, tmp_path):
   other = write(tmp_path / 'other', 'llama3')
   with pytest.raises(errors.InputError) as e:
     tokenizer_files.find_model(folder, str(other))
-  assert str(e.value).startswith(f'{other} has 396 pieces, but the tokenizer')
+  assert str(e.value).startswith(f'{other} has 397 pieces, but the tokenizer')
 
 
 def test_a_tokenizer_with_more_ids_than_rows_is_refused(tmp_path):

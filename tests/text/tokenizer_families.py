@@ -63,7 +63,10 @@ def llama3():
   bos, eos = '<|begin_of_text|>', '<|end_of_text|>'
   model = _byte_level(
     [pre_tokenizers.Split(tokenizers.Regex(LLAMA), 'isolated')],
-    special=[bos, eos, '<|eot_id|>', '<|start_header_id|>', '<|reserved_0|>'],
+    special=[
+      *(bos, eos, '<|eot_id|>', '<|start_header_id|>', '<|end_header_id|>'),
+      '<|reserved_0|>',
+    ],
     ignore_merges=True,
   )
   model.post_processor = processors.Sequence(
