@@ -24,18 +24,20 @@ OMIT_AT_DEFAULT = {'fingerprint': 'unless default'}
 TURNS = 'gemma', 'gemma4', 'chatml', 'llama3', 'none'  # text/turns.py
 
 
-def section(cls: Callable[[], Any]) -> Any:
-  """Returns a field whose default is a fresh `cls()`."""
-  return dataclasses.field(default_factory=cls)
+def section(cls: Callable[[], Any], reads: str = '') -> Any:
+  """Returns a field whose default is a fresh `cls()`; `reads` as below."""
+  return dataclasses.field(default_factory=cls, metadata={'reads': reads})
 
 
-def path_field(default: str = '', reads: str = '') -> Any:
+def path_field(default: str = '', reads: str = '', names: tuple = ()) -> Any:
   """Returns a field for a path, or for a bundled asset (assets/NAME).
 
   In a folder only the files that are read count: `reads`, a key of
   engines/input_files.py, says which; '' is for settings that name one file.
+  With `names`, which are no paths, it is in no fingerprint at its default.
   """
-  return dataclasses.field(default=default, metadata=FILE | {'reads': reads})
+  kind = FILE | {'reads': reads, 'names': names}
+  return dataclasses.field(default=default, metadata=kind)
 
 
 def is_path(field: dataclasses.Field[Any]) -> bool:
@@ -116,6 +118,8 @@ class Model:
   checkpoint: str = path_field('tiny_pt', reads='weights')
   # A file, or the folder that holds it.
   tokenizer: str = path_field('tiny.spm.model', reads='tokenizer')
+  # Of a reasoner or judge: TURNS or a file with a chat template; '': its own.
+  turns: str = path_field(names=TURNS)
 
 
 @dataclasses.dataclass
@@ -131,7 +135,7 @@ class Prompt:
 class Reason:
   """Section 3.1, reasoning data: a larger model explains the gold output."""
 
-  model: Model = section(lambda: Model(checkpoint='tiny_it'))
+  model: Model = section(lambda: Model('tiny_it'), reads='turns')
   template: str = path_field('prompts/reasoner.txt')
   temperature: float = 0.7
   top_p: float = 0.95
@@ -170,7 +174,7 @@ class Reward:
   """Section 2 and appendix A: R(x, y, y_hat)."""
 
   name: str = code('judge')  # or 'rouge', or 'my_package.module:build'
-  model: Model = section(lambda: Model(checkpoint='tiny_it'))
+  model: Model = section(lambda: Model('tiny_it'), reads='turns')
   template: str = path_field('prompts/judge.txt')
   max_input: int = 8192
   dtype: str = 'float32'  # of the judge; or 'bfloat16'

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from restpg_jax import config, errors
 from restpg_jax.data import longlamp
-from restpg_jax.engines import generator, model_size, trainer
+from restpg_jax.engines import generator, model_size, trainer, turn_files
 from restpg_jax.io import tracking
 from restpg_jax.models import decoder, formats, packed, splash
 from restpg_jax.parallel import layout as layouts
@@ -185,6 +185,9 @@ PARTS = (  # each raises for the first fault that it finds
   check_training,
   lambda cfg: longlamp.check_data_settings(cfg.data),
   lambda cfg: reason.check_reason(cfg.reason),
+  lambda cfg: turn_files.check_no_turns('policy', cfg.policy),
+  lambda cfg: turn_files.check_turns('reason.model', cfg.reason.model),
+  lambda cfg: turn_files.check_turns('reward.model', cfg.reward.model),
   lambda cfg: selection.check_select(cfg.select),
   lambda cfg: judge.check_rule(cfg.reward.rule),
   lambda cfg: retrieve.check_retrieval(cfg.retrieval),

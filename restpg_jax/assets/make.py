@@ -25,6 +25,7 @@ from restpg_jax.models import decoder
 from restpg_jax.models import size as sizes
 from restpg_jax.text import sentencepiece_model, templates
 from restpg_jax.text import tokenizer as tokenizers
+from restpg_jax.text import turns as turns_lib
 from restpg_jax.training import batches, optimizer, packing
 from restpg_jax.training import step as steps
 
@@ -213,8 +214,9 @@ def judge_row(
   tokenizer: Tokenizer, prompt: str, row: Judgement, shape: str
 ) -> Rows:
   """Yields a chat turn, then the label and why, unless that is too long."""
-  prompt_ids = tokenizer.user_turn(prompt)
-  target = tokenizer.encode(f'{row[3]}\n{row[4]}') + [tokenizer.end_of_turn]
+  turns = turns_lib.of_form(tokenizer, 'gemma')
+  prompt_ids = turns.prompt(tokenizer, prompt)
+  target = [*tokenizer.encode(f'{row[3]}\n{row[4]}'), turns.stops[0]]
   if len(prompt_ids) + len(target) <= SHAPES[shape][1]:
     yield batches.TrainingRow.of(prompt_ids, target, 1.0)
 
@@ -228,10 +230,10 @@ def judge_late_10_rows(tokenizer: Tokenizer, seed: int) -> Rows:
 
 
 def reasoner_rows(tokenizer: Tokenizer, rows: Iterable[Explained]) -> Rows:
-  file = template('reasoner')
+  file, turns = template('reasoner'), turns_lib.of_form(tokenizer, 'gemma')
   for row in rows:
-    prompt = tokenizer.user_turn(reasoner_prompt(file, row))
-    text = [*tokenizer.encode(row[3]), tokenizer.end_of_turn]
+    prompt = turns.prompt(tokenizer, reasoner_prompt(file, row))
+    text = [*tokenizer.encode(row[3]), turns.stops[0]]
     if len(prompt) + len(text) <= SHAPES['reasoner'][1]:
       yield batches.TrainingRow.of(prompt, text, 1.0)
 

@@ -13,7 +13,12 @@ from etils import epath
 from restpg_jax import assets, config, errors, types
 from restpg_jax.data import files, longlamp
 from restpg_jax.doctor import findings
-from restpg_jax.engines import prompting, rewards, tokenizer_files
+from restpg_jax.engines import (
+  prompting,
+  rewards,
+  tokenizer_files,
+  turn_files,
+)
 from restpg_jax.io import encoders, progress, weights
 from restpg_jax.rewards import meteor
 from restpg_jax.text import prompts, templates
@@ -67,14 +72,18 @@ def roles(cfg: config.Config, *, reasoning: bool) -> list[Role]:
     template: templates.Template, tokenizer: tokenizers.Tokenizer
   ) -> prompts.EncodedPrompt:
     limit = cfg.reason.max_input
-    return prompts.reasoner(template, tokenizer, EXAMPLE, limit=limit)
+    turns = turn_files.read_turns(cfg.reason.model, tokenizer)
+    return prompts.reasoner(
+      template, tokenizer, EXAMPLE, turns=turns, limit=limit
+    )
 
   def judge(
     template: templates.Template, tokenizer: tokenizers.Tokenizer
   ) -> prompts.EncodedPrompt:
     texts = dict(instruction='asked', reference='written', answer='answered')
     limit = cfg.reward.max_input
-    return prompts.judge(template, tokenizer, **texts, limit=limit)
+    turns = turn_files.read_turns(cfg.reward.model, tokenizer)
+    return prompts.judge(template, tokenizer, **texts, turns=turns, limit=limit)
 
   template = cfg.prompt.template
   model_roles = [

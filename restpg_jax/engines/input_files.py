@@ -11,6 +11,7 @@ from typing import Any
 from etils import epath
 
 from restpg_jax.data import longlamp
+from restpg_jax.engines import turn_files
 from restpg_jax.io import encoders, fingerprints, weight_folders
 
 
@@ -28,4 +29,5 @@ READS: fingerprints.Reads = {
   'weights': _of_folder(lambda cfg, path: weight_folders.weight_files(path)),
   'encoder': _of_folder(lambda cfg, path: encoders.encoder_files(path)),
   'tokenizer': lambda cfg, path: weight_folders.tokenizer_files(path),
+  'turns': lambda cfg, path: turn_files.deciding(path),
 }

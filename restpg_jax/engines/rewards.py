@@ -8,7 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from restpg_jax import config, errors, types
-from restpg_jax.engines import generator, label_scorer, prompting
+from restpg_jax.engines import (
+  generator,
+  label_scorer,
+  prompting,
+  turn_files,
+)
 from restpg_jax.io import code
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.rewards import judge, rouge
@@ -128,6 +133,7 @@ class Judge:
     self._rule = cfg.rule
     self._template = prompting.load_template(cfg.template)
     self._model = generator.load_named(cfg.model, layout, dtype=cfg.dtype)
+    self._turns = turn_files.read_turns(cfg.model, self._model.tokenizer)
     self._limit = cfg.max_input
 
   def __call__(
@@ -181,6 +187,7 @@ class Judge:
       instruction=query.instruction,
       reference=query.reference,
       answer=query.answer,
+      turns=self._turns,
       limit=self._limit,
     )
 

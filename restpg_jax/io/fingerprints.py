@@ -73,7 +73,7 @@ def meaning(value: Any, reads: Reads | None = WHOLE) -> Any:
 
 def _means(field: dataclasses.Field[Any], value: Any) -> bool:
   """Whether a setting is in a fingerprint."""
-  if field.metadata == config.OMIT_AT_DEFAULT:
+  if field.metadata == config.OMIT_AT_DEFAULT or _names(field):
     return value != field.default
   return field.metadata not in (config.LOCAL, config.EXTENDABLE)
 
@@ -84,14 +84,33 @@ def _field_meaning(
   value = getattr(owner, field.name)
   if reads is None:
     return meaning(value, None)
+  if dataclasses.is_dataclass(value):
+    return meaning(value, reads) | _own_turns(field, value, reads)
   if field.metadata == config.CODE and ':' in value:
     return {'name': value} | code.module_content(value)
-  if not config.is_path(field) or not value:
+  if not config.is_path(field) or value in ('', *_names(field)):
     return meaning(value, reads)
   path = assets.path(value)
   read = reads.get(field.metadata.get('reads', ''))
   parts = read(owner, path) if read else ()
   return {'content': content(path, parts)}
+
+
+def _names(field: dataclasses.Field[Any]) -> tuple[str, ...]:
+  """Returns the values of a setting that are names though others are paths."""
+  return field.metadata.get('names', ())
+
+
+def _own_turns(
+  field: dataclasses.Field[Any], model: Any, reads: Reads
+) -> dict[str, Any]:
+  """Returns what the chat template in its folder adds to a model's meaning, if
+  that decides its turns; other models mean what they always did."""
+  read = reads.get(field.metadata.get('reads', ''))
+  if not read or model.turns or not model.tokenizer:
+    return {}
+  files = read(model, assets.path(model.tokenizer))
+  return {'turns': {'content': content(files[0])}} if files else {}
 
 
 def content(path: epath.PathLike, parts: Sequence[epath.Path] = ()) -> str:

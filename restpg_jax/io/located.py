@@ -10,14 +10,20 @@ from restpg_jax import config, storage
 
 
 def noted(cfg: Any, workdir: epath.PathLike) -> Any:
-  """Returns a section of a config as dicts, its FILE fields made `portable`."""
+  """Returns a section of a config as dicts, its FILE fields made `portable`.
+
+  A name that is no path stays, also where a file beside is called the same.
+  """
   if not dataclasses.is_dataclass(cfg):
     return cfg
+  fields = {
+    field: getattr(cfg, field.name) for field in dataclasses.fields(cfg)
+  }
   return {
-    field.name: portable(getattr(cfg, field.name), workdir)
-    if config.is_path(field)
-    else noted(getattr(cfg, field.name), workdir)
-    for field in dataclasses.fields(cfg)
+    field.name: portable(value, workdir)
+    if config.is_path(field) and value not in field.metadata.get('names', ())
+    else noted(value, workdir)
+    for field, value in fields.items()
   }
 
 

@@ -11,7 +11,12 @@ from typing import Any
 from etils import epath
 
 from restpg_jax import config, errors, types
-from restpg_jax.engines import generator, prompting, tokenizer_files
+from restpg_jax.engines import (
+  generator,
+  prompting,
+  tokenizer_files,
+  turn_files,
+)
 from restpg_jax.io import (
   append_log,
   artifacts,
@@ -25,6 +30,7 @@ from restpg_jax.parallel import hosts as hosts_lib
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.text import prompts, templates
 from restpg_jax.text import tokenizer as tokenizers
+from restpg_jax.text import turns as turns_lib
 
 VERSION = 2  # 1 sampled by Gumbel noise, a number for each vocabulary entry
 CUT_OFF = 'drop', 'keep'  # reasoning that reached its limit
@@ -75,7 +81,8 @@ def reason(
   reasoner = generator.load_named(settings.model, layout, dtype=settings.dtype)
   tokenizer = reasoner.tokenizer
   train_set = list(records.read(examples / 'examples.jsonl', types.Example))
-  prompt = reasoner_prompter(cfg, tokenizer)
+  turns = turn_files.read_turns(settings.model, tokenizer)
+  prompt = reasoner_prompter(cfg, tokenizer, turns)
   stats = prompts.PromptStats.of(map(prompt, train_set))
   hosts = layout.hosts
   log = append_log.AppendLog(out / 'drawn', types.Trajectory, host=hosts.index)
@@ -101,7 +108,7 @@ def reason(
         prompt_length=stats.longest,
         m=1,
         max_output=settings.max_output,
-        stop=(tokenizer.end_of_turn, tokenizer.eos),
+        stop=turns.stops,
         temperature=settings.temperature,
         top_p=settings.top_p,
         seed=cfg.seed,
@@ -213,10 +220,13 @@ def copy_targets(
 
 
 def reasoner_prompter(
-  cfg: ReasonSettings, tokenizer: tokenizers.Tokenizer
+  cfg: ReasonSettings,
+  tokenizer: tokenizers.Tokenizer,
+  turns: turns_lib.Turns,
 ) -> Prompter:
   """Returns prompt(example), which shows the documents that the policy will
-  read, cut as its own limit cuts them; `tokenizer` is the reasoner's."""
+  read, cut as its own limit cuts them; tokenizer and turns are the reasoner's.
+  """
   template = prompting.load_template(cfg.reason.template)
   policy_prompt = policy_prompter(cfg)
 
@@ -226,6 +236,7 @@ def reasoner_prompter(
       template,
       tokenizer,
       dataclasses.replace(example, context=context),
+      turns=turns,
       limit=cfg.reason.max_input,
     )
 

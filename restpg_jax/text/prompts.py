@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from restpg_jax import errors, types
 from restpg_jax.text import templates
 from restpg_jax.text import tokenizer as tokenizers
+from restpg_jax.text import turns as turns_lib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +80,7 @@ def reasoner(
   tokenizer: tokenizers.Tokenizer,
   example: types.Example,
   *,
+  turns: turns_lib.Turns,
   limit: int,
 ) -> EncodedPrompt:
   """Returns a chat turn that asks why the user wrote `example.output`.
@@ -88,13 +90,12 @@ def reasoner(
   """
 
   def render(texts: dict[str, str]) -> list[int]:
-    return tokenizer.user_turn(
-      template.prompt(
-        instruction=texts['instruction'],
-        output=texts['output'],
-        context=_context(texts),
-      )
+    text = template.prompt(
+      instruction=texts['instruction'],
+      output=texts['output'],
+      context=_context(texts),
     )
+    return turns.prompt(tokenizer, text)
 
   texts = {'instruction': example.input, 'output': example.output}
   order = [*_last_first(example), ('instruction',), ('output',)]
@@ -111,6 +112,7 @@ def judge(
   instruction: str,
   reference: str,
   answer: str,
+  turns: turns_lib.Turns,
   limit: int,
 ) -> EncodedPrompt:
   """Returns a chat turn that asks for a score, at most `limit` tokens.
@@ -120,7 +122,7 @@ def judge(
   """
 
   def render(texts: dict[str, str]) -> list[int]:
-    return tokenizer.user_turn(template.prompt(**texts))
+    return turns.prompt(tokenizer, template.prompt(**texts))
 
   texts = {
     'instruction': instruction,

@@ -9,8 +9,6 @@ import functools
 import re
 from collections.abc import Sequence
 
-from restpg_jax import errors
-
 BLANK = '\u2581'  # SentencePiece's own sign for a blank
 HTML = re.compile(
   r'</?(a|b|blockquote|body|caption|code|div|em|footer|h[1-6]|html|i|iframe|img'
@@ -73,14 +71,6 @@ class Tokenizer(abc.ABC):
     """The ids that no text becomes, by their pieces."""
     return {self.piece(i): i for i in sorted(self.control)}
 
-  @functools.cached_property
-  def start_of_turn(self) -> int:
-    return self._turn(TURNS[0])
-
-  @functools.cached_property
-  def end_of_turn(self) -> int:
-    return self._turn(TURNS[1])
-
   def encode(self, text: str) -> list[int]:
     """Returns the ids of plain text; `<eos>` and the like remain characters.
 
@@ -94,19 +84,6 @@ class Tokenizer(abc.ABC):
       part
       for i in ids
       for part in (self._spelt(i) if i in self.control else [i])
-    ]
-
-  def user_turn(self, text: str) -> list[int]:
-    """Returns a chat prompt of Gemma's IT models, up to the model's turn."""
-    turn = [self.start_of_turn]
-    return [
-      *self.begin,
-      *turn,
-      *self.encode(f'user\n{text}'),
-      self.end_of_turn,
-      *self.encode('\n'),
-      *turn,
-      *self.encode('model\n'),
     ]
 
   def differs(self, other: 'Tokenizer') -> str:
@@ -133,15 +110,6 @@ class Tokenizer(abc.ABC):
     """Encodes a control piece as characters: its first one, then the others."""
     text = self.piece(number).replace(BLANK, ' ')
     return self.encode(text[0]) + self.encode(text[1:])
-
-  def _turn(self, piece: str) -> int:
-    try:
-      return self._id(piece)
-    except ValueError as e:
-      raise errors.InputError(
-        f'{e}: reasoner and judge need an instruction-tuned Gemma with its own '
-        'tokenizer (reason.model.tokenizer, reward.model.tokenizer)'
-      ) from e
 
   def _id(self, piece: str) -> int:
     number = self._find(piece)

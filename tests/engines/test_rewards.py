@@ -16,10 +16,12 @@ from restpg_jax.engines import (
   prompting,
   rewards,
   tokenizer_files,
+  turn_files,
 )
 from restpg_jax.models import size as sizes
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.text import prompts
+from restpg_jax.text import prompts, turns
+from tests.text import chat_families
 
 
 def test_an_unknown_reward_names_the_known_ones():
@@ -103,6 +105,33 @@ def test_equal_to_a_judge_that_reads_each_prompt_and_label_in_full(
     assert likeliest[1] < likeliest[0]  # reads something else, or as it was
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['qwen3', 'llama3'])
+def test_a_judge_of_another_family_is_asked_in_its_own_turns(name, tmp_path):
+  """Equal to reading each prompt and label in full: two tokens are '10' in
+  Qwen's form, one is in Llama's."""
+  folder = str(chat_families.model(tmp_path / 'm', name))
+  cfg = config.Reward(
+    model=config.Model(folder, folder),
+    template='prompts/tiny/judge.txt',
+    max_input=700,
+    rule='expected',
+  )
+  layout = layouts.Layout.of(config.Compute(judged=4))
+  model = generator.load_named(cfg.model, layout)
+  P = np.exp([naive(model, cfg, q) for q in QUERIES])
+  mean = P @ [0.1, 0.3, 0.5, 0.7, 1.0] / P.sum(axis=1)
+  judged = judgements(rewards.build_reward(cfg, layout), QUERIES)
+  np.testing.assert_allclose([j.reward for j in judged], mean, atol=1e-4)
+  assert np.ptp(mean) > 0.01
+  written = [
+    model.tokenizer.piece(i) for i in prompt_ids(model, cfg, QUERIES[2])
+  ]
+  end = {'qwen3': '</think>', 'llama3': '<|end_header_id|>'}[name]
+  assert end in written[-3:]  # the label comes next
+  assert '<start_of_turn>' not in written
+
+
 @pytest.mark.parametrize(
   'template', ['prompts/tiny/judge.txt', 'prompts/judge.txt']
 )
@@ -128,9 +157,14 @@ def test_a_prompt_is_parted_and_its_answers_share_what_is_before_them(
   tokenizer = tokenizer_files.load_tokenizer(
     cfg.model.tokenizer, sizes.Size(1, 2, 2, 1, 1, 2, vocabulary=1024)
   )
+  chat = turns.of_form(tokenizer, 'gemma')
   whole = [
     prompts.judge(
-      prompting.load_template(template), tokenizer, **vars(q), limit=700
+      prompting.load_template(template),
+      tokenizer,
+      **vars(q),
+      turns=chat,
+      limit=700,
     ).ids
     for q in QUERIES
   ]
@@ -159,7 +193,11 @@ def test_the_bundled_judge_knows_good_from_bad(diet, correlation):
 def prompt_ids(model, cfg, query):
   template = prompting.load_template(cfg.template)
   return prompts.judge(
-    template, model.tokenizer, **vars(query), limit=cfg.max_input
+    template,
+    model.tokenizer,
+    **vars(query),
+    turns=turn_files.read_turns(cfg.model, model.tokenizer),
+    limit=cfg.max_input,
   ).ids
 
 

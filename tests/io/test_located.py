@@ -36,6 +36,15 @@ def test_a_name_that_is_no_path_stays(here, name):
   assert located.resolved(name, 'w') == name
 
 
+def test_the_name_of_turns_is_no_path_where_a_folder_has_it_too(here):
+  (here / 'a' / 'gemma').mkdir()
+  for turns, noted in (
+    ('gemma', 'gemma'),
+    ('t.model', str(here / 'a/t.model')),
+  ):
+    assert located.noted(config.Model(turns=turns), 'w')['turns'] == noted
+
+
 def test_it_is_opened_from_elsewhere_and_after_a_move(here, monkeypatch):
   outside, inside = (
     located.portable(name, 'w') for name in ('t.model', 'w/t.model')

@@ -13,7 +13,7 @@ from restpg_jax.models import decoder
 from restpg_jax.models import size as sizes
 from restpg_jax.rewards import judge
 from restpg_jax.sampling import candidates, labels
-from restpg_jax.text import fast_tokenizer, sentencepiece_model
+from restpg_jax.text import fast_tokenizer, sentencepiece_model, turns
 from tests import tiny
 from tests.text import tokenizer_families
 
@@ -233,7 +233,7 @@ class Writes:
   def __init__(self, tokenizer):
     self.size = tokenizer.vocab_size
     one, five, seven, zero = map(tokenizer.encode, '1570')
-    self.one, self.end = one[0], tokenizer.end_of_turn
+    self.one, self.end = one[0], tokenizer.control_ids['<end_of_turn>']
     self.first = {one[0]: 0.5, five[0]: 0.3, seven[0]: 0.2}
     self.after = {zero[0]: 0.9, self.end: 0.1}
 
@@ -319,7 +319,7 @@ def test_equal_to_reading_in_full_with_a_real_vocabulary(name):
   digits = np.array(tokenizer.digits)
   # The digits of this model are likely, so that the end of a label matters.
   params['embedding'] = params['embedding'].at[digits].multiply(30.0)
-  prompt = tokenizer.user_turn('Score this.')
+  prompt = turns.of_form(tokenizer, 'gemma').prompt(tokenizer, 'Score this.')
   score = jax.jit(labels.build_label_program(model, judged(name), digits))
   found = score(params, *split([prompt], at=[5]))[0]
 

@@ -9,7 +9,7 @@ from restpg_jax import assets, config, errors, types
 from restpg_jax.engines import generator, prompting
 from restpg_jax.io import append_log, artifacts, fingerprints, records
 from restpg_jax.stages import reason
-from restpg_jax.text import prompts, templates
+from restpg_jax.text import prompts, templates, turns
 from tests import tiny
 
 OUTPUT = templates.Output('Summary:', 'Answer:')
@@ -189,7 +189,8 @@ def test_where_nothing_is_cut_its_prompt_is_as_ever(tmp_path, monkeypatch):
   reasoner, *_ = run(tmp_path, monkeypatch, {('e0', 0): 'Tea.'})
   template = prompting.load_template('prompts/tiny/reasoner.txt')
   words = reasoner.tokenizer
-  asked = prompts.reasoner(template, words, LONG, limit=8192)
+  chat = turns.of_form(words, 'gemma')
+  asked = prompts.reasoner(template, words, LONG, turns=chat, limit=8192)
   assert reasoner.prompts['e0'] == words.decode(asked.ids)
 
 

@@ -17,6 +17,7 @@ from restpg_jax.text import (
   sentencepiece_model,
   templates,
   tokenizer,
+  turns,
   wordpiece,
 )
 from tests.text import tokenizer_families
@@ -220,7 +221,10 @@ def test_both_files_of_one_vocabulary_are_one_tokenizer():
   assert ours.vocab_size == ours.rows == theirs.vocab_size
   assert ours.control == theirs.control
   assert ours.differs(theirs) == theirs.differs(ours) == ''
-  assert ours.user_turn('Hi<eos> 10') == theirs.user_turn('Hi<eos> 10')
+  chat = turns.of_vocabulary(ours)
+  assert chat == turns.of_vocabulary(theirs)
+  text = 'Hi<eos> 10'
+  assert chat.prompt(ours, text) == chat.prompt(theirs, text)
   for text in (*tokenizer_families.TEXTS[:4], tokenizer.ODD, 'a<bos>\u2581 b'):
     assert ours.encode(text) == theirs.encode(text), text
 

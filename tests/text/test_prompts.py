@@ -5,12 +5,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from restpg_jax import assets, errors, types
-from restpg_jax.text import prompts, sentencepiece_model, templates
+from restpg_jax.text import prompts, sentencepiece_model, templates, turns
 
 TOKENIZER = sentencepiece_model.SentencePiece(
   assets.path('tiny.spm.model').read_bytes()
 )
-FRAME = len(TOKENIZER.user_turn(''))  # tokens of a chat turn around its text
+TURNS = turns.of_form(TOKENIZER, 'gemma')
+FRAME = len(
+  TURNS.prompt(TOKENIZER, '')
+)  # tokens of a chat turn around its text
 
 
 def template(source):
@@ -136,9 +139,10 @@ def test_judge_cuts_the_instruction_then_reference_and_answer_alike(
     instruction='11',
     reference='222222',
     answer='3333',
+    turns=TURNS,
     limit=FRAME + room,
   )
-  assert prompt.ids == TOKENIZER.user_turn(text)
+  assert prompt.ids == TURNS.prompt(TOKENIZER, text)
   assert prompt.cut == cut
 
 
@@ -150,6 +154,7 @@ def test_judge_never_cuts_its_template():
       instruction='2',
       reference='3',
       answer='4',
+      turns=TURNS,
       limit=FRAME,
     )
 
@@ -169,9 +174,10 @@ def test_reasoner_cuts_documents_then_instruction_then_output(room, text, cut):
     template('{{ instruction }}{{ output }}{{ context | join("") }}'),
     TOKENIZER,
     example('333', '444', instruction='1', output='22'),
+    turns=TURNS,
     limit=FRAME + room,
   )
-  assert prompt.ids == TOKENIZER.user_turn(text)
+  assert prompt.ids == TURNS.prompt(TOKENIZER, text)
   assert prompt.cut == cut
 
 
@@ -210,6 +216,7 @@ def test_judge_prompts_keep_the_limit(instruction, reference, answer, room):
     instruction=instruction,
     reference=reference,
     answer=answer,
+    turns=TURNS,
     limit=FRAME + 2 + room,
   )
   assert len(prompt.ids) <= FRAME + 2 + room
