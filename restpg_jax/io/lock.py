@@ -94,7 +94,7 @@ def _check_alone(
       continue
     with contextlib.suppress(FileNotFoundError):  # its process has ended
       owner, *number = _lines(other)
-      first, told = other.stat().mtime, False
+      first, warned = other.stat().mtime, False
       # By the clock of the bucket, as the others' are.
       while (age := _touched(mine, text) - first) <= STALE:
         if _ended(number):
@@ -104,13 +104,13 @@ def _check_alone(
             f'{name}: {owner} is running there; wait for it, end it, or give '
             'another path'
           )
-        if not told:
+        if not warned:
           _tell(
             f'{name}: {owner} is running there or was killed {max(age, 0)} s '
             f'ago: waiting for its next sign of life, at most '
             f'{STALE - age + 1} s'
           )
-        told = True
+        warned = True
         time.sleep(LOOK)
       _tell(f'{name}: {owner} did not end well; it was killed {age} s ago')
       other.unlink()
