@@ -142,8 +142,8 @@ def logits_apart(
     with torch.no_grad():
       expected = theirs(torch.tensor([ids])).logits.numpy()
     found = np.asarray(apply({'params': params}, np.array([ids])))
-    words = expected.shape[-1]
-    apart = max(apart, float(np.abs(found[..., :words] - expected).max()))
+    vocab_size = expected.shape[-1]
+    apart = max(apart, float(np.abs(found[..., :vocab_size] - expected).max()))
     scale = max(scale, float(np.abs(expected).max()))
   return apart, scale
 

@@ -141,20 +141,23 @@ def text(spec: specs.Spec) -> str:
   return '\n'.join(yaml(manifest(spec))) + '\n'
 
 
-def _kubectl(spec: specs.Spec, *words: str) -> list[str]:
+def _kubectl(spec: specs.Spec, *arguments: str) -> list[str]:
   """Returns a command to this cluster, whichever is kubectl's present one."""
   assert spec.gke
   names = spec.gke.project, spec.gke.location, spec.gke.cluster
   return [
     *('kubectl', f'--context=gke_{"_".join(names)}'),
-    *(f'--namespace={spec.gke.namespace}', *words),
+    *(f'--namespace={spec.gke.namespace}', *arguments),
   ]
 
 
-def _container(spec: specs.Spec, *words: str) -> list[str]:
+def _container(spec: specs.Spec, *arguments: str) -> list[str]:
   assert spec.gke
-  place = [f'--location={spec.gke.location}', f'--project={spec.gke.project}']
-  return ['gcloud', 'container', *words, *place]
+  location = [
+    f'--location={spec.gke.location}',
+    f'--project={spec.gke.project}',
+  ]
+  return ['gcloud', 'container', *arguments, *location]
 
 
 def create(spec: specs.Spec, shell: shells.Shell) -> int:
@@ -206,8 +209,8 @@ def status(spec: specs.Spec, shell: shells.Shell) -> int:
 def tail(spec: specs.Spec, shell: shells.Shell) -> int:
   """Shows the log of --worker=K and what follows (Ctrl-C ends it)."""
   index = f',batch.kubernetes.io/job-completion-index={shell.worker}'
-  words = ('logs', '--follow', '--tail=50', _pods(spec) + index)
-  return shell.run(_kubectl(spec, *words))
+  arguments = ('logs', '--follow', '--tail=50', _pods(spec) + index)
+  return shell.run(_kubectl(spec, *arguments))
 
 
 def stop(spec: specs.Spec, shell: shells.Shell) -> int:

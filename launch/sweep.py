@@ -61,8 +61,10 @@ def _fan_out(args: argparse.Namespace, flags: Sequence[str]) -> int:
       codes.append(shells.main(args.backend, verbs, command))
   else:  # side by side: a verb such as `retry` takes days
     started = [
-      subprocess.Popen([sys.executable, '-m', f'launch.{args.backend}', *words])
-      for words in commands
+      subprocess.Popen(
+        [sys.executable, '-m', f'launch.{args.backend}', *arguments]
+      )
+      for arguments in commands
     ]
     codes = [process.wait() for process in started]
   for member, code in zip(spec.members, codes, strict=True):

@@ -279,8 +279,8 @@ def test_sigterm_ends_with_75_and_until_with_0(tmp_path):
   assert done.returncode == 0, done.stderr
   (base,) = workdir.glob('base-*')
   # A run of more than ten seconds has written its heartbeat.
-  made = set(workdir.iterdir()) - {workdir / watch.FOLDER}
-  assert made == {base, workdir / lock.NAME}
+  present = set(workdir.iterdir()) - {workdir / watch.FOLDER}
+  assert present == {base, workdir / lock.NAME}
   run = command(tmp_path, f'--workdir={workdir}')
   process = subprocess.Popen(
     run, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -119,16 +119,16 @@ class Harness:
     chosen: dict[tuple[str, str], tuple[float, kill_points.Kill]] = {}
     while len(chosen) < kills:
       for point in rng.sample(points, len(points))[: kills - len(chosen)]:
-        _, stage, host = place = rng.choice(
-          sorted(place for place in times if place[0] == point)
+        _, stage, host = passed = rng.choice(
+          sorted(passed for passed in times if passed[0] == point)
         )
-        call = rng.randrange(len(times[place])) + 1
+        call = rng.randrange(len(times[passed])) + 1
         first = {
           other: passes[0]
           for (point, other, host), passes in times.items()
-          if (point, host) == place[::2]
+          if (point, host) == passed[::2]
         }
-        later = tuple(s for s, t in first.items() if t > times[place][-1])
+        later = tuple(s for s, t in first.items() if t > times[passed][-1])
         action = rng.choice(
           [
             action
@@ -137,7 +137,7 @@ class Harness:
           ]
         )
         chosen[point, stage] = (
-          times[place][call - 1],
+          times[passed][call - 1],
           kill_points.Kill(point, stage, call, action, host, later),
         )
     planned: list[kill_points.Kill] = []
@@ -281,19 +281,19 @@ class Sitting:
 
   def lost(self) -> collections.Counter:
     """Returns, by kind, how many items were made so far and are not kept."""
-    made = collections.Counter()
-    steps = collections.Counter()  # (stage, host) -> those made
+    counts = collections.Counter()
+    steps = collections.Counter()  # (stage, host) -> those counts
     for host, kind, stage, count, _ in self.log():
       if kind in ('samples', 'judged'):
-        made[kind] += count
+        counts[kind] += count
       if kind == 'steps':
         steps[stage, host] += count
     stages = {stage for stage, _ in steps}
-    made['steps'] = sum(
+    counts['steps'] = sum(
       max(n for (name, _), n in steps.items() if name == stage)
       for stage in stages
     )
-    return made - kill_contents.kept_in(self.workdir)
+    return counts - kill_contents.kept_in(self.workdir)
 
 
 def fault_of(kill: kill_points.Kill, codes: Sequence[int]) -> str:

@@ -62,8 +62,9 @@ def judged_lengths(
       work.draw_words(rng, stats, n) for stats in (row.input, row.output)
     )
     prefix_N[of_task] = BEFORE + work.TOKENS * known
-    words = work.draw_words(rng, row.output, n * answers).reshape(n, answers)
-    rest_NA[of_task] = BEHIND + np.minimum(work.TOKENS * words, max_answer)
+    num_words = work.draw_words(rng, row.output, n * answers)
+    lengths = np.minimum(work.TOKENS * num_words, max_answer)
+    rest_NA[of_task] = BEHIND + lengths.reshape(n, answers)
   longest_N = rest_NA.max(axis=1)
   return JudgedLengths(np.clip(prefix_N, 0, limit - longest_N), rest_NA)
 

@@ -110,7 +110,7 @@ def test_a_chat_template_is_kept_where_the_rest_must_be_made(tmp_path):
   (folder / 'tokenizer_config.json').write_text(json.dumps(slow))
   source = exports.saved(tmp_path / 'm', exports.sizes()['gemma'])
   exports.export(source, tmp_path / 'hf', tokenizer=str(folder))
-  made = exports.read(tmp_path / 'hf/tokenizer_config.json')
-  assert made['chat_template'] == '{{ bos }}'
-  assert made['tokenizer_class'] == 'PreTrainedTokenizerFast'
+  written = exports.read(tmp_path / 'hf/tokenizer_config.json')
+  assert written['chat_template'] == '{{ bos }}'
+  assert written['tokenizer_class'] == 'PreTrainedTokenizerFast'
   assert (tmp_path / 'hf/tokenizer.json').exists()

@@ -200,7 +200,7 @@ def test_commands_of_a_page_are_commands(page, capsys):
   lines = re.findall(r'python -m launch\.([^|`\n#]*\bmy\.toml[^|`\n#]*)', text)
   assert lines
   for line in lines:
-    words = shlex.split(line.replace('my.toml', EXAMPLE))
-    words = [word.replace('=K', '=1') for word in words]
-    assert launch(*words, '--dry_run') == 0, line
+    arguments = shlex.split(line.replace('my.toml', EXAMPLE))
+    arguments = [word.replace('=K', '=1') for word in arguments]
+    assert launch(*arguments, '--dry_run') == 0, line
   capsys.readouterr()

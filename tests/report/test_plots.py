@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures('no_warnings', 'drawn')
 
 def chart(**changed):
   points = (charts.Point(0, 0.5, 0.4, 0.6), charts.Point(1, 0.7))
-  made = charts.Chart(
+  example = charts.Chart(
     name='figure3',
     section='experiments',
     title='Reward & more',
@@ -29,7 +29,7 @@ def chart(**changed):
       ),
     ),
   )
-  return dataclasses.replace(made, **changed)
+  return dataclasses.replace(example, **changed)
 
 
 def test_the_same_chart_is_the_same_bytes():
