@@ -192,16 +192,18 @@ def _wrap_update(points: Points, trainer: Any) -> None:
   build = trainer.training_programs
 
   @functools.wraps(build)
-  def programs(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
-    accumulate, update = build(*args, **kwargs)
+  def programs(*args: Any, **kwargs: Any) -> Any:
+    built = build(*args, **kwargs)
 
+    @functools.wraps(built.update)
     def stepped(*arrays: Any) -> Any:
       points.at('step')
-      updated = update(*arrays)
+      updated = built.update(*arrays)
       points.note('steps')
       return updated
 
-    return accumulate, stepped
+    stepped.lower = built.update.lower
+    return built._replace(update=stepped)
 
   trainer.training_programs = programs
 

@@ -20,6 +20,7 @@ SAMPLE = 8  # steps, by which the shapes of a run are chosen
 class StepBatches:
   """The examples of an optimizer step, packed into micro-batches."""
 
+  number: int  # of the step, from 0
   rows: list[batches.TrainingRow]  # its examples
   groups: list[packing.MicroBatch]  # how they lie in micro-batches
   batches: list[batches.Batch]  # these, on their devices
@@ -79,7 +80,7 @@ class BatchLoader:
 
   def step(self, n: int) -> StepBatches:
     """Returns step n, counted from 0."""
-    return self.build(*self.plan(n))
+    return self.build(n, *self.plan(n))
 
   def plan(
     self, n: int
@@ -93,13 +94,16 @@ class BatchLoader:
     return rows, packing.pack(lengths, self.shapes, self.work)
 
   def build(
-    self, rows: list[batches.TrainingRow], groups: list[packing.MicroBatch]
+    self,
+    n: int,
+    rows: list[batches.TrainingRow],
+    groups: list[packing.MicroBatch],
   ) -> StepBatches:
-    """Puts the micro-batches of a plan on their devices."""
+    """Puts the micro-batches of the plan of step n on their devices."""
     on_devices = [
       build_batch(rows, group, self.layout, self.parts) for group in groups
     ]
-    return StepBatches(rows, groups, on_devices)
+    return StepBatches(n, rows, groups, on_devices)
 
 
 def packing_of(
@@ -174,14 +178,13 @@ class ReplayLine:
 
 def divergence_error(
   out: epath.Path,
-  number: int,
   metrics: dict[str, float],
   step: StepBatches,
   *,
   after: int,
 ) -> errors.InputError:
   """Writes replay.jsonl, and returns what to raise for metrics that are NaN."""
-  path = out / 'replay.jsonl'
+  path, number = out / 'replay.jsonl', step.number + 1
   lines = [
     ReplayLine(number, after, m, b, **dataclasses.asdict(step.rows[n]))
     for m, group in enumerate(step.groups)

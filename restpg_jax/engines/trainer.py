@@ -5,10 +5,11 @@ import math
 import os
 import re
 import warnings
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from etils import epath
 
 from restpg_jax import config, errors, folders, storage
@@ -19,7 +20,7 @@ from restpg_jax.models import size as sizes
 from restpg_jax.parallel import activations
 from restpg_jax.parallel import hosts as hosts_lib
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.training import lora, optimizer
+from restpg_jax.training import batches, lora, optimizer
 from restpg_jax.training import step as steps
 
 INTERRUPTED = 'interrupted'  # the folder of a state that a signal had saved
@@ -173,12 +174,36 @@ def remat_of(layout: layouts.Layout) -> str:
   return layout.compute.remat or ('none' if layout.on_cpu else 'full')
 
 
+class TrainPrograms(NamedTuple):
+  """The two programs of an optimizer step (training/step.py)."""
+
+  accumulate: jax.stages.Wrapped
+  update: jax.stages.Wrapped
+
+  def compile(
+    self,
+    state: steps.TrainState,
+    batch: batches.Batch,
+    targets: np.float32,
+    *,
+    several: bool,
+  ) -> None:
+    """Compiles what a step of batches of this shape calls, and runs nothing.
+
+    The calls find it compiled. `several`: a step has more than one batch.
+    """
+    sums = self.accumulate.lower(state, None, batch, targets).compile().out_info
+    if several:
+      self.accumulate.lower(state, sums, batch, targets).compile()
+    self.update.lower(state, sums).compile()
+
+
 def training_programs(
   model: steps.ModelFunctions,
   tx: optimizer.Optimizer,
   state: steps.TrainState,
   layout: layouts.Layout,
-) -> tuple[jax.stages.Wrapped, jax.stages.Wrapped]:
+) -> TrainPrograms:
   """Returns `accumulate` and `update`, to be compiled for a state like this.
 
   `state` may be of arrays or of their shapes. SFT and all M-steps of a run have
@@ -195,7 +220,7 @@ def _training_programs(
   layout: layouts.Layout,
   tree: Any,  # a PyTreeDef
   shardings: tuple[jax.sharding.Sharding, ...],
-) -> tuple[jax.stages.Wrapped, jax.stages.Wrapped]:
+) -> TrainPrograms:
   """`shardings` are those of the leaves of a state, which is such a tree."""
   state = jax.tree.unflatten(tree, shardings)
   devices = layout.parts * layout.context_parallel
@@ -206,7 +231,7 @@ def _training_programs(
   )
   # Gradients lie as the parameters do; the loss, None, as the compiler likes.
   sums = steps.Sums._make([None, state.params])
-  return (
+  return TrainPrograms(
     layout.sharded(accumulate, sums, donate=[1]),
     layout.sharded(steps.build_update(tx), (state, None), donate=[0]),
   )

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -27,8 +27,10 @@ from restpg_jax.io import (
   weights,
 )
 from restpg_jax.models import size as sizes
+from restpg_jax.parallel import hosts as hosts_lib
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.training import batches, lora, meter
+from restpg_jax.training import batches, lora, meter, optimizer
+from restpg_jax.training import step as steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,52 +101,36 @@ def train(
   trainer.check_room(out, trained, tx, settings)
   state = trainer.initial_state(out, trained, tx, frozen, layout)
   del params, trained, frozen  # the host need not hold them, too
-  accumulate, update = trainer.training_programs(model, tx, state, layout)
-  notes = trainer.adapter_note(settings.lora, start, out) | begin.origin()
+  programs = trainer.training_programs(model, tx, state, layout)
+  loop = TrainLoop(
+    out,
+    settings,
+    size,
+    layout.hosts,
+    loader,
+    programs,
+    rate,
+    trainer.adapter_note(settings.lora, start, out) | begin.origin(),
+    layout.compute.log_every,
+  )
   hosts = layout.hosts
-  log = StepLog(out / 'metrics.jsonl', writes=hosts.first)
-  warned = False
-  first = saved = int(state.step)
+  first = int(state.step)
+  ahead = loader.step(first) if first < settings.steps else None
+  if ahead:
+    several = len(ahead.batches) > 1
+    programs.compile(state, ahead.batches[0], ahead.targets, several=several)
   hosts.meet('ready')  # some collectives wait for no host longer than 30 s
   with (
     checkpoints.Saver() as saver,
-    contextlib.closing(log),
+    contextlib.closing(
+      StepLog(out / 'metrics.jsonl', writes=hosts.first)
+    ) as log,
     progress.bar(settings.steps, 'steps', 'train', first) as shown,
-    contextlib.ExitStack() as stack,
+    interrupts.deferred(),
   ):
-    ahead = [loader.step(first)] if first < settings.steps else []
-    for n in range(first, settings.steps):
-      now, sums, done = ahead.pop(), None, n + 1
-      for batch in now.batches:
-        sums = accumulate(state, sums, batch, now.targets)
-      state, metrics = update(state, sums)
-      if done < settings.steps:  # packs the next step while devices compute
-        ahead.append(loader.step(done))
-      values = {name: float(metrics[name]) for name in ('loss', 'grad_norm')}
-      if not np.isfinite(list(values.values())).all():
-        raise batch_loader.divergence_error(out, done, values, now, after=saved)
-      shown.update(1, tokens=now.tokens, busy=now.tokens, slots=now.slots)
-      if n == first:  # before, while programs compile, nothing is to be saved
-        stack.enter_context(interrupts.deferred())
-      if done % layout.compute.log_every == 0 or done == settings.steps:
-        line = log_line(done, metrics, rate, now.tokens / now.slots)
-        warned = warned or warn_if_lost(line)
-        log.append(line)
-      if done % settings.checkpoint_every == 0 or done == settings.steps:
-        log.flush()  # its steps are not made again
-        trainer.save_checkpoint(saver, out, done, state, size, notes)
-        saved = done
-      if done < settings.steps and (cause := hosts.stopping('train', done)):
-        if saved < done:
-          log.flush()
-          trainer.save_interrupted(saver, out, done, state, size, notes)
-        saver.wait()
-        # The first host's save is whole after the others', and once one of them
-        # has ended it has seconds.
-        hosts.meet('saved at the end')
-        raise KeyboardInterrupt(f'{cause}; training is saved at step {done}')
+    state = loop.run(state, ahead, saver=saver, log=log, shown=shown)
     saver.wait()
-    hosts.meet('trained')  # as above: a signal of the last step is raised now
+    hosts.meet('trained')  # as in `TrainLoop.stop`: a signal is raised below
   if not hosts.first:
     return {}
   trainer.remove_interrupted(out)
@@ -162,6 +148,94 @@ def train(
     | counts
     | shown.totals()
   )
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainLoop:
+  """The steps of a training run, and what is logged and saved between them."""
+
+  out: epath.Path
+  settings: config.Train
+  size: sizes.Size
+  hosts: hosts_lib.Hosts
+  loader: batch_loader.BatchLoader
+  programs: trainer.TrainPrograms
+  rate: optimizer.Schedule
+  notes: dict[str, Any]  # of each checkpoint's model.json
+  log_every: int  # steps
+
+  def run(
+    self,
+    state: steps.TrainState,
+    now: batch_loader.StepBatches | None,
+    *,
+    saver: checkpoints.Saver,
+    log: 'StepLog',
+    shown: progress.Shown,
+  ) -> steps.TrainState:
+    """Returns the state after the last step; `now` is the first step's batches.
+
+    Raises InputError for a loss that is NaN, and KeyboardInterrupt, with the
+    state saved, when the hosts have agreed to stop.
+    """
+    saved, warned = int(state.step), False
+    while now:
+      sums = None
+      for batch in now.batches:
+        sums = self.programs.accumulate(state, sums, batch, now.targets)
+      state, metrics = self.programs.update(state, sums)
+      step, done = now, now.number + 1
+      # The next step is packed while devices compute this one.
+      now = self.loader.step(done) if done < self.settings.steps else None
+      self.check_numbers(metrics, step, after=saved)
+      shown.update(1, tokens=step.tokens, busy=step.tokens, slots=step.slots)
+      if self.is_due(done, self.log_every):
+        line = log_line(done, metrics, self.rate, step.tokens / step.slots)
+        warned = warned or warn_if_lost(line)
+        log.append(line)
+      if self.is_due(done, self.settings.checkpoint_every):
+        log.flush()  # its steps are not made again
+        self.save(trainer.save_checkpoint, saver, state, done)
+        saved = done
+      if now and (cause := self.hosts.stopping('train', done)):
+        if saved < done:
+          log.flush()
+          self.save(trainer.save_interrupted, saver, state, done)
+        self.stop(saver, f'{cause}; training is saved at step {done}')
+    return state
+
+  def is_due(self, done: int, every: int) -> bool:
+    """Returns whether this is a step of those, or the last."""
+    return done % every == 0 or done == self.settings.steps
+
+  def check_numbers(
+    self,
+    metrics: Mapping[str, jax.Array],
+    step: batch_loader.StepBatches,
+    *,
+    after: int,
+  ) -> None:
+    """Raises InputError for a loss or gradients that are no numbers."""
+    values = {name: float(metrics[name]) for name in ('loss', 'grad_norm')}
+    if not np.isfinite(list(values.values())).all():
+      raise batch_loader.divergence_error(self.out, values, step, after=after)
+
+  def save(
+    self,
+    save: Callable[..., None],
+    saver: checkpoints.Saver,
+    state: steps.TrainState,
+    done: int,
+  ) -> None:
+    save(saver, self.out, done, state, self.size, self.notes)
+
+  def stop(self, saver: checkpoints.Saver, reason: str) -> NoReturn:
+    """Ends all hosts once the state is saved."""
+    saver.wait()
+    # The first host's save is whole after the others', and once one of them
+    # has ended it has seconds.
+    self.hosts.meet('saved at the end')
+    raise KeyboardInterrupt(reason)
 
 
 class StepLog:
