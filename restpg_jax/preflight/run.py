@@ -82,17 +82,7 @@ def run_preflight(
     'programs': [dataclasses.asdict(row) for row in rows],
     'stages': [],
   }
-  # A stage that cannot begin has one row, under its own name.
-  faulty = {row.program for row in rows if row.fault}
-  times = compiling.compile_times(
-    rows,
-    compiling.shapes(
-      cfg,
-      [name for name in stages(cfg) if name not in faulty],
-      layout,
-      [restpg.METHODS[name].reasoning for name in cfg.methods],
-    ),
-  )
+  times = times_to_compile(cfg, rows, layout)
   report['compiled'] = [dataclasses.asdict(row) for row in times]
   print(compile_table(times))
   if 'train/update' in {time.program for time in times}:
@@ -102,12 +92,16 @@ def run_preflight(
   bad = [row.program for row in rows if row.fault]
   if chip and not bad:
     hours = stage_hours(cfg, layout, chip)
-    report['stages'] = [dataclasses.asdict(stage) for stage in hours]
-    report['assumed'] = work.assumed(cfg)
-    report['whole'] = whole_hours(hours, times, efficiency)
-    report['efficiency'], report['price'] = efficiency, price
+    whole = whole_hours(hours, times, efficiency)
+    report |= {
+      'stages': [dataclasses.asdict(stage) for stage in hours],
+      'assumed': work.assumed(cfg),
+      'whole': whole,
+      'efficiency': efficiency,
+      'price': price,
+    }
     print(stage_table(hours, layout.devices, efficiency, price))
-    print(whole_line(report['whole'], count))
+    print(whole_line(whole, count))
     print(report['assumed'])
   path = epath.Path(workdir or '.') / FILE
   path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,6 +112,23 @@ def run_preflight(
       f'{", ".join(bad)}: not to be had on {report["topology"]}; '
       f'{path} says what would be'
     )
+
+
+def times_to_compile(
+  cfg: config.Config,
+  rows: Sequence[memory.ProgramReport],
+  layout: layouts.Layout,
+) -> list[compiling.CompileTime]:
+  """Returns the seconds that the programs of the run take to compile."""
+  # A stage that cannot begin has one row, under its own name.
+  faulty = {row.program for row in rows if row.fault}
+  shapes = compiling.shapes(
+    cfg,
+    [name for name in stages(cfg) if name not in faulty],
+    layout,
+    [restpg.METHODS[name].reasoning for name in cfg.methods],
+  )
+  return compiling.compile_times(rows, shapes)
 
 
 def stages(cfg: config.Config) -> list[str]:
