@@ -22,44 +22,44 @@ Section = TypeVar(
 )
 
 
-def data(cfg: config.Data) -> config.Data:
+def data(settings: config.Data) -> config.Data:
   """Leaves out the synthetic users where there is a folder of data, else what
   concerns long or broken rows, of which they have none."""
-  return _without(cfg, idle(cfg))
+  return _without(settings, idle(settings))
 
 
-def retrieval(cfg: config.Retrieval, split: str = '') -> config.Retrieval:
+def retrieval(settings: config.Retrieval, split: str = '') -> config.Retrieval:
   """Leaves out what the retriever does not use, and `shuffle` but for `test`.
 
   `split` is '' for requests that belong to no split.
   """
-  return _without(cfg, (*idle(cfg), *['shuffle'] * (split != 'test')))
+  return _without(settings, (*idle(settings), *['shuffle'] * (split != 'test')))
 
 
-def reward(cfg: config.Reward) -> config.Reward:
+def reward(settings: config.Reward) -> config.Reward:
   """Leaves out the judge for ROUGE; somebody else's reward may ask it."""
-  return _without(cfg, idle(cfg))
+  return _without(settings, idle(settings))
 
 
-def select(cfg: config.Select) -> config.Select:
+def select(settings: config.Select) -> config.Select:
   """Leaves out the bar of the other rule, threshold or floor."""
-  return _without(cfg, idle(cfg))
+  return _without(settings, idle(settings))
 
 
-def sampling(cfg: Sampling) -> Sampling:
+def sampling(settings: Sampling) -> Sampling:
   """Leaves out the nucleus at temperature 0: the likeliest token is taken."""
-  return _without(cfg, idle(cfg))
+  return _without(settings, idle(settings))
 
 
-def train(cfg: config.Train) -> config.Train:
+def train(settings: config.Train) -> config.Train:
   """Leaves out the settings of adapters at rank 0, where there are none."""
-  lora = _without(cfg.lora, idle(cfg.lora))
-  return dataclasses.replace(cfg, lora=lora)
+  lora = _without(settings.lora, idle(settings.lora))
+  return dataclasses.replace(settings, lora=lora)
 
 
-def idle(cfg: object) -> tuple[str, ...]:
+def idle(settings: object) -> tuple[str, ...]:
   """Returns the fields of a section that decide nothing in any split."""
-  match cfg:
+  match settings:
     case config.Data(path=''):
       return 'setting', 'max_text', 'on_error'
     case config.Data():
@@ -71,7 +71,7 @@ def idle(cfg: object) -> tuple[str, ...]:
     case config.Retrieval():
       return ('encoder',)
     case config.Reward(name='rouge'):
-      return tuple(vars(cfg).keys() - {'name'})
+      return tuple(vars(settings).keys() - {'name'})
     case config.Select(rule='best'):
       return ('threshold',)
     case config.Select():
@@ -85,9 +85,9 @@ def idle(cfg: object) -> tuple[str, ...]:
   return ()
 
 
-def _without(cfg: Section, names: tuple[str, ...]) -> Section:
+def _without(settings: Section, names: tuple[str, ...]) -> Section:
   """Returns the section with these fields at their defaults."""
-  default = type(cfg)()
+  default = type(settings)()
   return dataclasses.replace(
-    cfg, **{name: getattr(default, name) for name in names}
+    settings, **{name: getattr(default, name) for name in names}
   )

@@ -116,7 +116,7 @@ def ask(
     return reward_log.rewards_of(
       lambda: queries,
       out=out / f'judged-{mark[:12]}',
-      cfg=subject.reward,
+      settings=subject.reward,
       layout=layouts.Layout.of(compute),
     )
 

@@ -115,14 +115,14 @@ def inspect_settings(
   ]
 
 
-def inspect_data(cfg: config.Data) -> Iterator[findings.Finding]:
+def inspect_data(settings: config.Data) -> Iterator[findings.Finding]:
   """Yields findings of each task's folder and splits; no row is read yet."""
-  if not cfg.path:
+  if not settings.path:
     message = 'synthetic users, made as they are needed'
     yield findings.Finding('data', findings.OK, message)
     return
   try:
-    folders = longlamp.folders(cfg.path, setting=cfg.setting)
+    folders = longlamp.folders(settings.path, setting=settings.setting)
   except errors.InputError as error:
     yield findings.Finding('data', findings.BROKEN, str(error))
     return
@@ -190,30 +190,30 @@ def inspect_vectors(cfg: config.Config) -> Iterator[findings.Finding]:
     yield _inspect_encoder(setting, name)
 
 
-def inspect_metrics(cfg: config.Evaluate) -> Iterator[findings.Finding]:
+def inspect_metrics(settings: config.Evaluate) -> Iterator[findings.Finding]:
   """Yields the finding of what METEOR reads, if it is a metric of the run."""
 
   def read() -> str:
     meteor.check_wordnet()
     return "NLTK's data is there"
 
-  if 'meteor' in cfg.metrics:
+  if 'meteor' in settings.metrics:
     yield findings.look('metrics, meteor', read)
 
 
-def inspect_reward(cfg: config.Reward) -> Iterator[findings.Finding]:
+def inspect_reward(settings: config.Reward) -> Iterator[findings.Finding]:
   """Yields the finding of a reward that is imported by name; ours are known."""
 
   def import_reward() -> str:
-    if ':' not in cfg.name:
+    if ':' not in settings.name:
       raise errors.InputError(
-        f'reward.name is {cfg.name!r}; known are {", ".join(rewards.REWARDS)}, '
-        'or package.module:function'
+        f'reward.name is {settings.name!r}; known are '
+        f'{", ".join(rewards.REWARDS)}, or package.module:function'
       )
-    pkgutil.resolve_name(cfg.name)
-    return f'{cfg.name}: imported'
+    pkgutil.resolve_name(settings.name)
+    return f'{settings.name}: imported'
 
-  if cfg.name not in rewards.REWARDS:
+  if settings.name not in rewards.REWARDS:
     yield findings.look('reward', import_reward)
 
 

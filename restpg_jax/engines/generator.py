@@ -321,15 +321,15 @@ def decode_programs(
   )
 
 
-def indices(cfg: SamplingSettings) -> range:
+def indices(settings: SamplingSettings) -> range:
   """Returns the sample indices j of this round."""
-  return range(max(cfg.before, default=0), cfg.m)
+  return range(max(settings.before, default=0), settings.m)
 
 
 def generate_missing(
   model: LoadedModel,
   examples: Iterable[types.Example],
-  cfg: SamplingSettings,
+  settings: SamplingSettings,
   *,
   stats: prompts.PromptStats,
   done: Container[tuple[str, int]] = (),
@@ -340,13 +340,13 @@ def generate_missing(
   Prompts are made when there is room for them; `stats` is that of the prompts
   of all examples, so that a stage that goes on compiles the same shape.
   """
-  template = prompting.load_template(cfg.prompt.template)
+  template = prompting.load_template(settings.prompt.template)
 
   def requests() -> Iterator[SampleRequest]:
     for e in examples:
-      js = [j for j in indices(cfg) if (e.id, j) not in done]
+      js = [j for j in indices(settings) if (e.id, j) not in done]
       if js and e.id not in full:
-        prompt = prompting.policy_prompt(template, e, model.tokenizer, cfg)
+        prompt = prompting.policy_prompt(template, e, model.tokenizer, settings)
         yield SampleRequest(e.id, prompt.ids, js)
 
   return generate_samples(
@@ -354,13 +354,13 @@ def generate_missing(
     requests(),
     inputs=stats.count,
     prompt_length=stats.longest,
-    m=cfg.budget or cfg.m,
-    max_output=cfg.prompt.max_output,
+    m=settings.budget or settings.m,
+    max_output=settings.prompt.max_output,
     stop=(model.tokenizer.eos,),
-    temperature=cfg.temperature,
-    top_p=cfg.top_p,
-    top_k=cfg.top_k,
-    seed=cfg.seed,
-    purpose=cfg.purpose,
-    iteration=cfg.iteration,
+    temperature=settings.temperature,
+    top_p=settings.top_p,
+    top_k=settings.top_k,
+    seed=settings.seed,
+    purpose=settings.purpose,
+    iteration=settings.iteration,
   )

@@ -30,24 +30,24 @@ class PromptSettings(Protocol):
 def policy_prompts(
   examples: Iterable[types.Example],
   tokenizer: tokenizers.Tokenizer,
-  cfg: PromptSettings,
+  settings: PromptSettings,
 ) -> Iterator[prompts.EncodedPrompt]:
   """Yields the policy's prompt of each example, one by one."""
-  template = load_template(cfg.prompt.template)
-  return (policy_prompt(template, e, tokenizer, cfg) for e in examples)
+  template = load_template(settings.prompt.template)
+  return (policy_prompt(template, e, tokenizer, settings) for e in examples)
 
 
 def policy_prompt(
   template: templates.Template,
   example: types.Example,
   tokenizer: tokenizers.Tokenizer,
-  cfg: PromptSettings,
+  settings: PromptSettings,
 ) -> prompts.EncodedPrompt:
   """Returns the policy's prompt of an example, cut to prompt.max_input."""
   return prompts.policy(
     template,
     tokenizer,
     example,
-    reasoning=cfg.reasoning,
-    limit=cfg.prompt.max_input,
+    reasoning=settings.reasoning,
+    limit=settings.prompt.max_input,
   )

@@ -43,7 +43,7 @@ def rewards_of(
   queries: Callable[[], Iterable[rewards.RewardQuery | None]],
   *,
   out: epath.Path,
-  cfg: config.Reward,
+  settings: config.Reward,
   layout: layouts.Layout,
   accept: float | None = None,
 ) -> QueryRewards:
@@ -69,7 +69,7 @@ def rewards_of(
 
   note(log)
   old = [key for key in times if key in known]
-  reward = rewards.build_reward(cfg, layout)
+  reward = rewards.build_reward(settings, layout)
 
   def repeated(keys: Iterable[str]) -> list[float]:
     """Each reward as many times as its query is there."""
@@ -84,13 +84,13 @@ def rewards_of(
       len(old),
       accept=accept,
       log=progress.log_of(out, hosts),
-      compiles=cfg.name == 'judge',
+      compiles=settings.name == 'judge',
     ) as shown,
   ):
     shown.update(0, rewards=repeated(old))
     for piece in query_pieces(queries(), known):
       keys = [query_key(query) for query in piece]
-      for judged in rewards.judgements(reward, piece, cfg.name):
+      for judged in rewards.judgements(reward, piece, settings.name):
         new = [
           ScoredQuery(keys[j.index], j.reward, j.truncated) for j in judged
         ]
@@ -109,7 +109,7 @@ def shared_rewards_of(
   queries: Callable[[], Iterable[rewards.RewardQuery | None]],
   *,
   out: epath.Path,
-  cfg: config.Reward,
+  settings: config.Reward,
   layout: layouts.Layout,
   accept: float | None = None,
 ) -> QueryRewards | None:
@@ -125,7 +125,9 @@ def shared_rewards_of(
       if query and hosts.owns(f'{query.instruction}\0{query.reference}'):
         yield query
 
-  share = rewards_of(own, out=out, cfg=cfg, layout=layout, accept=accept)
+  share = rewards_of(
+    own, out=out, settings=settings, layout=layout, accept=accept
+  )
   shares = hosts.gather(rates=share.totals)
   if hosts.count == 1 or not shares:
     return share if shares else None

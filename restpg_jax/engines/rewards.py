@@ -92,34 +92,34 @@ def judgements(
     )
 
 
-def check_reward_name(cfg: config.Reward) -> None:
+def check_reward_name(settings: config.Reward) -> None:
   """Raises InputError for a name that is not known or not installed."""
-  if cfg.name in REWARDS:
+  if settings.name in REWARDS:
     return
-  if not cfg.name.partition(':')[2]:
+  if not settings.name.partition(':')[2]:
     raise errors.InputError(
-      f'reward.name is {cfg.name!r}; known are {", ".join(REWARDS)}, or '
+      f'reward.name is {settings.name!r}; known are {", ".join(REWARDS)}, or '
       'package.module:function'
     )
   try:
-    code.module_content(cfg.name)
+    code.module_content(settings.name)
   except errors.InputError as error:
     raise errors.InputError(f'reward.name={error}') from error
 
 
-def build_reward(cfg: config.Reward, layout: layouts.Layout) -> Reward:
+def build_reward(settings: config.Reward, layout: layouts.Layout) -> Reward:
   """Builds a reward of REWARDS, or that of an outsider's 'module:function'.
 
   Raises InputError for a name that is not known or cannot be imported.
   """
-  check_reward_name(cfg)
-  if cfg.name in REWARDS:
-    return REWARDS[cfg.name](cfg, layout)
-  build = code.function('reward.name', cfg.name)
+  check_reward_name(settings)
+  if settings.name in REWARDS:
+    return REWARDS[settings.name](settings, layout)
+  build = code.function('reward.name', settings.name)
   try:
-    return build(cfg, layout)
+    return build(settings, layout)
   except (ImportError, AttributeError) as e:
-    raise errors.InputError(f'reward.name={cfg.name}: {e}') from e
+    raise errors.InputError(f'reward.name={settings.name}: {e}') from e
 
 
 class Judge:
@@ -128,13 +128,15 @@ class Judge:
   The answers to one input share their prompts up to where the answer begins.
   """
 
-  def __init__(self, cfg: config.Reward, layout: layouts.Layout):
-    judge.check_rule(cfg.rule)
-    self._rule = cfg.rule
-    self._template = prompting.load_template(cfg.template)
-    self._model = generator.load_named(cfg.model, layout, dtype=cfg.dtype)
-    self._turns = turn_files.read_turns(cfg.model, self._model.tokenizer)
-    self._limit = cfg.max_input
+  def __init__(self, settings: config.Reward, layout: layouts.Layout):
+    judge.check_rule(settings.rule)
+    self._rule = settings.rule
+    self._template = prompting.load_template(settings.template)
+    self._model = generator.load_named(
+      settings.model, layout, dtype=settings.dtype
+    )
+    self._turns = turn_files.read_turns(settings.model, self._model.tokenizer)
+    self._limit = settings.max_input
 
   def __call__(
     self, queries: Sequence[RewardQuery]
@@ -192,9 +194,9 @@ class Judge:
     )
 
 
-def rouge_reward(cfg: config.Reward, layout: layouts.Layout) -> Reward:
+def rouge_reward(settings: config.Reward, layout: layouts.Layout) -> Reward:
   """Returns the overlap of words, for runs without a judge."""
-  del cfg, layout
+  del settings, layout
   return lambda queries: (
     [Judgement(n, rouge.mean_rouge(query.answer, query.reference))]
     for n, query in enumerate(queries)

@@ -32,14 +32,14 @@ Reads = Mapping[str, Callable[[Any, epath.Path], Sequence[epath.Path]]]
 WHOLE: Reads = {}  # all folders are read whole
 
 
-def extent_of(cfg: Any) -> int:
+def extent_of(settings: Any) -> int:
   """Returns how far a stage is to go; 0 if it has no EXTENDABLE setting."""
-  if not dataclasses.is_dataclass(cfg):
+  if not dataclasses.is_dataclass(settings):
     return 0
   return max(
     (
-      getattr(cfg, field.name)
-      for field in dataclasses.fields(cfg)
+      getattr(settings, field.name)
+      for field in dataclasses.fields(settings)
       if field.metadata == config.EXTENDABLE
     ),
     default=0,

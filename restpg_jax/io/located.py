@@ -9,15 +9,16 @@ from etils import epath
 from restpg_jax import config, storage
 
 
-def noted(cfg: Any, workdir: epath.PathLike) -> Any:
+def noted(settings: Any, workdir: epath.PathLike) -> Any:
   """Returns a section of a config as dicts, its FILE fields made `portable`.
 
   A name that is no path stays, also where a file beside is called the same.
   """
-  if not dataclasses.is_dataclass(cfg):
-    return cfg
+  if not dataclasses.is_dataclass(settings):
+    return settings
   fields = {
-    field: getattr(cfg, field.name) for field in dataclasses.fields(cfg)
+    field: getattr(settings, field.name)
+    for field in dataclasses.fields(settings)
   }
   return {
     field.name: portable(value, workdir)

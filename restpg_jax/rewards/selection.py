@@ -44,7 +44,7 @@ def keep_best(
 
 
 def settled_examples(
-  scored: Sequence[types.Trajectory], cfg: config.Select
+  scored: Sequence[types.Trajectory], settings: config.Select
 ) -> frozenset[str]:
   """Returns the examples of which later samples cannot change what is kept.
 
@@ -57,13 +57,13 @@ def settled_examples(
   kept = keep_best(
     scored,
     rule='threshold',
-    threshold=HIGHEST if cfg.rule == 'best' else cfg.threshold,
-    floor=cfg.floor,
-    limit=cfg.limit,
-    distinct=cfg.distinct,
+    threshold=HIGHEST if settings.rule == 'best' else settings.threshold,
+    floor=settings.floor,
+    limit=settings.limit,
+    distinct=settings.distinct,
   )
   count = collections.Counter(s.example_id for s in kept)
-  return frozenset(e for e, n in count.items() if n == cfg.limit)
+  return frozenset(e for e, n in count.items() if n == settings.limit)
 
 
 def first_of_each_text(
@@ -76,20 +76,21 @@ def first_of_each_text(
   return list(by_text.values())
 
 
-def lowest_kept(cfg: config.Select) -> float:
+def lowest_kept(settings: config.Select) -> float:
   """Returns the reward below which nothing is kept."""
-  return cfg.floor if cfg.rule == 'best' else cfg.threshold
+  return settings.floor if settings.rule == 'best' else settings.threshold
 
 
-def check_select(cfg: config.Select) -> None:
+def check_select(settings: config.Select) -> None:
   """Raises InputError for settings by which nothing could ever be kept."""
-  if cfg.rule not in ('threshold', 'best'):
+  if settings.rule not in ('threshold', 'best'):
     raise errors.InputError(
-      f"select.rule is {cfg.rule!r}; it must be 'threshold' or 'best'"
+      f"select.rule is {settings.rule!r}; it must be 'threshold' or 'best'"
     )
-  if cfg.rule == 'threshold' and not cfg.threshold <= HIGHEST:
+  if settings.rule == 'threshold' and not settings.threshold <= HIGHEST:
     raise errors.InputError(
-      f'select.threshold is {cfg.threshold:g}; no reward is above {HIGHEST:g}'
+      f'select.threshold is {settings.threshold:g}; '
+      f'no reward is above {HIGHEST:g}'
     )
-  if math.isnan(cfg.floor):
+  if math.isnan(settings.floor):
     raise errors.InputError('select.floor is nan; it must be a number')

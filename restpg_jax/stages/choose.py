@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import statistics
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -94,46 +94,11 @@ def choose(
   check_nothing_removed(trained)
   candidates = trainer.finished_steps(trained)
   folders = {n: trained / 'checkpoints' / f'step_{n}' for n in candidates}
-  hosts = layout.hosts
   if candidates:
     size = weights.find_checkpoint(folders[candidates[-1]] / 'model').size
     need = model_size.bytes_on_disk(size)
     storage.check_room(out, need, 'the chosen model')
-  log = append_log.AppendLog(
-    out / 'answers', CheckpointAnswer, host=hosts.index
-  )
-  done = by_key(log)
-  num_answers = len(validation) * cfg.answer.m  # of each checkpoint
-  own = [
-    (e.id, j)
-    for e in validation
-    for j in range(cfg.answer.m)
-    if hosts.owns(e.id)
-  ]
-  with (
-    log,
-    progress.bar(
-      len(candidates) * len(own),
-      'answers',
-      'choose',
-      sum(hosts.owns(id) for _, id, _ in done),
-      log=progress.log_of(out, hosts),
-    ) as shown,
-  ):
-    for n in candidates:
-      old = {(e, j) for step, e, j in done if step == n}
-      if not old.issuperset(own):  # else its weights need not be loaded
-        check_undamaged(folders[n], trained)
-        model = folders[n] / 'model'
-        for finished in answer_missing(model, validation, old, cfg, layout):
-          answers = finished.trajectories()
-          new = [CheckpointAnswer(n, t) for t in answers]
-          log.append(new)
-          done |= by_key(new)
-          shown.update(len(new), samples=answers, **finished.counts)
-  shares = hosts.meet('answered', rates=shown.totals())
-  if hosts.count > 1:
-    done = answers_of_all(out, hosts, len(candidates) * num_answers)
+  done, rates = answer_all(folders, validation, out, cfg, layout)
   judged = judge_answers(list(done.values()), validation, out, cfg, layout)
   if judged is None:  # the first host writes the whole
     return {}
@@ -141,6 +106,7 @@ def choose(
   records.write(out / 'validation.jsonl', means)
   best = max(means, key=lambda mean: (mean.reward, -mean.step))
   records.write(out / SCORED, samples_of(best.step, judged, validation))
+  num_answers = len(validation) * cfg.answer.m  # of each checkpoint
   count = collections.Counter(step for step, _, _ in done)
   checkpoint = weights.find_checkpoint(folders[best.step] / 'model')
   checkpoints.save_model(
@@ -157,19 +123,66 @@ def choose(
     'answers': len(done),
     'best_step': best.step,
     'reward': best.reward,
-  } | speed.of_all(shares)
+  } | rates
 
 
-def by_key(
-  answers: Iterable[CheckpointAnswer],
-) -> dict[tuple[int, str, int], CheckpointAnswer]:
+Answers = dict[tuple[int, str, int], CheckpointAnswer]  # by step, example, j
+
+
+def answer_all(
+  folders: Mapping[int, epath.Path],
+  validation: Sequence[types.Example],
+  out: epath.Path,
+  cfg: ChooseSettings,
+  layout: layouts.Layout,
+) -> tuple[Answers, dict[str, float]]:
+  """Returns what the checkpoints in `folders`, by step, answer, and the rates.
+
+  Each host draws its share; what stands in answers/ is not drawn again.
+  """
+  hosts = layout.hosts
+  keys = [(e.id, j) for e in validation for j in range(cfg.answer.m)]
+  own = [(id, j) for id, j in keys if hosts.owns(id)]
+  log = append_log.AppendLog(
+    out / 'answers', CheckpointAnswer, host=hosts.index
+  )
+  done = by_key(log)
+  with (
+    log,
+    progress.bar(
+      len(folders) * len(own),
+      'answers',
+      'choose',
+      sum(hosts.owns(id) for _, id, _ in done),
+      log=progress.log_of(out, hosts),
+    ) as shown,
+  ):
+    for n, folder in folders.items():
+      old = {(e, j) for step, e, j in done if step == n}
+      if old.issuperset(own):
+        continue  # its weights need not be loaded
+      check_undamaged(folder)
+      model = folder / 'model'
+      for finished in answer_missing(model, validation, old, cfg, layout):
+        answers = finished.trajectories()
+        new = [CheckpointAnswer(n, t) for t in answers]
+        log.append(new)
+        done |= by_key(new)
+        shown.update(len(new), samples=answers, **finished.counts)
+  shares = hosts.meet('answered', rates=shown.totals())
+  if hosts.count > 1:
+    done = answers_of_all(out, hosts, len(folders) * len(keys))
+  return done, speed.of_all(shares)
+
+
+def by_key(answers: Iterable[CheckpointAnswer]) -> Answers:
   """Returns answers by step, example and sample index."""
   return {(a.step, a.sample.example_id, a.sample.j): a for a in answers}
 
 
 def answers_of_all(
   out: epath.Path, hosts: hosts_lib.Hosts, num_answers: int
-) -> dict[tuple[int, str, int], CheckpointAnswer]:
+) -> Answers:
   """Returns what all hosts have drawn, once it can be read here."""
   done = {}
 
@@ -230,9 +243,10 @@ def check_nothing_removed(trained: epath.Path) -> None:
   )
 
 
-def check_undamaged(folder: epath.Path, trained: epath.Path) -> None:
+def check_undamaged(folder: epath.Path) -> None:
   """Raises InputError where the weights of a checkpoint are not as written."""
   if fault := sums.fault(folder, 'model/'):
+    trained = folder.parent.parent  # of trained/checkpoints/step_N
     raise errors.InputError(
       f'{folder}: {fault}; remove {trained}, and it is trained again'
     )
@@ -308,7 +322,7 @@ def judge_answers(
     for a in answered
   ]
   query_rewards = reward_log.shared_rewards_of(
-    lambda: queries, out=out / 'judged', cfg=cfg.reward, layout=layout
+    lambda: queries, out=out / 'judged', settings=cfg.reward, layout=layout
   )
   if query_rewards is None:
     return None

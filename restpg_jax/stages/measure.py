@@ -249,7 +249,7 @@ def judge_metric(
     query_rewards = reward_log.rewards_of(
       lambda: answered,
       out=out / JUDGED,
-      cfg=judge,
+      settings=judge,
       layout=layout.context_parallel_copies(cfg.shards or layout.shards),
     )
     return list(map(query_rewards.of, answered))

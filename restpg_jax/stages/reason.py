@@ -312,11 +312,11 @@ def over_limit(
       yield example
 
 
-def check_reason(cfg: config.Reason) -> None:
+def check_reason(settings: config.Reason) -> None:
   """Raises InputError where reason.cut_off is none of CUT_OFF."""
-  if cfg.cut_off not in CUT_OFF:
+  if settings.cut_off not in CUT_OFF:
     raise errors.InputError(
-      f'reason.cut_off is {cfg.cut_off!r}; it must be '
+      f'reason.cut_off is {settings.cut_off!r}; it must be '
       f'{" or ".join(map(repr, CUT_OFF))}'
     )
 

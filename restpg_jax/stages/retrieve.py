@@ -168,7 +168,7 @@ def retrieval_query(example: types.Example) -> question.RetrievalQuery:
 
 
 def build_retriever(
-  cfg: config.Retrieval,
+  settings: config.Retrieval,
   *,
   seed: int,
   layout: Devices,
@@ -180,46 +180,46 @@ def build_retriever(
 
   Raises InputError for a name that is not in RETRIEVERS.
   """
-  check_retriever_name(cfg.name)
-  return RETRIEVERS[cfg.name](cfg, seed, layout, out)
+  check_retriever_name(settings.name)
+  return RETRIEVERS[settings.name](settings, seed, layout, out)
 
 
 def by_bm25(
-  cfg: config.Retrieval, seed: int, layout: Devices, out: Folder
+  settings: config.Retrieval, seed: int, layout: Devices, out: Folder
 ) -> Retriever:
   """Ranks by the words that query and document share."""
-  del cfg, seed, layout, out
+  del settings, seed, layout, out
   return lambda queries: (bm25.rank_by_bm25(q.query, q.keys) for q in queries)
 
 
 def by_recency(
-  cfg: config.Retrieval, seed: int, layout: Devices, out: Folder
+  settings: config.Retrieval, seed: int, layout: Devices, out: Folder
 ) -> Retriever:
   """Ranks the latest documents first."""
-  del cfg, seed, layout, out
+  del settings, seed, layout, out
   return lambda queries: (
     recency.rank_by_recency(q.query, q.keys) for q in queries
   )
 
 
 def by_chance(
-  cfg: config.Retrieval, seed: int, layout: Devices, out: Folder
+  settings: config.Retrieval, seed: int, layout: Devices, out: Folder
 ) -> Retriever:
   """Ranks at random, the same way for the same seed and example."""
-  del cfg, layout, out
+  del settings, layout, out
   return lambda queries: (chance.rank_at_random(q, seed=seed) for q in queries)
 
 
 def nothing(
-  cfg: config.Retrieval, seed: int, layout: Devices, out: Folder
+  settings: config.Retrieval, seed: int, layout: Devices, out: Folder
 ) -> Retriever:
   """Gives no documents: the policy writes as for anybody."""
-  del cfg, seed, layout, out
+  del settings, seed, layout, out
   return lambda queries: ([] for _ in queries)
 
 
 def by_vectors(
-  cfg: config.Retrieval, seed: int, layout: Devices, out: Folder
+  settings: config.Retrieval, seed: int, layout: Devices, out: Folder
 ) -> Retriever:
   """Ranks by the vectors of Contriever, or of any encoder like it.
 
@@ -228,7 +228,7 @@ def by_vectors(
   del seed
   if layout is None or out is None:
     raise ValueError('vectors need devices and a folder to be kept in')
-  checkpoint = assets.path(cfg.encoder)
+  checkpoint = assets.path(settings.encoder)
   files = encoders.encoder_files(checkpoint)
   content = fingerprints.content(checkpoint, files)
   folder = f'vectors-{embedder.VERSION}-{content[:12]}'
@@ -245,19 +245,21 @@ RETRIEVERS = {
 }
 
 
-def check_retrieval(cfg: config.Retrieval) -> None:
+def check_retrieval(settings: config.Retrieval) -> None:
   """Raises InputError for settings that no run can have."""
-  check_retriever_name(cfg.name)
-  if cfg.name == 'contriever' and not cfg.encoder:
+  check_retriever_name(settings.name)
+  if settings.name == 'contriever' and not settings.encoder:
     raise errors.InputError(
       'retrieval.name is contriever: give the folder of its weights as '
       'retrieval.encoder'
     )
-  if cfg.k < 1:
-    raise errors.InputError(f'retrieval.k is {cfg.k}; it must be at least 1')
-  if not 0 <= cfg.shuffle <= 1:
+  if settings.k < 1:
     raise errors.InputError(
-      f'retrieval.shuffle is {cfg.shuffle:g}; it must be from 0 to 1'
+      f'retrieval.k is {settings.k}; it must be at least 1'
+    )
+  if not 0 <= settings.shuffle <= 1:
+    raise errors.InputError(
+      f'retrieval.shuffle is {settings.shuffle:g}; it must be from 0 to 1'
     )
 
 

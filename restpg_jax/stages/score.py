@@ -59,7 +59,7 @@ def score(
   query_rewards = reward_log.shared_rewards_of(
     lambda: (query for _, query in pairs()),
     out=out,
-    cfg=cfg.reward,
+    settings=cfg.reward,
     layout=layout.context_parallel_copies(cfg.shards) if cfg.shards else layout,
     accept=cfg.accept,
   )
@@ -139,16 +139,16 @@ def warn_if_all_zero(
 
 
 def warn_if_all_equal(
-  query_rewards: reward_log.QueryRewards, cfg: config.Reward
+  query_rewards: reward_log.QueryRewards, settings: config.Reward
 ) -> None:
   """Warns of a reward that is the same for all outputs: nothing is learnt."""
   values = set(query_rewards.known.values())
   if query_rewards.distinct < 2 or len(values) > 1:
     return
   warnings.warn(
-    f'reward.name={cfg.name}: all {query_rewards.distinct:,} distinct outputs '
-    f'have the same reward, {values.pop():g}, so none is told from another; '
-    'look at reward.model and reward.template',
+    f'reward.name={settings.name}: all {query_rewards.distinct:,} distinct '
+    f'outputs have the same reward, {values.pop():g}, so none is told from '
+    'another; look at reward.model and reward.template',
     errors.DataWarning,
     stacklevel=3,
   )

@@ -112,16 +112,16 @@ def keep(
     )
 
 
-def lowered(cfg: config.Select, best: float) -> float:
+def lowered(settings: config.Select, best: float) -> float:
   """Returns the floor, or the best reward of all where none reaches the floor.
 
   Rule 'best' is relative; a judge that is hard on everybody starves nobody.
   """
-  if cfg.rule != 'best' or not 0 < best < cfg.floor:
-    return cfg.floor
+  if settings.rule != 'best' or not 0 < best < settings.floor:
+    return settings.floor
   warnings.warn(
-    f'no output reached select.floor={cfg.floor:g}; kept are those of reward '
-    f'{best:g}, the best there is',
+    f'no output reached select.floor={settings.floor:g}; kept are those of '
+    f'reward {best:g}, the best there is',
     errors.DataWarning,
     stacklevel=2,
   )

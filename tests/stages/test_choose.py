@@ -49,10 +49,10 @@ def test_damaged_weights_are_not_chosen_from(tmp_path):
     (folder / part / 'file').write_bytes(b'12')
   sums.note(folder)
   (folder / 'optimizer').rmtree()  # as an earlier choice leaves it
-  choose.check_undamaged(folder, trained)
+  choose.check_undamaged(folder)
   (folder / 'model' / 'file').write_bytes(b'13')
   with pytest.raises(errors.InputError) as caught:
-    choose.check_undamaged(folder, trained)
+    choose.check_undamaged(folder)
   assert str(caught.value) == (
     f'{folder}: model/file is damaged; remove {trained}, and it is trained '
     'again'
