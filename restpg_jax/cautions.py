@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from restpg_jax import assets, config, errors, types
 from restpg_jax.engines import model_size
 from restpg_jax.models import catalog
-from restpg_jax.rewards import judge, selection
+from restpg_jax.rewards import judge, mixture, selection
 
 DIGITS = max(len(str(label)) for label in judge.LABELS)  # tokens of a label
 
@@ -59,7 +59,8 @@ def contexts(cfg: config.Config, *, reasoning: bool) -> Iterator[Caution]:
       'reason.max_input': cfg.reason.max_input,
       'reason.max_output': cfg.reason.max_output,
     }
-  if 'judge' in (cfg.reward.name, *cfg.evaluate.metrics):
+  judges = mixture.asks(cfg.reward, 'judge')
+  if judges or 'judge' in cfg.evaluate.metrics:
     reaches['judge', cfg.reward.model.checkpoint] = {
       'reward.max_input': cfg.reward.max_input,
       'a label of': DIGITS,
@@ -100,6 +101,8 @@ def thresholds(
     )
   elif reward.name == 'rouge':
     why = 'reward.name=rouge is 1 only for the words of the gold text itself'
+  elif reward.name in ('cosine', mixture.MIX):
+    why = f'reward.name={reward.name} is 1 only where all of it is'
   else:
     return
   yield Caution(

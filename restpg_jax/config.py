@@ -36,8 +36,9 @@ def path_field(default: str = '', reads: str = '', names: tuple = ()) -> Any:
   engines/input_files.py, says which; '' is for settings that name one file.
   With `names`, which are no paths, it is in no fingerprint at its default.
   """
-  kind = FILE | {'reads': reads, 'names': names}
-  return dataclasses.field(default=default, metadata=kind)
+  return dataclasses.field(
+    default=default, metadata=FILE | {'reads': reads, 'names': names}
+  )
 
 
 def is_path(field: dataclasses.Field[Any]) -> bool:
@@ -173,12 +174,14 @@ class Draw(Sample):
 class Reward:
   """Section 2 and appendix A: R(x, y, y_hat)."""
 
-  name: str = code('judge')  # or 'rouge', or 'my_package.module:build'
+  name: str = code('judge')  # 'rouge', 'cosine', 'mix', 'package.module:build'
   model: Model = section(lambda: Model('tiny_it'), reads='turns')
   template: str = path_field('prompts/judge.txt')
   max_input: int = 8192
   dtype: str = 'float32'  # of the judge; or 'bfloat16'
   rule: str = 'argmax'  # the judge's likeliest label; 'expected': their mean
+  encoder: str = path_field(reads='encoder', names=('',))  # of cosine
+  mix: tuple[str, ...] = omitted_at_default(())  # ('judge:0.7', 'rouge:0.3')
 
 
 @dataclasses.dataclass
@@ -191,8 +194,7 @@ class Evaluate:
   """
 
   metrics: tuple[str, ...] = (
-    *('rouge1', 'rouge2', 'rougeL', 'rougeLsum'),
-    *('bleu', 'corpus_bleu'),
+    *('rouge1', 'rouge2', 'rougeL', 'rougeLsum', 'bleu', 'corpus_bleu'),
   )
   encoder: str = path_field(reads='encoder')  # of cosine; empty: retrieval's
   # The judge of the test set, "full precision" in appendix B: 'float32' or
@@ -275,8 +277,7 @@ class Compute:
   attention: str = local_field('')  # models/packed.py; empty: by kind of device
   remat: str = local_field('')  # models/decoder.py; empty: full, on a CPU none
   log_every: int = local_field(10)  # optimizer steps between metric lines
-  # Keep compiled programs in WORKDIR/compiled (io/compiled.py).
-  cache: bool = local_field(True)
+  cache: bool = local_field(True)  # programs, in WORKDIR/compiled
   # Runs on several hosts (docs/pods.md), all but `patience`.
   joining: int = local_field(300)  # seconds within which all hosts must come
   # Seconds without a sign of life after which a host counts as dead.
@@ -293,8 +294,7 @@ class Config:
   methods: tuple[str, ...] = ('rest_pg',)  # rows of Table 1, restpg.METHODS
   iterations: int = 3  # T
   fresh_start: bool = True  # M-steps start at the base; Figure 4
-  # Where metrics go as well while it runs: 'tensorboard', or
-  # 'my_package.module:build' (io/tracking.py).
+  # Where metrics go as well: 'tensorboard' or 'package.module:build'.
   track: str = local_field('')
   data: Data = section(Data)
   retrieval: Retrieval = section(Retrieval)

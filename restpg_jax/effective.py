@@ -8,8 +8,14 @@ import dataclasses
 from typing import TypeVar
 
 from restpg_jax import config
+from restpg_jax.rewards import mixture
 
 Sampling = TypeVar('Sampling', config.Sample, config.Reason)
+REWARD_FIELDS = {  # those that each reward reads
+  'judge': {'model', 'template', 'max_input', 'dtype', 'rule'},
+  'rouge': set(),
+  'cosine': {'encoder'},
+}
 Section = TypeVar(
   'Section',
   config.Data,
@@ -37,7 +43,10 @@ def retrieval(settings: config.Retrieval, split: str = '') -> config.Retrieval:
 
 
 def reward(settings: config.Reward) -> config.Reward:
-  """Leaves out the judge for ROUGE; somebody else's reward may ask it."""
+  """Leaves out the judge or the encoder where no reward of the run asks it.
+
+  Somebody else's reward may ask both.
+  """
   return _without(settings, idle(settings))
 
 
@@ -70,8 +79,8 @@ def idle(settings: object) -> tuple[str, ...]:
       return ()
     case config.Retrieval():
       return ('encoder',)
-    case config.Reward(name='rouge'):
-      return tuple(vars(settings).keys() - {'name'})
+    case config.Reward():
+      return _idle_of_reward(settings)
     case config.Select(rule='best'):
       return ('threshold',)
     case config.Select():
@@ -83,6 +92,13 @@ def idle(settings: object) -> tuple[str, ...]:
     case config.Lora(rank=0):
       return 'alpha', 'targets'
   return ()
+
+
+def _idle_of_reward(settings: config.Reward) -> tuple[str, ...]:
+  used = {'name', *['mix'] * (settings.name == mixture.MIX)}
+  for name in mixture.shares(settings):
+    used |= REWARD_FIELDS.get(name, vars(settings).keys() - {'mix'})
+  return tuple(field for field in vars(settings) if field not in used)
 
 
 def _without(settings: Section, names: tuple[str, ...]) -> Section:

@@ -83,7 +83,7 @@ def check_run(
   validate.check_data(cfg.data)
   check_splits(cfg, until)
   measure.check_files(cfg.evaluate, cfg.retrieval)
-  rewards.check_reward_name(cfg.reward)
+  rewards.check_reward(cfg.reward)
   plan(cfg, until)
 
 

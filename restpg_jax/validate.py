@@ -11,7 +11,7 @@ from restpg_jax.io import tracking
 from restpg_jax.models import decoder, formats, packed, splash
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.parallel import rules
-from restpg_jax.rewards import judge, selection
+from restpg_jax.rewards import judge, mixture, selection
 from restpg_jax.stages import measure, reason, retrieve
 from restpg_jax.training import lora
 
@@ -190,6 +190,7 @@ PARTS = (  # each raises for the first fault that it finds
   lambda cfg: turn_files.check_turns('reward.model', cfg.reward.model),
   lambda cfg: selection.check_select(cfg.select),
   lambda cfg: judge.check_rule(cfg.reward.rule),
+  lambda cfg: mixture.check(cfg.reward),
   lambda cfg: retrieve.check_retrieval(cfg.retrieval),
   lambda cfg: measure.check_metrics(cfg.evaluate, cfg.retrieval),
   lambda cfg: tracking.check_name(cfg.track),

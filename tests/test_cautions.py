@@ -90,6 +90,8 @@ def test_a_bar_that_hardly_any_output_reaches():
   ]
   overlap = paper(reward=dict(name='rouge'))
   assert 'reward.name=rouge is 1 only for the words of the' in said(overlap)[0]
+  near = paper(reward=dict(name='cosine'))
+  assert 'reward.name=cosine is 1 only where all of it is' in said(near)[0]
   assert said(mean, em=False) == []
   mean.select.threshold = 0.9
   overlap.select.rule = 'best'

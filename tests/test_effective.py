@@ -27,6 +27,30 @@ LORA = config.Lora(rank=0, alpha=3.0, targets=('q',))
     ),
     (effective.reward, JUDGE, JUDGE),
     (
+      effective.reward,
+      dataclasses.replace(JUDGE, encoder='x', mix=('rouge:1',)),
+      JUDGE,
+    ),
+    (
+      effective.reward,
+      dataclasses.replace(JUDGE, name='cosine', encoder='x', mix=('rouge:1',)),
+      config.Reward(name='cosine', encoder='x'),
+    ),
+    (
+      effective.reward,
+      dataclasses.replace(
+        JUDGE, name='mix', encoder='x', mix=('rouge:1', 'judge:1')
+      ),
+      dataclasses.replace(JUDGE, name='mix', mix=('rouge:1', 'judge:1')),
+    ),
+    (
+      effective.reward,
+      dataclasses.replace(
+        JUDGE, name='mix', encoder='x', mix=('rouge:1', 'cosine:1')
+      ),
+      config.Reward(name='mix', encoder='x', mix=('rouge:1', 'cosine:1')),
+    ),
+    (
       effective.reward,  # may ask the judge itself
       dataclasses.replace(JUDGE, name='my:build'),
       dataclasses.replace(JUDGE, name='my:build'),

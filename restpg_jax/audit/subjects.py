@@ -75,9 +75,11 @@ def test_reward(workdir: epath.Path, record: dict[str, Any]) -> config.Reward:
 def noted_reward(workdir: epath.Path, noted: dict[str, Any]) -> config.Reward:
   """Returns the section `reward` of a record or a marker."""
   model = {k: located.resolved(v, workdir) for k, v in noted['model'].items()}
-  template = located.resolved(noted['template'], workdir)
-  return effective.reward(
-    config.Reward(
-      **noted | {'model': config.Model(**model), 'template': template}
-    )
-  )
+  again: dict[str, Any] = {
+    'model': config.Model(**model),
+    'template': located.resolved(noted['template'], workdir),
+    # Older records have none of these.
+    'encoder': located.resolved(noted.get('encoder', ''), workdir),
+    'mix': tuple(noted.get('mix', ())),
+  }
+  return effective.reward(config.Reward(**noted | again))

@@ -20,7 +20,7 @@ from restpg_jax.engines import (
   turn_files,
 )
 from restpg_jax.io import encoders, progress, weights
-from restpg_jax.rewards import meteor
+from restpg_jax.rewards import meteor, mixture
 from restpg_jax.text import prompts, templates
 from restpg_jax.text import tokenizer as tokenizers
 
@@ -94,7 +94,8 @@ def roles(cfg: config.Config, *, reasoning: bool) -> list[Role]:
     model_roles.append(
       Role('reasoner', 'reason.model', model, template, reasoner)
     )
-  if 'judge' in (cfg.reward.name, *cfg.evaluate.metrics):
+  judges = mixture.asks(cfg.reward, 'judge')
+  if judges or 'judge' in cfg.evaluate.metrics:
     model, template = cfg.reward.model, cfg.reward.template
     model_roles.append(Role('judge', 'reward.model', model, template, judge))
   return model_roles
@@ -179,13 +180,15 @@ def inspect_tokenizer(model: config.Model) -> tokenizers.Tokenizer | None:
 
 
 def inspect_vectors(cfg: config.Config) -> Iterator[findings.Finding]:
-  """Yields findings of the encoders of retrieval and of the cosine metric."""
+  """Yields findings of the encoders of retrieval, metrics and reward."""
   encoders_of_settings = {}
   if cfg.retrieval.name == 'contriever':
     encoders_of_settings['retrieval.encoder'] = cfg.retrieval.encoder
   if 'cosine' in cfg.evaluate.metrics:
     own = 'evaluate' if cfg.evaluate.encoder else 'retrieval'
     encoders_of_settings[f'{own}.encoder'] = getattr(cfg, own).encoder
+  if mixture.asks(cfg.reward, 'cosine'):
+    encoders_of_settings['reward.encoder'] = cfg.reward.encoder
   for setting, name in encoders_of_settings.items():
     yield _inspect_encoder(setting, name)
 

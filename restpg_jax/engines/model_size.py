@@ -10,6 +10,7 @@ from restpg_jax import assets, config, errors
 from restpg_jax.io import encoders, records, weights
 from restpg_jax.models import bert, catalog, formats, hf_config
 from restpg_jax.models import size as sizes
+from restpg_jax.rewards import mixture
 
 
 def model_size(checkpoint: str) -> sizes.Size:
@@ -31,7 +32,9 @@ def model_size(checkpoint: str) -> sizes.Size:
 
 
 def encoder_names(
-  retrieval: config.Retrieval, evaluate: config.Evaluate
+  retrieval: config.Retrieval,
+  evaluate: config.Evaluate,
+  reward: config.Reward,
 ) -> list[str]:
   """Returns the checkpoints of the encoders that a run reads texts with."""
   names = []
@@ -39,6 +42,8 @@ def encoder_names(
     names.append(retrieval.encoder)
   if 'cosine' in evaluate.metrics:
     names.append(evaluate.encoder or retrieval.encoder)
+  if mixture.asks(reward, 'cosine'):
+    names.append(reward.encoder)
   return [*dict.fromkeys(names)]
 
 

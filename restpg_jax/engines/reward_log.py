@@ -12,6 +12,7 @@ from restpg_jax import config
 from restpg_jax.engines import rewards
 from restpg_jax.io import append_log, progress, speed
 from restpg_jax.parallel import layout as layouts
+from restpg_jax.rewards import mixture
 
 PIECE = 32_768  # queries that a reward is given, and memory holds, at once
 
@@ -84,7 +85,7 @@ def rewards_of(
       len(old),
       accept=accept,
       log=progress.log_of(out, hosts),
-      compiles=settings.name == 'judge',
+      compiles=mixture.asks(settings, 'judge'),
     ) as shown,
   ):
     shown.update(0, rewards=repeated(old))

@@ -2,21 +2,24 @@
 
 import collections
 import dataclasses
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from etils import epath
 
-from restpg_jax import config, errors, types
+from restpg_jax import assets, config, errors, types
 from restpg_jax.engines import (
+  embedder,
   generator,
   label_scorer,
   prompting,
   turn_files,
 )
-from restpg_jax.io import code
+from restpg_jax.io import code, encoders
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.rewards import judge, rouge
+from restpg_jax.rewards import embedding, judge, mixture, rouge
 from restpg_jax.sampling import candidates
 from restpg_jax.text import prompts, templates
 
@@ -92,17 +95,35 @@ def judgements(
     )
 
 
-def check_reward_name(settings: config.Reward) -> None:
-  """Raises InputError for a name that is not known or not installed."""
-  if settings.name in REWARDS:
-    return
-  if not settings.name.partition(':')[2]:
+def check_reward(settings: config.Reward) -> None:
+  """Raises InputError for a reward that is not known or lacks what it reads."""
+  for name in mixture.shares(settings):
+    check_reward_name(name)
+  if mixture.asks(settings, 'cosine'):
+    encoders.load_encoder(cosine_encoder(settings))
+
+
+def cosine_encoder(settings: config.Reward) -> epath.Path:
+  """Returns the folder of the encoder; raises InputError where none is set."""
+  if not settings.encoder:
     raise errors.InputError(
-      f'reward.name is {settings.name!r}; known are {", ".join(REWARDS)}, or '
+      f'reward.name={settings.name} has cosine: give the folder of an encoder '
+      'as reward.encoder'
+    )
+  return assets.path(settings.encoder)
+
+
+def check_reward_name(name: str) -> None:
+  """Raises InputError for a name that is not known or not installed."""
+  if name in REWARDS:
+    return
+  if not name.partition(':')[2]:
+    raise errors.InputError(
+      f'reward.name is {name!r}; known are {", ".join(REWARDS)}, or '
       'package.module:function'
     )
   try:
-    code.module_content(settings.name)
+    code.module_content(name)
   except errors.InputError as error:
     raise errors.InputError(f'reward.name={error}') from error
 
@@ -112,7 +133,7 @@ def build_reward(settings: config.Reward, layout: layouts.Layout) -> Reward:
 
   Raises InputError for a name that is not known or cannot be imported.
   """
-  check_reward_name(settings)
+  check_reward_name(settings.name)
   if settings.name in REWARDS:
     return REWARDS[settings.name](settings, layout)
   build = code.function('reward.name', settings.name)
@@ -203,9 +224,64 @@ def rouge_reward(settings: config.Reward, layout: layouts.Layout) -> Reward:
   )
 
 
+class Cosine:
+  """How near answer and gold text are by an encoder; below 0 it is 0.
+
+  Any Sentence-Transformers folder that retrieval reads will do.
+  """
+
+  def __init__(self, settings: config.Reward, layout: layouts.Layout):
+    self._encoder = cosine_encoder(settings)
+    self._layout = layout
+
+  def __call__(
+    self, queries: Sequence[RewardQuery]
+  ) -> Iterator[list[Judgement]]:
+    """Yields all judgements at once; each gold text is embedded once."""
+    with tempfile.TemporaryDirectory() as folder:  # rewards are kept, not these
+      encode = embedder.Embedder(
+        self._encoder, self._layout, epath.Path(folder)
+      )
+      answers_ND = encode([query.answer for query in queries])
+      gold_ND = encode([query.reference for query in queries])
+    cosines = embedding.cosines(answers_ND, gold_ND)
+    yield [Judgement(n, max(0.0, cosine)) for n, cosine in enumerate(cosines)]
+
+
+class Mixture:
+  """The weighted mean of other rewards, `reward.mix` (rewards/mixture.py)."""
+
+  def __init__(self, settings: config.Reward, layout: layouts.Layout):
+    self._parts = [
+      (name, share, REWARDS[name](settings, layout))
+      for name, share in mixture.shares(settings).items()
+    ]
+
+  def __call__(
+    self, queries: Sequence[RewardQuery]
+  ) -> Iterator[list[Judgement]]:
+    """Yields judgements as the last reward, the slowest one, gives its own."""
+    means = [Judgement(n, 0.0) for n in range(len(queries))]
+    for name, share, reward in self._parts:
+      for part in judgements(reward, queries, name):
+        for judged in part:
+          mean = means[judged.index]
+          means[judged.index] = Judgement(
+            judged.index,
+            # Shares that are rounded may add up to more than 1.
+            min(1.0, mean.reward + share * judged.reward),
+            mean.tokens + judged.tokens,
+            mean.truncated or judged.truncated,
+          )
+        if name == self._parts[-1][0]:
+          yield [means[judged.index] for judged in part]
+
+
 REWARDS: dict[str, Callable[[config.Reward, layouts.Layout], Reward]] = {
   'judge': Judge,
   'rouge': rouge_reward,
+  'cosine': Cosine,
+  'mix': Mixture,
 }
 
 

@@ -74,7 +74,9 @@ def shapes(
     elif name == 'embed':
       counts['embed'] = sum(
         integers.cdiv(model_size.encoder_size(encoder).positions, embedder.STEP)
-        for encoder in model_size.encoder_names(cfg.retrieval, cfg.evaluate)
+        for encoder in model_size.encoder_names(
+          cfg.retrieval, cfg.evaluate, cfg.reward
+        )
       )
   return counts
 

@@ -21,6 +21,7 @@ from restpg_jax.parallel import chips
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.preflight import cost, draw_workloads, judging, programs
 from restpg_jax.preflight import workload as work
+from restpg_jax.rewards import mixture
 from restpg_jax.sampling import candidates
 from restpg_jax.stages import (
   choose,
@@ -251,7 +252,7 @@ def judge_seconds(
   Padding counts: instruction and reference are read once for each compiled
   length that the answers to an input have, then each answer behind them.
   """
-  if reward.name != 'judge':
+  if not mixture.asks(reward, 'judge'):
     return 0.0
   size = model_size.model_size(reward.model.checkpoint)
   judged = judging.computed_tokens(

@@ -13,6 +13,7 @@ from restpg_jax.models import flops
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.preflight import duration, judging, programs
 from restpg_jax.preflight import workload as work
+from restpg_jax.rewards import mixture
 from restpg_jax.stages import choose, draw, measure, reason, score, train
 
 GIB = 2**30
@@ -73,7 +74,7 @@ def _loaded(cfg: config.Config) -> dict[str, float]:
     ('policy', cfg.policy, cfg.draw.dtype),
     ('answers', cfg.policy, cfg.answer.dtype),
   ]
-  if cfg.reward.name == 'judge':
+  if mixture.asks(cfg.reward, 'judge'):
     dtype = cfg.evaluate.dtype or cfg.reward.dtype
     models.append(('judge', cfg.reward.model, dtype))
   return {
@@ -96,7 +97,7 @@ def load_seconds(
   """
   cfg = run.cfg
   policy = weight_bytes(cfg.policy, 4)
-  judges = cfg.reward.name == 'judge'
+  judges = mixture.asks(cfg.reward, 'judge')
   judge = weight_bytes(cfg.reward.model, 2) if judges else 0.0
   if function is reason.reason:
     size = weight_bytes(cfg.reason.model, 2)

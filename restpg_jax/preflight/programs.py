@@ -241,7 +241,7 @@ def encoder_programs(
   cfg: config.Config, layout: layouts.Layout
 ) -> list[Program]:
   """Returns the encoders of retrieval and metrics, for the longest texts."""
-  names = model_size.encoder_names(cfg.retrieval, cfg.evaluate)
+  names = model_size.encoder_names(cfg.retrieval, cfg.evaluate, cfg.reward)
   return [_encoder(name, layout) for name in names]
 
 

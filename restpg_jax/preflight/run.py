@@ -24,6 +24,7 @@ from restpg_jax.preflight import (
   memory,
 )
 from restpg_jax.preflight import workload as work
+from restpg_jax.rewards import mixture
 
 GIB = 2**30
 FILE = 'preflight.json'
@@ -137,9 +138,11 @@ def stages(cfg: config.Config) -> list[str]:
   has = {
     'reason': any(m.reasoning for m in methods),
     'draw': any(m.em for m in methods) and cfg.iterations > 0,
-    'judge': cfg.reward.name == 'judge',
+    'judge': mixture.asks(cfg.reward, 'judge'),
     'test_judge': has_test_judge(cfg),
-    'embed': bool(model_size.encoder_names(cfg.retrieval, cfg.evaluate)),
+    'embed': bool(
+      model_size.encoder_names(cfg.retrieval, cfg.evaluate, cfg.reward)
+    ),
   }
   return [
     n
@@ -150,7 +153,7 @@ def stages(cfg: config.Config) -> list[str]:
 
 def has_test_judge(cfg: config.Config) -> bool:
   """Says whether the test set is judged by a program of its own."""
-  if cfg.reward.name != 'judge':
+  if not mixture.asks(cfg.reward, 'judge'):
     return 'judge' in cfg.evaluate.metrics
   test = cfg.evaluate
   return (

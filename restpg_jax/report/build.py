@@ -288,6 +288,10 @@ def _reward(config: dict[str, Any]) -> str:
     )
   if reward['name'] == 'rouge':
     return 'the mean of ROUGE-1 and ROUGE-L F'
+  if reward['name'] == 'cosine':
+    return f'the cosine of answer and gold text by {reward["encoder"]}'
+  if reward['name'] == 'mix':
+    return f'the weighted mean of {", ".join(reward["mix"])}'
   return f'the score of {reward["name"]}'
 
 

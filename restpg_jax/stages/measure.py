@@ -7,7 +7,7 @@ from typing import Any
 
 from etils import epath
 
-from restpg_jax import assets, config, errors, types
+from restpg_jax import assets, config, effective, errors, types
 from restpg_jax.engines import embedder, reward_log, rewards
 from restpg_jax.io import (
   append_log,
@@ -126,7 +126,7 @@ def measure_settings(
   metrics = {*evaluate.metrics}
   if reward.name == 'judge':
     metrics -= {'judge'}
-  judge = dataclasses.replace(reward, name='judge')
+  judge = effective.reward(dataclasses.replace(reward, name='judge'))
   encoder = evaluate.encoder or retrieval.encoder
   return MeasureSettings(
     metrics=tuple(name for name in METRICS if name in metrics),

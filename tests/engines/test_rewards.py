@@ -11,6 +11,7 @@ import pytest
 from restpg_jax import config, errors
 from restpg_jax.data import corpus
 from restpg_jax.engines import (
+  embedder,
   generator,
   label_scorer,
   prompting,
@@ -21,17 +22,17 @@ from restpg_jax.engines import (
 from restpg_jax.models import size as sizes
 from restpg_jax.parallel import layout as layouts
 from restpg_jax.text import prompts, turns
+from tests.io import test_encoders
 from tests.text import chat_families
 
 
 def test_an_unknown_reward_names_the_known_ones():
-  with pytest.raises(errors.InputError, match='known are judge, rouge'):
+  with pytest.raises(
+    errors.InputError, match='known are judge, rouge, cosine, mix, or'
+  ):
     rewards.build_reward(config.Reward(name='jugde'), None)
   with pytest.raises(errors.InputError, match='no_such_module'):
     rewards.build_reward(config.Reward(name='no_such_module:build'), None)
-
-
-# Plain pairs are documented as well; judgements tell more.
 
 
 INSTRUCTION = (
@@ -223,3 +224,87 @@ def naive(model, cfg, query):
 def forward(decoder, params, row):
   first = jax.tree.map(lambda x: x[0], params)  # of the only device
   return decoder.apply({'params': first}, row[None])[0]
+
+
+folder = test_encoders.folder  # a small BERT
+
+
+def test_cosine_is_that_of_the_vectors_of_answer_and_gold(folder, monkeypatch):
+  layout = layouts.Layout.of(config.Compute())
+  cfg = config.Reward('cosine', encoder=str(folder))
+  rewards.check_reward(cfg)
+  vectors = {'red': [1, 0], 'blue': [0, 2], 'both': [3, 3], 'anti': [-1, 0]}
+  seen = []
+
+  def encode(self, texts):
+    seen.append(texts)
+    return np.array([vectors[text] for text in texts], np.float32)
+
+  with monkeypatch.context() as patched:
+    patched.setattr(embedder.Embedder, '__call__', encode)
+    reward = rewards.build_reward(cfg, layout)
+    queries = [
+      rewards.RewardQuery('', 'red', answer)
+      for answer in ('red', 'blue', 'both', 'anti')
+    ]
+    judged = judgements(reward, queries)
+  np.testing.assert_allclose(
+    [j.reward for j in judged], [1, 0, 0.5**0.5, 0], atol=1e-7
+  )
+  assert seen == [['red', 'blue', 'both', 'anti'], ['red'] * 4]
+  # And with a real encoder: two texts that are the same have cosine 1.
+  same, other = judgements(reward, [QUERIES[0], QUERIES[1]])
+  assert same.reward == pytest.approx(1, abs=1e-6)
+  assert 0 <= other.reward < 1 - 1e-4
+
+
+def test_cosine_needs_an_encoder(tmp_path):
+  for name, mix in (('cosine', ()), ('mix', ('rouge:1', 'cosine:1'))):
+    cfg = config.Reward(name, mix=mix)
+    with pytest.raises(errors.InputError, match='as reward.encoder'):
+      rewards.check_reward(cfg)
+    cfg.encoder = str(tmp_path)
+    with pytest.raises(errors.InputError, match=str(tmp_path)):
+      rewards.check_reward(cfg)
+
+
+def test_a_mixture_is_the_weighted_mean_as_the_judge_gives_its_part(
+  monkeypatch,
+):
+  layout = layouts.Layout.of(config.Compute())
+  by_judge = [0.1, 1.0, 0.5, 0.7, 0.3, 1.0]
+
+  class Slow:
+    def __init__(self, cfg, layout):
+      assert cfg.dtype == 'bfloat16'
+
+    def __call__(self, queries):
+      for n in (5, 0, 3, 1, 4, 2):
+        yield [rewards.Judgement(n, by_judge[n], 10 + n, n == 3)]
+
+  monkeypatch.setitem(rewards.REWARDS, 'judge', Slow)
+  cfg = config.Reward('mix', dtype='bfloat16', mix=('judge:3', 'rouge:1'))
+  rewards.check_reward(cfg)
+  parts = list(rewards.build_reward(cfg, layout)(QUERIES))
+  assert [[j.index for j in part] for part in parts] == [
+    *([5], [0], [3], [1], [4], [2])
+  ]
+  judged = judgements(rewards.build_reward(cfg, layout), QUERIES)
+  overlap = [
+    j.reward
+    for j in judgements(
+      rewards.build_reward(config.Reward('rouge'), layout), QUERIES
+    )
+  ]
+  np.testing.assert_allclose(
+    [j.reward for j in judged],
+    0.75 * np.array(by_judge) + 0.25 * np.array(overlap),
+    atol=1e-12,
+  )
+  assert [j.tokens for j in judged] == [10, 11, 12, 13, 14, 15]
+  assert [j.truncated for j in judged] == [False] * 3 + [True] + [False] * 2
+  cfg = dataclasses.replace(cfg, mix=('judge:.7', 'rouge:.2'))
+  gold = [rewards.RewardQuery('', OTHER, OTHER)] * 6  # both give it 1
+  by_judge[:] = [1.0] * 6
+  last = judgements(rewards.build_reward(cfg, layout), gold)
+  assert all(j.reward == pytest.approx(1) and j.reward <= 1 for j in last)

@@ -87,8 +87,14 @@ def test_built_in_rewards_count_by_their_name():
   'name, said',
   [
     ('no_such:build', 'reward.name=no_such:build: there is no module no_such;'),
-    ('jugde', "reward.name is 'jugde'; known are judge, rouge, or package"),
-    ('their_reward:', "reward.name is 'their_reward:'; known are judge, rouge"),
+    (
+      'jugde',
+      "reward.name is 'jugde'; known are judge, rouge, cosine, mix, or",
+    ),
+    (
+      'their_reward:',
+      "reward.name is 'their_reward:'; known are judge, rouge, cosine",
+    ),
   ],
 )
 def test_a_reward_that_is_not_there_stops_before_anything_runs(

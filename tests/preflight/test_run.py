@@ -139,16 +139,26 @@ def test_a_model_is_known_by_name_before_it_is_there():
   )
 
 
-def test_a_metric_may_ask_for_an_encoder_too():
+def encoder_names(cfg):
+  return model_size.encoder_names(cfg.retrieval, cfg.evaluate, cfg.reward)
+
+
+def test_a_metric_or_the_reward_may_ask_for_an_encoder_too():
   cfg = config.Config()
-  assert model_size.encoder_names(cfg.retrieval, cfg.evaluate) == []
+  assert encoder_names(cfg) == []
   cfg.evaluate = config.Evaluate(metrics=('cosine',), encoder='theirs')
-  assert model_size.encoder_names(cfg.retrieval, cfg.evaluate) == ['theirs']
+  assert encoder_names(cfg) == ['theirs']
   cfg.retrieval = config.Retrieval('contriever', encoder='contriever')
-  assert model_size.encoder_names(cfg.retrieval, cfg.evaluate) == [
+  assert encoder_names(cfg) == [
     'contriever',
     'theirs',
   ]
+  cfg = config.Config(reward=config.Reward('cosine', encoder='of the reward'))
+  assert encoder_names(cfg) == ['of the reward']
+  cfg.reward.name, cfg.reward.mix = 'mix', ('rouge:1', 'cosine:1')
+  assert encoder_names(cfg) == ['of the reward']
+  cfg.reward.mix = ('rouge:1',)
+  assert encoder_names(cfg) == []
 
 
 def paper():
