@@ -9,6 +9,7 @@ makes a table of them.
 """
 
 import contextlib
+import contextvars
 import dataclasses
 import functools
 import threading
@@ -45,7 +46,6 @@ def account(
   folder: epath.PathLike, hosts: hosts_lib.Hosts, *, period: float = PERIOD
 ) -> Iterator[None]:
   """Notes what the block takes: every `period` seconds, and at its end."""
-  global _current
   _listen()
   number = '' if hosts.first else f'-{hosts.index:05}'
   log = _Log(epath.Path(folder) / f'goodput{number}.jsonl', hosts)
@@ -58,12 +58,12 @@ def account(
   log.add(finished=False)
   thread = threading.Thread(target=note, name='goodput', daemon=True)
   thread.start()
-  finished, before, _current = False, _current, log
+  finished, token = False, _current.set(log)
   try:
     yield
     finished = True
   finally:
-    _current = before
+    _current.reset(token)
     stopped.set()
     thread.join()
     log.add(finished=finished)
@@ -72,7 +72,8 @@ def account(
 
 def so_far() -> speed.Spent | None:
   """Returns what the sitting that goes on has taken; None outside of all."""
-  return _current and _current.spent(finished=False)
+  log = _current.get()
+  return log and log.spent(finished=False)
 
 
 def read(folder: epath.PathLike) -> list[Sitting]:
@@ -140,7 +141,11 @@ class _Log:
     )
 
 
-_current: _Log | None = None  # of the stage that this process works on
+# Of the stage that this thread works on: tests have hosts that are threads, and
+# these end in any order.
+_current: contextvars.ContextVar[_Log | None] = contextvars.ContextVar(
+  'sitting', default=None
+)
 
 
 def _between(value: float, most: float) -> float:

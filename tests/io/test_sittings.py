@@ -1,6 +1,8 @@
 """Facts about what a stage notes of its time."""
 
+import threading
 import time
+from concurrent import futures
 
 import jax
 import pytest
@@ -110,6 +112,30 @@ def test_lines_of_metrics_have_what_was_spent_until_then(tmp_path, clock):
   (line,) = records.read(log, speed.Pace)
   assert line.goodput == speed.Spent(5, 2, 0, 0, 0)
   assert line.goodput.useful == 3
+  assert sittings.so_far() is None
+
+
+def test_hosts_that_are_threads_end_in_any_order(tmp_path, clock):
+  inside = [threading.Event(), threading.Event()]
+  outside = threading.Event()
+
+  def first():
+    with sittings.account(tmp_path / 'a', ONE, period=1e6):
+      inside[0].set()
+      inside[1].wait(60)
+    outside.set()
+
+  def second():
+    inside[0].wait(60)
+    with sittings.account(tmp_path / 'b', ONE, period=1e6):
+      inside[1].set()
+      outside.wait(60)
+      assert sittings.so_far() is not None
+    assert sittings.so_far() is None
+
+  with futures.ThreadPoolExecutor(2) as pool:
+    for done in [pool.submit(first), pool.submit(second)]:
+      done.result(60)
   assert sittings.so_far() is None
 
 
