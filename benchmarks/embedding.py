@@ -88,7 +88,7 @@ class Ours:
       return self._embedder(texts)
 
   def buckets(self, texts):
-    for _ in self._embedder._encoded(texts):
+    for _ in self._embedder._encode(texts):
       pass
 
   def padded(self, texts):

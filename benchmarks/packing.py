@@ -170,7 +170,7 @@ class Run:
     rows, groups = self.reads.plan(n)
     if self.alone:
       groups = by_themselves(len(rows), groups[0].shape)
-    return self.reads.build(rows, groups)
+    return self.reads.build(n, rows, groups)
 
   def sums(self, step: batch_loader.StepBatches):
     accumulate, _ = self.programs

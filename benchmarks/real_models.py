@@ -158,7 +158,7 @@ def greedy(folder: pathlib.Path, prompts: list[list[int]]) -> list[list[int]]:
   )
   model.generation_config.eos_token_id = None
   return [
-    model.generate(
+    model.generate(  # pyright: ignore
       torch.tensor([ids]),
       attention_mask=torch.ones(1, len(ids), dtype=torch.int64),
       do_sample=False,

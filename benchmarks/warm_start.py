@@ -136,7 +136,7 @@ def child(began: float, kill: str, argv: list[str]) -> None:
       os.kill(os.getpid(), signal.SIGKILL)
 
   progress.Shown.__init__, progress.Shown.update = begins, counted
-  jax.monitoring.register_event_listener(event)
+  jax.monitoring.register_event_listener(event)  # pyright: ignore
   code = command.main(argv)
   report()
   sys.exit(code)

@@ -29,8 +29,8 @@ def config(size: dict) -> dict:
 def tunix(folder: str):
   """Returns Tunix's Gemma with the weights of folder/gemma."""
   from flax import nnx
-  from tunix.models.gemma import model as gemma
-  from tunix.models.gemma import params
+  from tunix.models.gemma import model as gemma  # pyright: ignore
+  from tunix.models.gemma import params  # pyright: ignore
 
   size = size_of(folder)
   shape = gemma.ModelConfig(

@@ -202,7 +202,7 @@ def _wrap_update(points: Points, trainer: Any) -> None:
       points.note('steps')
       return updated
 
-    stepped.lower = built.update.lower
+    stepped.lower = built.update.lower  # pyright: ignore
     return built._replace(update=stepped)
 
   trainer.training_programs = programs
@@ -225,7 +225,7 @@ def _wrap_add(points: Points) -> None:
       ACTIONS[action]()
     return add(tail, data)
 
-  parts.Tail.add = added
+  parts.Tail.add = added  # pyright: ignore
 
 
 def _wrap_replace(points: Points) -> None:
@@ -246,7 +246,7 @@ def _wrap_replace(points: Points) -> None:
     points.at(f'after {point}')
     return result
 
-  cls.replace = replaced
+  cls.replace = replaced  # pyright: ignore
 
 
 def run(

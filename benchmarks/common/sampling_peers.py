@@ -20,7 +20,7 @@ def gm(job: Job):
 
   # gemma 3.3.0 knows this class by the name it had before kauldron 1.4.
   if not hasattr(checkpoints, 'AbstractPartialLoader'):
-    checkpoints.AbstractPartialLoader = checkpoints.InitTransform
+    checkpoints.AbstractPartialLoader = checkpoints.InitTransform  # pyright: ignore
   from gemma import gm as package
 
   class Special(package.text.SpecialTokens):
@@ -32,10 +32,10 @@ def gm(job: Job):
   class Ids(package.text.Tokenizer):
     """The prompt's own ids, so that all samplers read the same."""
 
-    special_tokens = Special
+    special_tokens = Special  # pyright: ignore
 
     def encode(self, text, *, add_bos=False, add_eos=False):
-      return [int(word) for word in text.split()]
+      return [int(word) for word in text.split()]  # pyright: ignore
 
     def decode(self, ids):
       return ''
@@ -47,11 +47,11 @@ def gm(job: Job):
       **gemma.config(size),
       attention_types=(attention.GLOBAL,) * size['layers'],
     ),
-    dtype=np.float32,
+    dtype=np.float32,  # pyright: ignore
   )
   length = max(map(len, job.prompts))
   sampler = package.text.Sampler(
-    model=model,
+    model=model,  # pyright: ignore
     params=package.ckpts.load_params(pathlib.Path(job.folder) / 'gemma'),
     tokenizer=Ids(path=''),
     sampling=package.text.TopPSampling(
@@ -100,7 +100,7 @@ def hf(job: Job):
       ends = [ids.shape[1] + k for n in inputs for k in job.limits[n]]
       options['stopping_criteria'] = [Lengths(ends)]
       options['suppress_tokens'] = [job.stop]
-    out = model.generate(
+    out = model.generate(  # pyright: ignore
       ids,
       attention_mask=torch.ones_like(ids),
       num_return_sequences=job.m,
@@ -120,7 +120,7 @@ def hf(job: Job):
 def tunix(job: Job):
   """Draws with Tunix's sampler on its own Gemma."""
   import jax.numpy as jnp
-  from tunix.generate import sampler as samplers
+  from tunix.generate import sampler as samplers  # pyright: ignore
 
   class Ids:
     def encode(self, text):

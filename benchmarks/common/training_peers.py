@@ -65,7 +65,7 @@ def hf(job: Job):
     rows = job.chosen(step)
     targets = sum(len(target) for _, target in rows)
     for group in stepper.param_groups:
-      group['lr'] = float(rate(step))
+      group['lr'] = float(rate(step))  # pyright: ignore
     stepper.zero_grad()
     size = job.batch // job.accumulate
     loss = sum(
@@ -84,7 +84,7 @@ def hf(job: Job):
 def tunix(job: Job):
   """Tunix's PeftTrainer on its own Gemma: one shape, that of the longest."""
   import optax
-  from tunix.sft import peft_trainer, utils
+  from tunix.sft import peft_trainer, utils  # pyright: ignore
 
   direction = {
     'adamw': (optax.scale_by_adam(),),
