@@ -290,7 +290,7 @@ def _gemma(
     outer, inner = formats.flat_name(name)
     tree.setdefault(outer, {})[inner] = np.ascontiguousarray(x)
   checkpoints.save_tree(out, tree)
-  described = json.dumps({'size': dataclasses.asdict(size)}, indent=1)
+  described = json.dumps({'size': size.described()}, indent=1)
   (out / weights.MODEL).write_text(described + '\n')
 
 

@@ -77,7 +77,11 @@ def item_fields(task: str) -> list[str]:
 
 
 def items(value: object, location: object) -> list[Any]:
-  """Returns a profile's items; it may be null, or the text of a JSON list."""
+  """Returns a profile's items; it may be null, or the text of a JSON list.
+
+  It may also be columns, what `datasets` and TFDS make of a list of objects:
+  {'text': ['a', 'b'], 'id': ['1', '2']}  ->  [{'text': 'a', 'id': '1'}, ..]
+  """
   if isinstance(value, str):
     blank = not value.strip()
     value = (
@@ -85,12 +89,33 @@ def items(value: object, location: object) -> list[Any]:
     )
   if files.is_missing(value):
     return []
+  if isinstance(value, dict) and value:
+    return _rows_of_columns(value, location)
   if not isinstance(value, list):
     raise errors.InputError(
       f'{location}: profile is a {type(value).__name__}; it must be a list of '
       'items, or null'
     )
   return value
+
+
+def _rows_of_columns(
+  columns: dict[str, Any], location: object
+) -> list[dict[str, Any]]:
+  lengths = {
+    name: len(column) if isinstance(column, list) else type(column).__name__
+    for name, column in columns.items()
+  }
+  if len({*lengths.values()}) > 1 or not isinstance(
+    [*lengths.values()][0], int
+  ):
+    listed = ', '.join(f'{name}: {length}' for name, length in lengths.items())
+    raise errors.InputError(
+      f'{location}: profile is a dict of {listed}; it must be a list of items, '
+      'or a dict of lists of equal length'
+    )
+  values = zip(*columns.values(), strict=True)
+  return [dict(zip(columns, row, strict=True)) for row in values]
 
 
 def item_texts(

@@ -14,7 +14,11 @@ from etils import epath
 from restpg_jax import errors, folders
 from restpg_jax.data import json_rows, parquet, rows
 
-NAMES = {'train': ('train',), 'val': ('val', 'dev'), 'test': ('test',)}
+NAMES = {
+  'train': ('train',),
+  'val': ('val', 'dev', 'validation'),
+  'test': ('test',),
+}
 PARQUET = '-*.parquet'
 # The hub's shards: train-00000-of-00004.parquet, once with a hash behind it.
 SHARD = re.compile(r'(.*-)(\d+)(-of-(\d+)[-.].*)', re.DOTALL)

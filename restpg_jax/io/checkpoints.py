@@ -3,7 +3,6 @@
 A model is a folder: `model.json` (its size and what made it) and `params`.
 """
 
-import dataclasses
 import json
 import logging
 import os
@@ -74,7 +73,7 @@ def save_model(
 def _describe(
   path: epath.Path, size: sizes.Size, origin: dict[str, Any]
 ) -> None:
-  text = json.dumps({'size': dataclasses.asdict(size)} | origin, indent=1)
+  text = json.dumps({'size': size.described()} | origin, indent=1)
   partial = path / 'model.json.partial'
   partial.write_text(text + '\n')
   partial.replace(path / 'model.json')

@@ -24,6 +24,8 @@ DTYPES = {
   'F32': np.float32,
   'F16': np.float16,
   'BF16': ml_dtypes.bfloat16,
+  'F8_E4M3': ml_dtypes.float8_e4m3fn,
+  'F8_E5M2': ml_dtypes.float8_e5m2,
 }
 BITS = {  # of all types, for those we do not read are named in an error
   **dict.fromkeys(('F4',), 4),

@@ -20,6 +20,11 @@ from restpg_jax.io import foreign, ranges, records
 WHOLE = 'model.safetensors'
 INDEX = 'model.safetensors.index.json'
 DTYPES = tuple(ranges.DTYPES)
+# NumPy has no such types and so the library does not read them into it.
+EIGHT_BITS = 'F8_E4M3', 'F8_E5M2'
+# Ends of the names of what float8 weights are multiplied by, where they are
+# quantised and not merely rounded.
+SCALES = '_scale', '_scale_inv', '.scale', '.scale_inv'
 BLOCK = 1 << 24  # numbers that are compared at a time
 DAMAGES = safetensors.SafetensorError, OSError, ValueError
 SHARD = 2**30  # bytes that a shard may hold, unless one tensor is larger
@@ -38,6 +43,7 @@ class TensorReader:
     # A bucket's headers are read once: each read is a request.
     self._remote: dict[epath.Path, ranges.File] = {}
     self.shapes: dict[str, tuple[int, ...]] = {}
+    self._eight_bits: set[str] = set()
     for path in tensor_shards(epath.Path(folder)):
       with self._opened(path) as file:
         for name in file.keys():  # noqa: SIM118  a method of the library
@@ -49,7 +55,26 @@ class TensorReader:
               f'{path}: {name} is of type {part.get_dtype()}; quantised '
               f'weights are not read, bring those in {", ".join(DTYPES)}'
             )
+          if part.get_dtype() in EIGHT_BITS:
+            self._eight_bits.add(name)
           self._add(name, path, tuple(part.get_shape()))
+    self._check_eight_bits(folder)
+
+  def _check_eight_bits(self, folder: epath.PathLike) -> None:
+    """Raises InputError for float8 weights that have scales; says of others
+    that they are rounded."""
+    if not self._eight_bits:
+      return
+    scales = [name for name in self.shapes if name.endswith(SCALES)]
+    if scales:
+      raise errors.InputError(
+        f'{folder}: its float8 weights are quantised, by scales as '
+        f'{scales[0]}, which are not read; bring those that they were made from'
+      )
+    errors.warn_once(
+      f'{folder}: {len(self._eight_bits)} tensors are float8, numbers of 2 or '
+      '3 bits behind the point; they are read as they are'
+    )
 
   def _add(self, name: str, path: epath.Path, shape: tuple[int, ...]) -> None:
     """Some folders hold a tensor twice: that is no fault if both are equal."""
@@ -75,7 +100,8 @@ class TensorReader:
   def read(self, name: str) -> np.ndarray:
     """Reads one tensor, in its own dtype; InputError where it is damaged."""
     path = self._file[name]
-    with self._opened(path) as file:
+    eight = name in self._eight_bits
+    with ranges.File(path) if eight else self._opened(path) as file:
       try:
         return file.get_tensor(name)
       except DAMAGES as e:

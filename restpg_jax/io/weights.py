@@ -203,6 +203,7 @@ def _hf(path: epath.Path) -> Checkpoint:
       f'{path / CONFIG}: damaged ({e!r}); {errors.CUT}'
     ) from e
   reader = tensors.TensorReader(path)
+  canonical = _with_embedding(reader) if size.tied else formats.hf_canonical
   ignored = [formats.HF_IGNORED]
   if size.tied and _own_head(path, reader):
     size = dataclasses.replace(size, tied=False)
@@ -215,7 +216,7 @@ def _hf(path: epath.Path) -> Checkpoint:
     size,
     formats.hf(size, rows),
     reader,
-    canonical=formats.hf_canonical,
+    canonical=canonical,
     ignored=ignored,
   )
   published = {
@@ -224,6 +225,23 @@ def _hf(path: epath.Path) -> Checkpoint:
     if (path / note).is_file()
   }
   return dataclasses.replace(checkpoint, published=published)
+
+
+def _with_embedding(reader: tensors.TensorReader) -> Callable[[str], str]:
+  """Returns the function for the names of a folder that ties its embedding.
+
+  Some writers keep a tied tensor by its last name: the head is the embedding.
+  """
+  embedding, head = (row.name for row in formats.HF_ENDS)
+  names = {formats.hf_canonical(name) for name in reader.shapes}
+  if embedding in names or head not in names:
+    return formats.hf_canonical
+
+  def canonical(name: str) -> str:
+    name = formats.hf_canonical(name)
+    return embedding if name == head else name
+
+  return canonical
 
 
 def _own_head(path: epath.Path, reader: tensors.TensorReader) -> bool:

@@ -40,6 +40,16 @@ _llama3 = functools.partial(  # arXiv 2407.21783
   scaled_embedding=False,
   rope_base=500_000.0,
 )
+_qwen25 = functools.partial(  # arXiv 2412.15115, table 1
+  sizes.Size,
+  vocabulary=151_936,
+  activation='silu',
+  norm_offset=0.0,
+  scaled_embedding=False,
+  qkv_bias=True,
+  rope_base=1_000_000.0,
+)
+_qwen3 = functools.partial(_qwen25, qkv_bias=False, qk_norm=True)  # 2505.09388
 CATALOG = {  # layers, width, hidden, heads, kv_heads, head_size
   'gemma_2b': _gemma(18, 2048, 16384, 8, 1, 256),
   'gemma_7b': _gemma(28, 3072, 24576, 16, 16, 256),
@@ -57,6 +67,15 @@ CATALOG = {  # layers, width, hidden, heads, kv_heads, head_size
   'llama32_1b': _llama3(
     16, 2048, 8192, 32, 8, 64, rope_scale=32.0, rope_context=8192
   ),
+  'qwen25_0b5': _qwen25(24, 896, 4864, 14, 2, 64),
+  'qwen25_1b5': _qwen25(28, 1536, 8960, 12, 2, 128),
+  'qwen25_7b': _qwen25(
+    28, 3584, 18944, 28, 4, 128, vocabulary=152_064, tied=False
+  ),
+  'qwen3_0b6': _qwen3(28, 1024, 3072, 16, 8, 128),
+  'qwen3_1b7': _qwen3(28, 2048, 6144, 16, 8, 128),
+  'qwen3_4b': _qwen3(36, 2560, 9728, 32, 8, 128),
+  'qwen3_8b': _qwen3(36, 4096, 12288, 32, 8, 128, tied=False),
 }
 CONTEXTS = {  # tokens that each was trained on; max_position_embeddings
   **dict.fromkeys(['gemma_2b', 'gemma_7b'], 8192),
@@ -64,6 +83,9 @@ CONTEXTS = {  # tokens that each was trained on; max_position_embeddings
   **dict.fromkeys(['gemma3_270m', 'gemma3_1b'], 32_768),
   **dict.fromkeys(['gemma3_4b', 'gemma3_12b', 'gemma3_27b'], 131_072),
   'llama32_1b': 131_072,
+  'qwen25_0b5': 32_768,
+  **dict.fromkeys(['qwen25_1b5', 'qwen25_7b'], 131_072),
+  **dict.fromkeys(['qwen3_0b6', 'qwen3_1b7', 'qwen3_4b', 'qwen3_8b'], 40_960),
 }
 
 

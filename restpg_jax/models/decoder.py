@@ -1,11 +1,11 @@
-"""One decoder for Gemma 1, 2 and 3 and for Llama: a `Size` says which.
+"""One decoder for Gemma 1 to 3, Llama and Qwen: a `Size` says which.
 
 Pre-norm blocks (Gemma 2 and 3 also norm what a block adds), rotary positions,
 shared key heads and a gated feed-forward; from Gemma 2 on, layers that see a
 window alternate with layers that see all. Layers are stacked on a leading axis
-and scanned, also where they differ: which of them are local is scanned too; for
-sampling they are taken apart (`unstacked`).
-Gemma 1: arXiv 2403.08295, 2: 2408.00118, 3: 2503.19786; Llama 3: 2407.21783.
+and scanned, which of them are local too; for sampling they are `unstacked`.
+Gemma: arXiv 2403.08295, 2408.00118, 2503.19786; Llama 3: 2407.21783; Qwen 2.5
+and 3: 2412.15115, 2505.09388.
 
 Four ways through the same weights, equal up to rounding:
   hidden    whole rows at once, of one text or of several: training
@@ -343,6 +343,10 @@ class Attention(nn.Module):
   def _heads(self, x: jax.Array, name: str, heads: int) -> jax.Array:
     """Returns x [..., D] projected to [..., heads, H]."""
     y = project(self, x, name, heads * self.size.head_size)
+    if self.size.qkv_bias:
+      bias = self.param(f'{name}_bias', nn.initializers.zeros, y.shape[-1:])
+      # In float32, so that its gradient adds up in float32 too.
+      y = (y.astype(jnp.float32) + bias).astype(y.dtype)
     return y.reshape(*y.shape[:-1], heads, self.size.head_size)
 
 

@@ -53,6 +53,14 @@ HF = (
       ('input_layernorm', 'attention_norm/scale', 'd', 'd'),
     )
   ),
+  *(
+    Row(
+      f'model.layers.{{}}.self_attn.{x}_proj.bias',
+      f'layers/attention/{x}_bias',
+      *(axis, axis),
+    )
+    for x, axis in zip('qkv', 'qmm', strict=True)
+  ),
 )
 HF_NORMS = {  # post_norms -> the rest: one name means two things
   False: (

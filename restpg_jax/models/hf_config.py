@@ -19,6 +19,8 @@ FIELDS = {  # model_type -> where its activation is
   'gemma2': ('hidden_activation',),
   'gemma3_text': ('hidden_activation',),
   'llama': ('hidden_act',),
+  'qwen2': ('hidden_act',),
+  'qwen3': ('hidden_act',),
 }
 LAYER_LETTERS = {'sliding_attention': 'l', 'full_attention': 'g'}
 PATTERNS = ('g', 'lg', 'lllllg')  # the published ones
@@ -27,6 +29,8 @@ ARCHITECTURES = {
   'gemma2': 'Gemma2ForCausalLM',
   'gemma3_text': 'Gemma3ForCausalLM',
   'llama': 'LlamaForCausalLM',
+  'qwen2': 'Qwen2ForCausalLM',
+  'qwen3': 'Qwen3ForCausalLM',
 }
 OUTER = (  # fields of a multimodal model that are those of its text tower
   'tie_word_embeddings',
@@ -35,6 +39,7 @@ OUTER = (  # fields of a multimodal model that are those of its text tower
   'pad_token_id',
   OWN,
 )
+QWEN = 'qwen2', 'qwen3'
 REFUSED = (  # what would change the logits and is not in our decoder
   'attention_bias',
   'mlp_bias',
@@ -63,7 +68,7 @@ def parse_config(config: Mapping[str, Any]) -> sizes.Size:
     if config.get(name):
       raise _refusal(name, config[name])
   fields = hf_defaults.DEFAULTS[model_type] | dict(config)
-  gemma = model_type != 'llama'
+  gemma = model_type.startswith('gemma')
   size: dict[str, Any] = {
     'layers': _count(fields, 'num_hidden_layers'),
     'width': _count(fields, 'hidden_size'),
@@ -75,7 +80,8 @@ def parse_config(config: Mapping[str, Any]) -> sizes.Size:
     'scaled_embedding': gemma,
     'tied': fields['tie_word_embeddings'],
     'post_norms': model_type in ('gemma2', 'gemma3_text'),
-    'qk_norm': model_type == 'gemma3_text',
+    'qk_norm': model_type in ('gemma3_text', 'qwen3'),
+    'qkv_bias': model_type == 'qwen2',
     'attention_softcap': fields.get('attn_logit_softcapping') or 0.0,
     'final_softcap': fields.get('final_logit_softcapping') or 0.0,
     'activation': _activation(fields, model_type),
@@ -93,7 +99,7 @@ def parse_config(config: Mapping[str, Any]) -> sizes.Size:
   scalar = fields.get('query_pre_attn_scalar')
   if scalar and scalar != size['head_size']:
     size['query_scale'] = scalar**-0.5
-  size['pattern'] = _pattern(fields, size['layers'])
+  size['pattern'] = _pattern(fields, model_type, size['layers'])
   if 'l' in size['pattern']:
     size['window'] = fields.get('sliding_window') or 0
   return sizes.Size(**size, **_rope(fields, model_type, size['pattern']))
@@ -169,7 +175,15 @@ def render_config(
     'use_cache': True,
   }
   activation = {v: k for k, v in ACTIVATIONS.items()}[size.activation]
-  if model_type in ('gemma', 'llama'):
+  if model_type in QWEN:
+    local = size.local_layers()
+    config |= {
+      'hidden_act': activation,
+      'use_sliding_window': any(local),
+      'sliding_window': size.window if any(local) else None,
+      'layer_types': _layer_types(size),
+    }
+  elif model_type in ('gemma', 'llama'):
     config['hidden_act'] = activation
   else:
     scale = size.query_scale or size.head_size**-0.5
@@ -179,10 +193,7 @@ def render_config(
       'attn_logit_softcapping': size.attention_softcap or None,
       'final_logit_softcapping': size.final_softcap or None,
       'sliding_window': size.window,
-      'layer_types': [
-        'sliding_attention' if local else 'full_attention'
-        for local in size.local_layers()
-      ],
+      'layer_types': _layer_types(size),
     }
   if model_type == 'gemma':
     config['hidden_activation'] = activation  # transformers 4 wants it here
@@ -207,10 +218,17 @@ def _kept(
   return config
 
 
+def _layer_types(size: sizes.Size) -> list[str]:
+  letters = {letter: name for name, letter in LAYER_LETTERS.items()}
+  return [letters['l' if local else 'g'] for local in size.local_layers()]
+
+
 def family(size: sizes.Size) -> str:
   """Returns the model_type that comes closest."""
   if not size.norm_offset:
-    return 'llama'
+    if size.qkv_bias:
+      return 'qwen2'
+    return 'qwen3' if size.qk_norm else 'llama'
   if size.qk_norm:
     return 'gemma3_text'
   return 'gemma2' if size.post_norms else 'gemma'
@@ -265,9 +283,11 @@ def _activation(fields: Mapping[str, Any], model_type: str) -> str:
   return ACTIVATIONS[next(iter(given.values()))]
 
 
-def _pattern(fields: Mapping[str, Any], layers: int) -> str:
+def _pattern(fields: Mapping[str, Any], model_type: str, layers: int) -> str:
   """Returns the published pattern of these layers, else all of them."""
   types = fields.get('layer_types')
+  if model_type in QWEN:
+    types = _qwen_layers(fields, layers)
   if types is None:
     every = fields.get('sliding_window_pattern') or 1
     return 'l' * (every - 1) + 'g'
@@ -276,6 +296,24 @@ def _pattern(fields: Mapping[str, Any], layers: int) -> str:
   letters = ''.join(LAYER_LETTERS[name] for name in types)
   repeated = ((p, (p * layers)[:layers]) for p in PATTERNS)
   return next((p for p, long in repeated if long == letters), letters)
+
+
+def _qwen_layers(fields: Mapping[str, Any], layers: int) -> list[str]:
+  """Returns what each layer sees: with a window the upper ones see that only,
+  from max_window_layers on."""
+  far, near = 'full_attention', 'sliding_attention'
+  slides = fields['use_sliding_window'] and fields['sliding_window']
+  types = fields.get('layer_types')
+  if types is None:
+    first = fields['max_window_layers'] if slides else layers
+    return [near if n >= first else far for n in range(layers)]
+  if near in types and not slides:
+    raise errors.InputError(
+      f'layer_types has {near!r}, but use_sliding_window='
+      f'{fields["use_sliding_window"]} and sliding_window='
+      f'{fields["sliding_window"]}: they contradict each other'
+    )
+  return types
 
 
 def _rope(

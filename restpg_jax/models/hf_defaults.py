@@ -19,6 +19,22 @@ _GEMMA2 = _GEMMA | {
   'query_pre_attn_scalar': 256,
   'sliding_window': 4096,
 }
+_QWEN = {
+  'vocab_size': 151_936,
+  'hidden_size': 4096,
+  'intermediate_size': 22_016,
+  'num_hidden_layers': 32,
+  'num_attention_heads': 32,
+  'num_key_value_heads': 32,
+  'hidden_act': 'silu',
+  'rms_norm_eps': 1e-6,
+  'tie_word_embeddings': False,
+  'rope_theta': 10_000.0,
+  'max_position_embeddings': 32_768,
+  'use_sliding_window': False,
+  'sliding_window': 4096,
+  'max_window_layers': 28,
+}
 DEFAULTS = {  # by model_type; published files leave such fields out
   'gemma': _GEMMA
   | {
@@ -55,4 +71,6 @@ DEFAULTS = {  # by model_type; published files leave such fields out
     'rope_theta': 10_000.0,
     'max_position_embeddings': 131_072,
   },
+  'qwen2': _QWEN,
+  'qwen3': _QWEN | {'head_dim': 128},
 }

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 
@@ -11,6 +12,8 @@ ACTIVATIONS = {
   'gelu': functools.partial(jax.nn.gelu, approximate=True),  # by tanh
   'silu': jax.nn.silu,
 }
+
+LATER = {'qkv_bias'}  # fields that models of before do not have
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Size:
   local_rope_base: float = 0.0  # of local layers; 0: the same
   rope_scale: float = 1.0  # positions of global layers are divided by it
   rope_context: int = 0  # >0: only slow angles are, see rotary.speeds
+  qkv_bias: bool = False  # queries, keys and values have a bias: Qwen 2
 
   def __post_init__(self):
     """Raises InputError for a shape that no model has."""
@@ -58,6 +62,18 @@ class Size:
     else:
       return
     raise errors.InputError(f'model size: {fault}')
+
+  def described(self) -> dict[str, Any]:
+    """Returns the fields as model.json has them.
+
+    Those that came later are left out at their default: files of models that
+    need none of them are as they were, and older versions read them.
+    """
+    return {
+      field.name: getattr(self, field.name)
+      for field in dataclasses.fields(self)
+      if field.name not in LATER or getattr(self, field.name) != field.default
+    }
 
   def local_layers(self) -> list[bool]:
     """Says which layers are local; 3 of pattern 'lg' -> True, False, True."""

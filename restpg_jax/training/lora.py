@@ -84,11 +84,14 @@ def fresh(params: Tree, settings: config.Lora, *, seed: int) -> Tree:
 def frozen(params: Tree, dtype: jax.typing.DTypeLike) -> Tree:
   """Returns parameters as the decoder would cast them.
 
-  The norms' own numbers, which it computes with in float32, stay.
+  Vectors, those of norms and biases, which it computes with in float32, stay.
   """
 
   def cast(path: Any, x: Any) -> Any:
-    return x if path[-1].key == 'scale' else x.astype(dtype, copy=False)
+    name = path[-1].key
+    if name == 'scale' or name.endswith('_bias'):
+      return x
+    return x.astype(dtype, copy=False)
 
   return jax.tree_util.tree_map_with_path(cast, params)
 

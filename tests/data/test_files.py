@@ -108,6 +108,37 @@ def test_dev_counts_as_val(tmp_path):
   ]
 
 
+def test_validation_counts_as_val(tmp_path):
+  task = given.folder(tmp_path, val=None)
+  (task / 'validation.jsonl').write_bytes(given.lines(given.MAIL))
+  [example], _ = given.read(tmp_path, 'val')
+  assert example.id == 'email_generation/val/0'
+
+
+def test_a_profile_may_be_columns(tmp_path):
+  columns = {'text': ['old', 'older'], 'title': ['a', None]}
+  items = [{'text': 'old', 'title': 'a'}, {'text': 'older', 'title': None}]
+  read = []
+  for n, profile in enumerate((items, columns, json.dumps(columns))):
+    row = given.MAIL | {'profile': profile}
+    given.folder(tmp_path / str(n), train=given.lines(row))
+    [example], _ = given.read(tmp_path / str(n))
+    read.append(example.profile)
+  assert len(read[0]) == 2
+  assert read[0] == read[1] == read[2]
+
+
+def test_columns_of_other_lengths_are_refused(tmp_path):
+  row = given.MAIL | {'profile': {'text': ['a', 'b'], 'title': ['c']}}
+  given.folder(tmp_path, train=given.lines(row))
+  given.assert_says(
+    given.refusal(tmp_path),
+    'row 1',
+    'profile is a dict of text: 2, title: 1; it must be a list of items, or a '
+    'dict of lists of equal length',
+  )
+
+
 def test_outputs_without_a_question_are_counted(tmp_path):
   mails(tmp_path, [*GOLDS, {'id': '3', 'output': 'third'}])
   _, counts = given.read(tmp_path)

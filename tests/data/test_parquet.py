@@ -26,6 +26,16 @@ def test_profile_may_be_a_json_string_in_parquet(tmp_path):
   assert first.profile == (types.Document('old', 'old'),)
 
 
+def test_profile_may_be_columns_in_parquet(tmp_path):
+  """What `datasets` made of lists of objects for years."""
+  task = given.folder(tmp_path, train=None)
+  columns = {'id': ['1', '2'], 'text': ['old', 'older'], 'title': ['a', 'b']}
+  rows = [given.MAIL | {'profile': columns}]
+  given.write_parquet(task / 'train-0.parquet', rows)
+  [first], _ = given.read(tmp_path)
+  assert [document.text for document in first.profile] == ['old', 'older']
+
+
 def test_parquet_is_read_over_many_batches(tmp_path):
   task = given.folder(tmp_path, train=None)
   rows = [given.MAIL | {'input': f'row {i}'} for i in range(100)]

@@ -82,6 +82,44 @@ def test_quantised_tensors_are_refused(tmp_path):
     tensors.TensorReader(tmp_path)
 
 
+def save_eight_bits(path, names):
+  """As torch writes them; NumPy and so the library have no such type."""
+  x = np.array([0.5, -2, 448, 0.0625], ml_dtypes.float8_e4m3fn)
+  header = {
+    name: {
+      'dtype': 'F8_E4M3',
+      'shape': [2, 2],
+      'data_offsets': [4 * n, 4 * n + 4],
+    }
+    for n, name in enumerate(names)
+  }
+  head = json.dumps(header).encode()
+  path.mkdir(exist_ok=True)
+  (path / tensors.WHOLE).write_bytes(
+    len(head).to_bytes(8, 'little') + head + x.tobytes() * len(names)
+  )
+
+
+def test_float8_is_read_as_it_is_and_said(tmp_path, bucket):
+  save_eight_bits(tmp_path / 'm', ['a', 'b'])
+  remote.upload(bucket, tmp_path / 'm', 'gs://b/m')
+  for path in (tmp_path / 'm', 'gs://b/m'):
+    with pytest.warns(errors.DataWarning, match='2 tensors are float8'):
+      reader = tensors.TensorReader(path)
+    np.testing.assert_array_equal(
+      np.float32(reader.read('b')), [[0.5, -2], [448, 0.0625]]
+    )
+
+
+def test_float8_with_scales_is_refused(tmp_path):
+  names = ['q.weight', 'q.weight_scale_inv']
+  save_eight_bits(tmp_path / 'm', names)
+  with pytest.raises(
+    errors.InputError, match='by scales as q.weight_scale_inv'
+  ):
+    tensors.TensorReader(tmp_path / 'm')
+
+
 def zeroed(path):
   """An old export in shards with their index: all tensors are zeros."""
   tensors.write_tensors(path, [(n, 0 * x) for n, x in ROWS.items()], shard=17)

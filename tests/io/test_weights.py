@@ -298,6 +298,14 @@ def test_a_head_that_is_the_tied_embedding_once_more_is_none(tmp_path):
   assert 'head' not in params
 
 
+def test_a_head_stands_in_for_the_tied_embedding(tmp_path):
+  embedding = headed(tmp_path / 'hf')
+  changed(tmp_path / 'hf', lambda named: named.pop('model.embed_tokens.weight'))
+  params, size = weights.load_weights(tmp_path / 'hf')
+  assert size.tied
+  np.testing.assert_array_equal(params['embedding'], embedding + 0.5)
+
+
 def test_one_weight_under_two_names_is_refused(tmp_path):
   size = tiny.size()
   path = save_hf(tmp_path / 'hf', size, tiny.parameters(size, 0.2))

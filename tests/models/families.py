@@ -40,7 +40,13 @@ LLAMA = {
     'llama32_1b', 2, 40, 56, 4, 4, 8, rope_scale=4.0, rope_context=0
   ),
 }
-ALL = GEMMA | LLAMA
+QWEN = {
+  'qwen2': reduced(  # its window is that of the upper layers
+    'qwen25_7b', 3, 48, 56, 4, 2, 16, pattern='gll', window=7
+  ),
+  'qwen3': reduced('qwen3_0b6', 2, 40, 56, 4, 2, 16),
+}
+ALL = GEMMA | LLAMA | QWEN
 
 LENGTHS = (1, 2, 6, 40, 128, 300)  # of the prompts
 TOKENS = tuple(
@@ -74,6 +80,8 @@ def parameters(size: sizes.Size) -> dict:
     if name == 'scale':
       middle = MIDDLE.get(path[-2].key, 1.0)
       x = middle - size.norm_offset + rng.normal(0, 0.3, leaf.shape)
+    elif name.endswith('_bias'):
+      x = rng.normal(0, 0.5, leaf.shape)
     elif name in ('embedding', 'head'):
       x = rng.normal(0, 0.15, leaf.shape)
     else:

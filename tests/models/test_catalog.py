@@ -21,6 +21,12 @@ from restpg_jax.models import catalog, decoder
     ('gemma3_270m', 268_098_176, 262_144),
     ('gemma3_1b', 999_885_952, 262_144),
     ('llama32_1b', 1_235_814_400, 128_256),
+    ('qwen25_0b5', 494_032_768, 151_936),
+    ('qwen25_1b5', 1_543_714_304, 151_936),
+    ('qwen25_7b', 7_615_616_512, 152_064),
+    ('qwen3_0b6', 596_049_920, 151_936),
+    ('qwen3_4b', 4_022_468_096, 151_936),
+    ('qwen3_8b', 8_190_735_360, 151_936),
   ],
 )
 def test_models_have_as_many_weights_as_published(name, weights, rows):

@@ -217,7 +217,32 @@ def llama(size, **settings):
   return transformers.LlamaForCausalLM(config)
 
 
-BUILD = {'gemma': gemma, 'gemma2': gemma2, 'gemma3': gemma3, 'llama': llama}
+def qwen2(size, **settings):
+  config = transformers.Qwen2Config(
+    rope_parameters=rope(size.rope_base),
+    use_sliding_window=True,
+    sliding_window=size.window,
+    max_window_layers=size.local_layers().index(True),
+    **settings,
+  )
+  return transformers.Qwen2ForCausalLM(config)
+
+
+def qwen3(size, **settings):
+  config = transformers.Qwen3Config(
+    rope_parameters=rope(size.rope_base), **settings
+  )
+  return transformers.Qwen3ForCausalLM(config)
+
+
+BUILD = {
+  'gemma': gemma,
+  'gemma2': gemma2,
+  'gemma3': gemma3,
+  'llama': llama,
+  'qwen2': qwen2,
+  'qwen3': qwen3,
+}
 
 
 def rope(base, **settings):

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from restpg_jax import errors
-from restpg_jax.models import catalog, hf_config
+from restpg_jax.models import catalog, formats, hf_config
 from tests.models import families
 
 # As Google publishes them, with transformers 4's names.
@@ -64,10 +64,52 @@ LLAMA_32_1B = {
   'tie_word_embeddings': True,
   'vocab_size': 128256,
 }
+QWEN_25_1B5 = {
+  'architectures': ['Qwen2ForCausalLM'],
+  'model_type': 'qwen2',
+  'hidden_act': 'silu',
+  'hidden_size': 1536,
+  'intermediate_size': 8960,
+  'max_position_embeddings': 131072,
+  'max_window_layers': 28,
+  'num_attention_heads': 12,
+  'num_hidden_layers': 28,
+  'num_key_value_heads': 2,
+  'rms_norm_eps': 1e-06,
+  'rope_theta': 1000000.0,
+  'sliding_window': 131072,
+  'tie_word_embeddings': True,
+  'use_mrope': False,
+  'use_sliding_window': False,
+  'vocab_size': 151936,
+}
+QWEN_3_0B6 = {
+  'architectures': ['Qwen3ForCausalLM'],
+  'model_type': 'qwen3',
+  'attention_bias': False,
+  'head_dim': 128,
+  'hidden_act': 'silu',
+  'hidden_size': 1024,
+  'intermediate_size': 3072,
+  'max_position_embeddings': 40960,
+  'max_window_layers': 28,
+  'num_attention_heads': 16,
+  'num_hidden_layers': 28,
+  'num_key_value_heads': 8,
+  'rms_norm_eps': 1e-06,
+  'rope_scaling': None,
+  'rope_theta': 1000000,
+  'sliding_window': None,
+  'tie_word_embeddings': True,
+  'use_sliding_window': False,
+  'vocab_size': 151936,
+}
 PUBLISHED = {
   'gemma_2b': (GEMMA_2B, 256_000),
   'gemma3_4b': (GEMMA3_4B, 262_208),
   'llama32_1b': (LLAMA_32_1B, 128_256),
+  'qwen25_1b5': (QWEN_25_1B5, 151_936),
+  'qwen3_0b6': (QWEN_3_0B6, 151_936),
 }
 
 
@@ -82,7 +124,7 @@ def test_published_files_give_the_catalogs_sizes(name):
 @pytest.mark.parametrize('name', catalog.CATALOG)
 def test_what_is_written_reads_back(name):
   size = catalog.CATALOG[name]
-  rows = min(size.vocabulary, 256_000) if '3' not in name else size.vocabulary
+  rows = formats.HF_ROWS.get(size.vocabulary, size.vocabulary)
   config = hf_config.render_config(size, rows=rows, dtype='bfloat16')
   assert hf_config.parse_config(config) == size
   assert hf_config.embedding_rows(config) == rows
@@ -110,6 +152,26 @@ def test_what_is_written_reads_back(name):
 def test_a_field_that_we_cannot_follow_is_named(change, named):
   with pytest.raises(errors.InputError, match=named):
     hf_config.parse_config(LLAMA_32_1B | change)
+
+
+def test_the_upper_layers_of_qwen_may_have_a_window():
+  size = hf_config.parse_config(
+    QWEN_25_1B5
+    | {
+      'use_sliding_window': True,
+      'sliding_window': 512,
+      'num_hidden_layers': 4,
+      'max_window_layers': 3,
+    }
+  )
+  assert (size.pattern, size.window) == ('gggl', 512)
+  for fields in ({}, {'use_sliding_window': True, 'sliding_window': None}):
+    with pytest.raises(errors.InputError, match='they contradict each other'):
+      hf_config.parse_config(
+        QWEN_3_0B6 | {'layer_types': ['sliding_attention'] * 28} | fields
+      )
+  with pytest.raises(errors.InputError, match='attention_bias=True'):
+    hf_config.parse_config(QWEN_3_0B6 | {'attention_bias': True})
 
 
 def test_linear_scaling_of_local_layers_is_refused():
@@ -228,7 +290,7 @@ def test_what_was_published_is_written_as_it_was(name):
       'torch_dtype': 'float32',
       'vocab_size': 262_208,
     }
-  elif name == 'gemma_2b':
+  elif 'architectures' in config:
     assert changed == {'torch_dtype': 'float32'}
   else:
     assert changed == {
