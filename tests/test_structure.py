@@ -50,7 +50,7 @@ DOORS = {  # package -> the only modules that may import it
   'rouge_score': ('rewards.rouge',),
   'sacrebleu': ('rewards.bleu',),
   'scipy': ('rewards.significance', 'rewards.correlation'),
-  'flax': ('models.decoder', 'models.bert'),
+  'flax': ('models.decoder', 'models.blocks', 'models.bert'),
   'tokenizers': ('text.wordpiece', 'text.fast_tokenizer'),
   'optax': ('training.optimizer', 'training.step'),
   'matplotlib': ('report.plots',),

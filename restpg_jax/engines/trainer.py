@@ -90,7 +90,7 @@ def attention_of(layout: layouts.Layout, size: sizes.Size, dtype: str) -> str:
   if not name:
     return packed.default(
       layout.platform,
-      head_size=size.head_size,
+      head_size=max(size.head_size, size.global_head_size),
       cap=cap,
       dtype=dtype,
       context_parallel=parallel,

@@ -30,6 +30,24 @@ _gemma3 = functools.partial(  # arXiv 2503.19786, section 2
   rope_base=1_000_000.0,
   local_rope_base=10_000.0,
 )
+_gemma4 = functools.partial(  # config.json of google/gemma-4-*, text_config
+  sizes.Size,
+  vocabulary=262_144,
+  norm_offset=0.0,
+  post_norms=True,
+  qk_norm=True,
+  v_norm=True,
+  layer_scalar=True,
+  query_scale=1.0,
+  final_softcap=30.0,
+  window=1024,
+  pattern='lllllg',
+  rope_base=1_000_000.0,
+  local_rope_base=10_000.0,
+  rope_share=0.25,
+  global_head_size=512,
+  global_keys_are_values=True,
+)
 _gemma3_long = functools.partial(_gemma3, window=1024, rope_scale=8.0)
 _llama3 = functools.partial(  # arXiv 2407.21783
   sizes.Size,
@@ -64,6 +82,8 @@ CATALOG = {  # layers, width, hidden, heads, kv_heads, head_size
   'gemma3_27b': _gemma3_long(
     62, 5376, 21504, 32, 16, 128, query_scale=168**-0.5
   ),
+  'gemma4_12b': _gemma4(48, 3840, 15360, 16, 8, 256, global_kv_heads=1),
+  'gemma4_31b': _gemma4(60, 5376, 21504, 32, 16, 256, global_kv_heads=4),
   'llama32_1b': _llama3(
     16, 2048, 8192, 32, 8, 64, rope_scale=32.0, rope_context=8192
   ),
@@ -82,6 +102,7 @@ CONTEXTS = {  # tokens that each was trained on; max_position_embeddings
   **dict.fromkeys(['gemma2_2b', 'gemma2_9b', 'gemma2_27b'], 8192),
   **dict.fromkeys(['gemma3_270m', 'gemma3_1b'], 32_768),
   **dict.fromkeys(['gemma3_4b', 'gemma3_12b', 'gemma3_27b'], 131_072),
+  **dict.fromkeys(['gemma4_12b', 'gemma4_31b'], 262_144),
   'llama32_1b': 131_072,
   'qwen25_0b5': 32_768,
   **dict.fromkeys(['qwen25_1b5', 'qwen25_7b'], 131_072),

@@ -10,24 +10,26 @@ from restpg_jax.models import size as sizes
 
 def layers(size: sizes.Size) -> int:
   """Returns those of a token through the weights of all layers."""
-  return 2 * size.layers * weights_of_layer(size)
+  return 2 * weights_of_layers(size)
 
 
-def weights_of_layer(size: sizes.Size) -> int:
-  """Returns the weights in matrices: q, out, k, v, gate, up and down."""
-  heads = 2 * size.heads + 2 * size.kv_heads
-  return size.width * (heads * size.head_size + 3 * size.hidden)
+def weights_of_layers(size: sizes.Size) -> int:
+  """Returns the weights in matrices of all layers."""
+  return sum(layer.layer_weights() for layer in size.by_layer())
 
 
 def weights(size: sizes.Size) -> int:
   """Returns the weights in all matrices; norms are left out."""
   tables = 1 if size.tied else 2
   embedding = tables * size.vocabulary * size.width
-  return size.layers * weights_of_layer(size) + embedding
+  return weights_of_layers(size) + embedding
 
 
 def pair(size: sizes.Size) -> int:
-  """Returns those of a query and a key in one layer: score, sum of values."""
+  """Returns those of a query and a key in one layer: score, sum of values.
+
+  The layers of this size are all alike.
+  """
   return 4 * size.heads * size.head_size
 
 
@@ -36,9 +38,9 @@ def causal_flops(size: sizes.Size, length: float) -> float:
 
   Only pairs are counted whose key is seen.
   """
-  return pair(size) * sum(
-    pairs(length, size.window if local else length)
-    for local in size.local_layers()
+  return sum(
+    pair(layer) * pairs(length, layer.window if local else length)
+    for layer, local in zip(size.by_layer(), size.local_layers(), strict=True)
   )
 
 
@@ -50,7 +52,7 @@ def pairs(length: float, window: float) -> float:
 
 def square(size: sizes.Size, queries: float, keys: float) -> float:
   """Returns those of attention in all layers over every key, seen or not."""
-  return pair(size) * size.layers * queries * keys
+  return sum(map(pair, size.by_layer())) * queries * keys
 
 
 def logits(size: sizes.Size) -> int:
@@ -60,4 +62,4 @@ def logits(size: sizes.Size) -> int:
 
 def token_bytes(size: sizes.Size, itemsize: int) -> int:
   """Returns the bytes of keys and values of a token in all layers."""
-  return 2 * size.layers * size.kv_heads * size.head_size * itemsize
+  return size.cached() * itemsize

@@ -7,9 +7,16 @@ import jax.numpy as jnp
 
 
 def speeds(
-  head_size: int, base: float, *, scale: float = 1.0, context: int = 0
+  head_size: int,
+  base: float,
+  *,
+  scale: float = 1.0,
+  context: int = 0,
+  share: float = 1.0,
 ) -> jax.Array:
   """Returns the radians that each pair of dimensions turns a token, [H / 2].
+
+  Of the pairs only the first `share` turn, as fast as if all did: Gemma 4.
 
   `scale` slows all of them (positions are divided by it), or, with `context`
   (tokens of the first training), only the slow ones as Llama 3.1 does it: all
@@ -18,6 +25,8 @@ def speeds(
   """
   half = head_size // 2
   fast = base ** -(jnp.arange(half, dtype=jnp.float32) / half)
+  if share != 1:
+    fast = jnp.where(jnp.arange(half) < int(share * half), fast, 0.0)
   if scale == 1:
     return fast
   if not context:

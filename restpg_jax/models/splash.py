@@ -47,7 +47,7 @@ def splash(
   k: jax.Array,
   v: jax.Array,
   segment_BL: jax.Array,
-  local: jax.Array | None,
+  local: jax.Array | bool | None,
   *,
   window: int,
   cap: float,
@@ -97,10 +97,12 @@ def splash(
 
     return jax.vmap(row)
 
-  far = kernel(library.CausalMask((L, L)))
   if local is None:
-    return far(q, k, v, segment_BL)
+    return kernel(library.CausalMask((L, L)))(q, k, v, segment_BL)
   near = kernel(library.LocalMask((L, L), (window - 1, 0), 0))
+  if local is True:
+    return near(q, k, v, segment_BL)
+  far = kernel(library.CausalMask((L, L)))
   return jax.lax.cond(local, near, far, q, k, v, segment_BL)
 
 

@@ -146,8 +146,16 @@ class ActivationSharding:
     )
 
     def own(
-      q: jax.Array, k: jax.Array, v: jax.Array, *rest: Any, **options: Any
+      q: jax.Array,
+      k: jax.Array,
+      v: jax.Array,
+      segment_BL: jax.Array,
+      traced: jax.Array | None,
+      *,
+      local: bool | None,
+      **options: Any,
     ) -> jax.Array:
+      rest = segment_BL, local if traced is None else traced
       if context_parallel == 1:
         return attend(q, k, v, *rest, **options)
       # Inside, so that what comes back of gradients is a part again.
@@ -164,7 +172,7 @@ class ActivationSharding:
       k: jax.Array,
       v: jax.Array,
       segment_BL: jax.Array,
-      local: jax.Array | None,
+      local: jax.Array | bool | None,
       **options: Any,
     ) -> jax.Array:
       kv_heads = k.shape[2]
@@ -173,12 +181,14 @@ class ActivationSharding:
       q_rows = Spec(*BATCH_AXES, 'sequence', 'model' if split else None)
       kv_split = 'model' if kv_heads % parts == 0 else None
       kv_rows = Spec(*BATCH_AXES, 'sequence', kv_split)
+      # What is known before anything runs stays known inside.
+      known = local if isinstance(local, bool) else None
       return jax.shard_map(
-        functools.partial(own, **options),
+        functools.partial(own, local=known, **options),
         mesh=self.mesh,
         in_specs=(q_rows, kv_rows, kv_rows, BATCH_AXES, Spec()),
         out_specs=q_rows,
         check_vma=False,
-      )(q, k, v, segment_BL, local)
+      )(q, k, v, segment_BL, None if known else local)
 
     return on_parts

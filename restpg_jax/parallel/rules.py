@@ -30,7 +30,7 @@ RULES: tuple[tuple[str, tuple[Axes, ...]], ...] = (
   (r"'(q|gate|up)'", (GATHERED, 'model')),
   (r"'(k|v)'", (GATHERED, None)),
   (r"'(out|down)'", ('model', GATHERED)),
-  (r"'(scale|[qkv]_bias)'", (None,)),
+  (r"'(scale|layer_scalar|[qkv]_bias)'", (None,)),
 )
 
 

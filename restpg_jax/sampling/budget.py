@@ -41,7 +41,7 @@ class Bytes:
 
     `weights` are bytes, `itemsize` is that of keys and values.
     """
-    token = 2 * size.layers * size.kv_heads * size.head_size * itemsize
+    token = size.cached() * itemsize
     # As blockwise_causal_attention cuts a prompt in models/attention.py.
     queries = min(prompt, max(128, integers.cdiv(prompt, 8)))
     return cls(
@@ -101,21 +101,21 @@ class Judging:
   """What judging keeps on a device, for prefixes of S and rests of R tokens.
 
   weights  parameters
-  layer    keys and values of a token in one layer; all `layers` of P prefixes
-           stay
+  token    keys and values of a token in all layers: those of P prefixes stay
+  layer    the same in one layer, the one that has the most
   score    bytes of one query and one key in all heads, with the softmax
            (float32)
   logits   behind a token (float32), and once more while they are summed
   num_logits  tokens of a rest with logits behind them
 
-  total = weights + P S layers layer
+  total = weights + P S token
           + the larger of  S S score  (a prefix is read)
           and              c ((S + R) (layer + R score) + num_logits logits)
   where c rests go through the model at a time
   """
 
   weights: int
-  layers: int
+  token: int
   layer: int
   score: int
   logits: int
@@ -128,8 +128,8 @@ class Judging:
     """Returns them; `weights` are bytes, `itemsize` that of keys and values."""
     return cls(
       weights=weights,
-      layers=size.layers,
-      layer=2 * size.kv_heads * size.head_size * itemsize,
+      token=size.cached() * itemsize,
+      layer=size.largest_cached() * itemsize,
       score=2 * 4 * size.heads,
       logits=2 * 4 * size.vocabulary,
       num_logits=num_logits,
@@ -140,7 +140,7 @@ class Judging:
     c = labels.side_by_side(R, room.candidates)
     rests = (S + R) * (self.layer + R * self.score)
     rests += self.num_logits * self.logits
-    kept = room.prefixes * S * self.layers * self.layer
+    kept = room.prefixes * S * self.token
     return self.weights + kept + max(S * S * self.score, c * rests)
 
   def room(

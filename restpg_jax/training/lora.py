@@ -7,7 +7,7 @@ place of each W that has one; of stacked layers, stacked pairs.
 """
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -67,18 +67,40 @@ def split(
 
 def fresh(params: Tree, settings: config.Lora, *, seed: int) -> Tree:
   """Returns new adapters: A normal with variance 1 / D, B zero."""
-  layers: dict[str, dict[str, Tree]] = {}
-  for name in settings.targets:
-    count, D, F = params['layers'][PARTS[name]][name].shape
+  layers: dict[str, Any] = {}
+  for path, weight in _projections(params['layers'], settings.targets):
+    count, D, F = weight.shape
+    *stack, part, name = path
     key = jax.random.fold_in(
-      jax.random.key(seed), zlib.crc32(f'lora/{name}'.encode())
+      jax.random.key(seed),
+      zlib.crc32('/'.join(['lora', *stack, name]).encode()),
     )
     pair = {
       'a': jax.random.normal(key, (count, D, settings.rank)) * D**-0.5,
       'b': jnp.zeros((count, settings.rank, F)),
     }
-    layers.setdefault(PARTS[name], {})[name] = pair
+    inner = layers
+    for above in (*stack, part):
+      inner = inner.setdefault(above, {})
+    inner[name] = pair
   return {'layers': layers}
+
+
+def _projections(
+  layers: Tree, targets: Sequence[str]
+) -> Iterator[tuple[list[str], Any]]:
+  """Yields path and value of each that is adapted: attention, q  ->  [n, D, F].
+
+  Where layers differ in shape they are several stacks, with a name more in
+  front (models/decoder.py), and some may be without a target.
+  """
+  for name in targets:
+    if PARTS[name] in layers:
+      yield [PARTS[name], name], layers[PARTS[name]][name]
+      continue
+    for stack, inner in layers.items():
+      if name in inner[PARTS[name]]:
+        yield [stack, PARTS[name], name], inner[PARTS[name]][name]
 
 
 def frozen(params: Tree, dtype: jax.typing.DTypeLike) -> Tree:
@@ -122,7 +144,12 @@ def _too_large(
 ) -> str:
   """Says which matrix has a smaller rank than its adapter, '' if none."""
   for name in settings.targets:
-    D, F = shapes[f'layers/{PARTS[name]}/{name}'][-2:]
+    matrices = [
+      shape[-2:]
+      for path, shape in shapes.items()
+      if path.startswith('layers/') and path.endswith(f'{PARTS[name]}/{name}')
+    ]
+    D, F = min(matrices, key=min)
     if settings.rank > min(D, F):
       return (
         f'rank is {settings.rank}, but {name} is a matrix of {D} x {F}; take '

@@ -56,9 +56,32 @@ def build_optimizer(
     optax.multi_transform(
       {'stacked': per_layer(direction), 'single': direction}, _labels
     ),
-    optax.add_decayed_weights(weight_decay),
+    decayed_weights(weight_decay),
     optax.scale_by_learning_rate(rate),
   )
+
+
+def decayed_weights(decay: float) -> optax.GradientTransformation:
+  """Returns optax.add_decayed_weights, which leaves constants as they are.
+
+  They have no gradients either (models/blocks.py). It keeps the same state as
+  optax's without a mask, so that older checkpoints fit.
+  """
+  tx = optax.add_decayed_weights(decay)
+
+  def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+    new, state = tx.update(updates, state, params)
+    return jax.tree_util.tree_map_with_path(
+      lambda path, raw, decayed: raw if _is_constant(path) else decayed,
+      updates,
+      new,
+    ), state
+
+  return optax.GradientTransformation(tx.init, update)
+
+
+def _is_constant(path: Any) -> bool:
+  return any(getattr(k, 'key', None) == 'layer_scalar' for k in path)
 
 
 def per_layer(

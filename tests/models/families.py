@@ -46,7 +46,29 @@ QWEN = {
   ),
   'qwen3': reduced('qwen3_0b6', 2, 40, 56, 4, 2, 16),
 }
-ALL = GEMMA | LLAMA | QWEN
+GEMMA4 = {  # of which DeepMind's checkpoints are not read
+  'gemma4': reduced(
+    'gemma4_12b',
+    # Two turns. Of six layers each, random weights would amplify rounding:
+    # transformers itself would be 1.9e-4 from its own float64.
+    *(4, 36, 48, 4, 2, 16),
+    global_head_size=32,
+    final_softcap=8.0,
+    pattern='lg',
+    window=9,
+  ),
+  'gemma4_own_values': reduced(
+    'gemma4_31b',
+    *(3, 40, 56, 4, 2, 16),
+    global_head_size=24,
+    global_kv_heads=0,
+    global_keys_are_values=False,
+    rope_share=0.5,
+    pattern='llg',
+    window=100,
+  ),
+}
+ALL = GEMMA | LLAMA | GEMMA4 | QWEN
 
 LENGTHS = (1, 2, 6, 40, 128, 300)  # of the prompts
 TOKENS = tuple(
@@ -80,8 +102,12 @@ def parameters(size: sizes.Size) -> dict:
     if name == 'scale':
       middle = MIDDLE.get(path[-2].key, 1.0)
       x = middle - size.norm_offset + rng.normal(0, 0.3, leaf.shape)
+      if size.query_scale == 1 and path[-2].key in ('q_norm', 'k_norm'):
+        x *= leaf.shape[1] ** -0.25  # these norms do what the scale does not
     elif name.endswith('_bias'):
       x = rng.normal(0, 0.5, leaf.shape)
+    elif name == 'layer_scalar':
+      x = 1 + rng.normal(0, 0.2, leaf.shape)
     elif name in ('embedding', 'head'):
       x = rng.normal(0, 0.15, leaf.shape)
     else:

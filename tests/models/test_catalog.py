@@ -20,6 +20,10 @@ from restpg_jax.models import catalog, decoder
     ('gemma2_27b', 27_227_128_320, 256_000),
     ('gemma3_270m', 268_098_176, 262_144),
     ('gemma3_1b', 999_885_952, 262_144),
+    # Of these nobody publishes exact counts of the text tower by itself: 11.9
+    # and 30.7 billion, as transformers' own modules count them.
+    ('gemma4_12b', 11_907_350_320, 262_144),
+    ('gemma4_31b', 30_697_345_340, 262_144),
     ('llama32_1b', 1_235_814_400, 128_256),
     ('qwen25_0b5', 494_032_768, 151_936),
     ('qwen25_1b5', 1_543_714_304, 151_936),

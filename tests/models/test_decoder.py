@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from restpg_jax.models import decoder, packed
+from restpg_jax.models import blocks, decoder, packed
 from restpg_jax.models import size as sizes
 from tests import tiny
 from tests.models import families
@@ -222,7 +222,7 @@ def test_weights_are_float32_whatever_the_products_are():
 
 def test_rms_norm_multiplies_by_one_plus_w():
   # rms(3, 4) = sqrt(12.5) = 3.535534; w = 0, 1
-  y = decoder.RMSNorm().apply(
+  y = blocks.RMSNorm().apply(
     {'params': {'scale': jnp.array([0.0, 1.0])}}, jnp.array([3.0, 4.0])
   )
   np.testing.assert_allclose(y, [0.848528, 2.262742], rtol=1e-6)
@@ -230,7 +230,7 @@ def test_rms_norm_multiplies_by_one_plus_w():
 
 def test_rms_norm_is_computed_in_float32():
   x = jnp.full(512, 3.0, jnp.bfloat16)  # a bfloat16 sum stops at 256 * 9
-  y = decoder.RMSNorm().apply({'params': {'scale': jnp.zeros(512)}}, x)
+  y = blocks.RMSNorm().apply({'params': {'scale': jnp.zeros(512)}}, x)
   assert y.dtype == jnp.bfloat16
   np.testing.assert_array_equal(y, jnp.ones(512))
 
@@ -241,7 +241,7 @@ def test_rms_norm_is_computed_in_float32():
 )
 def test_feed_forward_is_a_tanh_gelu_gate(x, gelu):
   one = size(width=1, hidden=1)
-  y = decoder.FeedForward(one, jnp.float32).apply(
+  y = blocks.FeedForward(one, jnp.float32).apply(
     {'params': {n: jnp.ones((1, 1)) for n in ('gate', 'up', 'down')}},
     jnp.array([x]),
   )
@@ -261,7 +261,7 @@ def test_the_embedding_factor_is_rounded_as_gemma_rounds_it():
 
 
 def test_llama_s_norm_multiplies_by_w_alone():
-  norm = decoder.RMSNorm(offset=0.0)
+  norm = blocks.RMSNorm(offset=0.0)
   x = jnp.array([3.0, 4.0])
   y = norm.apply({'params': {'scale': jnp.array([1.0, 2.0])}}, x)
   np.testing.assert_allclose(y, [0.848528, 2.262742], rtol=1e-6)
@@ -307,7 +307,12 @@ def test_final_logits_are_capped():
 @pytest.mark.slow
 @pytest.mark.parametrize(
   'name, remat, unroll',
-  [('gemma', 'full', 1), ('gemma3', 'dots', 1), ('gemma', 'full', 2)],
+  [
+    ('gemma', 'full', 1),
+    ('gemma3', 'dots', 1),
+    ('gemma', 'full', 2),
+    ('gemma4', 'full', 1),
+  ],
 )
 def test_gradients_of_rematerialised_layers_are_equal(name, remat, unroll):
   sizes = families.ALL[name]
@@ -380,3 +385,71 @@ def test_every_family_in_bfloat16_stays_close_to_float32(name):
   exact = families.logits(sizes)[-1:]
   error = np.sqrt(np.mean((rounded - exact) ** 2) / np.mean(exact**2))
   assert 1e-3 < error < 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', families.GEMMA4)
+def test_layers_of_two_shapes_equal_the_full_forward_on_every_path(name):
+  """Rows behind prefixes, by stacked and by separate layers, and steps whose
+  tokens lie in a prompt, in a suffix and in a chunk; past the window of 9."""
+  sizes = families.ALL[name]
+  params = jax.tree.map(jnp.asarray, families.parameters(sizes))
+  rng = np.random.default_rng(2)
+  prefix_PS = rng.integers(4, 90, (2, 12))
+  rows_CR = rng.integers(4, 90, (3, 6))
+  prefix_C, length_C = np.array([1, 0, 1]), np.array([12, 5, 0])
+  whole = np.zeros((3, 18), int)
+  for row, p, length, rest in zip(
+    whole, prefix_C, length_C, rows_CR, strict=True
+  ):
+    row[: length + 6] = [*prefix_PS[p, :length], *rest]
+  full_CLV = jax.jit(decoder.Decoder(sizes).apply)({'params': params}, whole)
+  expected = [f[n : n + 6] for f, n in zip(full_CLV, length_C, strict=True)]
+  apart = decoder.unstacked(params)
+  for stacked, tree in ((True, params), (False, apart)):
+    model = decoder.Decoder(sizes, stacked=stacked)
+    apply = functools.partial(model.apply, {'params': tree})
+    call = jax.jit(apply, static_argnames='method')
+    kv = call(prefix_PS, method='prefill')[1]
+    position = length_C[:, None] + np.arange(6)
+    seen = np.broadcast_to(np.tril(np.ones((6, 6), bool)), (3, 6, 6))
+    hidden = call(
+      *(rows_CR, kv, prefix_C, length_C, position, seen), method='extend'
+    )
+    logits = call(hidden, method='logits')
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=5e-5)
+  np.testing.assert_allclose(
+    stepped(apply, call, kv, rows_CR[None, :2].repeat(2, 0), np.array([12, 5])),
+    # Both prompts with the first two rows behind them.
+    alone(sizes, prefix_PS, rows_CR[:2], (12, 5)),
+    rtol=0,
+    atol=5e-5,
+  )
+
+
+def stepped(apply, call, kv, samples_PGO, lengths):
+  """Logits [P, G, O, V] of samples fed token by token, in chunks of two."""
+  cache = tiny.cache(apply, kv, samples=2, suffix=6, chunk=2)
+  begun_PG, found = jnp.zeros((2, 2), int), []
+  for t in range(samples_PGO.shape[-1]):
+    token = samples_PGO[..., t]
+    logits, cache = call(token, cache, lengths, begun_PG, t % 2, method='step')
+    found.append(logits)
+    if t % 2:
+      cache = [layer.with_chunk(begun_PG) for layer in cache]
+      begun_PG += 2
+  return np.stack(found, axis=2)
+
+
+def alone(sizes, prefix_PS, rows_GR, lengths):
+  """The same [P, G, R, V] by whole texts."""
+  rows = np.zeros((len(prefix_PS), len(rows_GR), 18), int)
+  for p, length in enumerate(lengths):
+    rows[p, :, :length] = prefix_PS[p, :length]
+    rows[p, :, length : length + 6] = rows_GR
+  apply = jax.jit(decoder.Decoder(sizes).apply)
+  logits = apply({'params': families.parameters(sizes)}, rows.reshape(-1, 18))
+  logits = np.asarray(logits).reshape(*rows.shape, -1)
+  return np.stack(
+    [x[:, n : n + 6] for x, n in zip(logits, lengths, strict=True)]
+  )

@@ -46,7 +46,7 @@ def test_arithmetic_is_what_the_compiler_counts(train):
 def test_values_of_gemma_2b():
   gemma = catalog.catalog_size('gemma_2b')
   # 2048 * (8 + 8 + 1 + 1) * 256 + 3 * 2048 * 16384
-  assert flops.weights_of_layer(gemma) == 110_100_480
+  assert gemma.layer_weights() == 110_100_480
   assert flops.layers(gemma) == 36 * 110_100_480
   assert flops.weights(gemma) == 18 * 110_100_480 + 256_128 * 2048
   assert flops.logits(gemma) == 2 * 2048 * 256_128
@@ -61,3 +61,16 @@ def test_a_local_layer_sees_its_window():
   gemma = catalog.catalog_size('gemma2_2b')  # 13 of 26 layers see 4096
   expected = 13 * (flops.pairs(8192, 4096) + flops.pairs(8192, 8192))
   assert flops.causal_flops(gemma, 8192) == expected * 4 * 8 * 256
+
+
+def test_values_of_gemma4_12b():
+  gemma = catalog.catalog_size('gemma4_12b')
+  # 40 local layers of 16 + 8 heads of 256, 8 global ones of 16 + 1 of 512,
+  # where keys are values.
+  hidden = 3 * 3840 * 15360
+  local = 3840 * (2 * 16 + 2 * 8) * 256 + hidden
+  far = 3840 * (2 * 16 + 1) * 512 + hidden
+  assert flops.weights(gemma) == 40 * local + 8 * far + 262_144 * 3840
+  assert flops.token_bytes(gemma, 2) == 2 * 2 * (40 * 8 * 256 + 8 * 512)
+  seen = 40 * 256 * flops.pairs(4096, 1024) + 8 * 512 * flops.pairs(4096, 4096)
+  assert flops.causal_flops(gemma, 4096) == 4 * 16 * seen

@@ -51,3 +51,12 @@ def test_llama_3_slows_only_what_turns_slowly():
     [k * f + (1 - k) * f / 4 for k, f in zip(keep, fast, strict=True)],
     rtol=1e-5,
   )
+
+
+def test_only_the_first_share_of_the_pairs_turns():
+  # Speeds are those of the whole head: not of a head of that share.
+  np.testing.assert_allclose(
+    rotary.speeds(16, 100.0, share=0.25),
+    [1, 100 ** (-1 / 8), *[0] * 6],
+    rtol=1e-6,
+  )

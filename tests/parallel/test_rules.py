@@ -45,6 +45,12 @@ MESHES = [
       (3, 4, 8),
       Spec(None, None, None),
     ),
+    (
+      "['layers']['block_5']['attention']['q']",
+      (3, 8, 6),
+      Spec(None, 'fsdp', 'model'),
+    ),
+    ("['layers']['block_5']['layer_scalar']", (3, 1), Spec(None, None)),
     ("['layers_2']['attention']['q']", (8, 6), Spec('fsdp', 'model')),
     ("['layers_2']['feed_forward']['down']", (6, 8), Spec('model', 'fsdp')),
     ("['final_norm']['scale']", (8,), Spec(None)),

@@ -33,6 +33,16 @@ def test_the_formula_by_hand():
   assert need.total(two) == once + 2 * need.group(SHAPE)
 
 
+def test_layers_of_two_shapes_count_as_what_they_are():
+  """Of 12B's 48 layers 40 have 8 heads of 256, 8 have one of 512."""
+  size = catalog.catalog_size('gemma4_12b')
+  judging = budget.Judging.of(size, weights=0, itemsize=2, num_logits=1)
+  assert judging.token == 2 * 2 * (40 * 8 * 256 + 8 * 512)
+  assert judging.layer == 2 * 2 * 8 * 256
+  need = budget.Bytes.of(size, weights=0, itemsize=2, prompt=5120)
+  assert need.token == judging.token
+
+
 def test_outputs_are_kept_in_whole_chunks():
   assert slots.DecodeShape(1, 1, 1, 1, output_length=17, steps=16).suffix == 32
 

@@ -104,6 +104,11 @@ FAMILIES = {
     vocabulary=12, pattern='llg', window=6, qk_norm=True, layers=3,
     local_rope_base=100.0, rope_scale=8.0, post_norms=True,
   ),
+  'gemma4': tiny.size(
+    vocabulary=12, pattern='lg', window=6, qk_norm=True, heads=2,
+    global_head_size=24, global_keys_are_values=True, rope_share=0.25,
+    v_norm=True, layer_scalar=True, post_norms=True, local_rope_base=100.0,
+  ),
 }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from restpg_jax.models import decoder, formats
 from restpg_jax.training import batches, lora, optimizer, packing
 from restpg_jax.training import step as steps
 from tests import tiny
+from tests.models import families
 
 SIZE = tiny.size(activation='silu')
 PARAMS = tiny.parameters(SIZE, 0.1)
@@ -32,7 +33,10 @@ def adapters(settings, scale=0.1):
 
 def merged(params, pairs, settings):
   """W + A B alpha / rank, a matrix at a time: the slow reference."""
-  layers = {part: dict(tree) for part, tree in params['layers'].items()}
+  layers = {
+    part: dict(tree) if isinstance(tree, dict) else tree
+    for part, tree in params['layers'].items()
+  }
   for part, names in pairs['layers'].items():
     for name, pair in names.items():
       added = jnp.stack(
@@ -202,3 +206,45 @@ def test_frozen_weights_are_copied_only_where_their_type_changes():
   other = lora.frozen(params, jnp.bfloat16)
   assert other['w'].dtype == jnp.bfloat16
   assert np.shares_memory(other['norm']['scale'], params['norm']['scale'])
+
+
+@pytest.mark.slow
+def test_layers_of_different_shapes_have_adapters_of_their_own():
+  """Gemma 4: a pair for each stack, none for values that are keys."""
+  size = families.ALL['gemma4']
+  params = jax.tree.map(jnp.asarray, families.parameters(size))
+  settings = dataclasses.replace(ALL, rank=3, targets=('q', 'v', 'down'))
+  fresh = lora.fresh(params, settings, seed=0)['layers']
+  attention = [fresh[f'block_{n}']['attention'] for n in (0, 1)]
+  assert [set(pairs) for pairs in attention] == [{'q', 'v'}, {'q'}]
+  assert [pairs['q']['b'].shape for pairs in attention] == [
+    *((2, 3, 64), (2, 3, 128))
+  ]
+  first, second = (pairs['q']['a'] for pairs in attention)
+  assert not np.array_equal(first, second)
+  rng = np.random.default_rng(2)
+  pairs = jax.tree.map(
+    lambda x: jnp.asarray(rng.normal(0, 0.1, x.shape), jnp.float32),
+    {'layers': fresh},
+  )
+  inside = params | {
+    'layers': {
+      stack: merged(
+        {'layers': tree}, {'layers': pairs['layers'][stack]}, settings
+      )['layers']
+      for stack, tree in params['layers'].items()
+    }
+  }
+  apply = jax.jit(decoder.Decoder(size).apply)
+  beside = apply(lora.variables(pairs, params, settings), TOKENS)
+  np.testing.assert_allclose(
+    beside, apply({'params': inside}, TOKENS), atol=5e-5
+  )
+  base = apply({'params': params}, TOKENS)
+  assert np.abs(beside - base).max() > 0.01
+  shapes = formats.shapes(size)
+  lora.check_targets(dataclasses.replace(settings, rank=32), shapes)
+  with pytest.raises(errors.InputError, match='v is a matrix of 36 x 32'):
+    lora.check_targets(
+      dataclasses.replace(settings, rank=33, targets=('v',)), shapes
+    )

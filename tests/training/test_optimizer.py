@@ -183,3 +183,15 @@ def test_gradients_are_clipped_to_a_global_norm(name):
 def test_small_steps_do_move_float32_weights():
   after = run(build(rate=5e-6), {'w': jnp.ones(3)}, [{'w': jnp.ones(3)}])
   np.testing.assert_allclose(1 - after['w'], 5e-6, rtol=0.02)
+
+
+@pytest.mark.parametrize('name', ['adafactor', 'adamw'])
+def test_a_constant_of_the_checkpoint_stays(name):
+  """It has no gradient, and weight decay does not shrink it either."""
+  params = {'layers': {'layer_scalar': jnp.full((2, 1), 0.5), 'q': jnp.ones(2)}}
+  tx = build(weight_decay=0.5, name=name)
+  zeros = jax.tree.map(jnp.zeros_like, params)
+  updates, _ = tx.update(zeros, tx.init(params), params)
+  after = optax.apply_updates(params, updates)['layers']
+  np.testing.assert_array_equal(after['layer_scalar'], [[0.5], [0.5]])
+  assert (after['q'] < 1).all()
