@@ -25,6 +25,7 @@ from restpg_jax.io import (
   weights,
 )
 from restpg_jax.models import formats, hf_config
+from restpg_jax.models import size as sizes
 from restpg_jax.text import fast_tokenizer, tokenizer_json
 from restpg_jax.text import tokenizer as tokenizers
 
@@ -41,7 +42,12 @@ COMPANIONS = (
 # The file of a format without which no reader opens the folder.
 LAST = {'hf': weights.CONFIG, 'gemma': weights.METADATA}
 # The only values of these that the `gemma` package computes with.
-OURS_ONLY = {'norm_eps': 1e-6, 'activation': 'gelu', 'tied': True}
+OURS_ONLY = {
+  'norm_eps': 1e-6,
+  'activation': 'gelu',
+  'tied': True,
+  **sizes.GEMMA4,  # its checkpoints are not known here
+}
 
 
 def convert_policy(

@@ -270,6 +270,11 @@ def _gemma(path: epath.Path) -> Checkpoint:
       f'{path}: no Gemma checkpoint, {e} is missing or misshapen; it holds '
       f'{", ".join(sorted(actual)[:3])}, ..'
     ) from e
+  if formats.uneven(actual):
+    raise errors.InputError(
+      f'{path}: its layers have heads of different sizes, as in a Gemma 4; of '
+      "that, Hugging Face folders are read, not DeepMind's checkpoints"
+    )
   if (path / MODEL).exists():
     size = _model_json(path)
   if size is None:

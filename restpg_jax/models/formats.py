@@ -2,7 +2,7 @@
 
 Our parameters go by their path ('layers/attention/q'), others' by their name.
 The tables hold a row for each kind of tensor. Axes: v vocabulary, d width,
-f hidden, n heads, k kv_heads, h head_size, q = n * h, m = k * h.
+f hidden, n heads, k kv_heads, h head_size, q = n * h, m = k * h, 1 one.
 """
 
 import dataclasses
@@ -38,6 +38,7 @@ HF_ENDS = (
 HF = (
   *HF_ENDS,
   Row('model.norm.weight', 'final_norm/scale', 'd', 'd'),
+  Row('model.layers.{}.layer_scalar', 'layers/layer_scalar', '1', '1'),
   *(
     Row(f'model.layers.{{}}.{name}.weight', f'layers/{ours}', theirs, axes)
     for name, ours, theirs, axes in (
@@ -82,7 +83,8 @@ HF_NORMS = {  # post_norms -> the rest: one name means two things
 }
 HF_ROWS = {256_128: 256_000}  # Gemma 1 and 2 come without padding
 HF_IGNORED = re.compile(  # of multimodal models; buffers of old files
-  r'(model\.)?(vision_tower|multi_modal_projector)\.|.*\.rotary_emb\.inv_freq$'
+  r'(model\.)?(vision_tower|audio_tower|embed_vision|embed_audio)\.|'
+  r'(model\.)?multi_modal_projector\.|.*\.rotary_emb\.inv_freq$'
 )
 GEMMA = (
   Row('embedder/input_embedding', 'embedding', 'vd', 'vd'),
@@ -179,10 +181,10 @@ def hf(size: sizes.Size, rows: int) -> list[Tensor]:
   """Returns those of a Hugging Face folder whose embedding has `rows`."""
   table = HF + HF_NORMS[size.post_norms]
   return [
-    _tensor(row, size, rows, layer)
+    tensor
     for row in table
-    if row.ours in shapes(size)
     for layer in _layers(row, size)
+    if (tensor := _tensor(row, size, rows, layer)).leaves[0] in shapes(size)
   ]
 
 
@@ -268,9 +270,18 @@ def gemma_size(by_name: Mapping[str, tuple[int, ...]]) -> sizes.Size | None:
     'qk_norm': 'layer_0/attn/_query_norm/scale' in shape_of,
   }
   for known in catalog.CATALOG.values():
+    if known.period() > 1:
+      continue  # no checkpoint of Gemma 4 has been seen here
     if measured.items() <= dataclasses.asdict(known).items():
       return dataclasses.replace(known, vocabulary=embedding[0])
   return None
+
+
+def uneven(by_name: Mapping[str, tuple[int, ...]]) -> bool:
+  """Says whether layers differ in the shape of their heads: Gemma 4."""
+  shape_of, _ = unstack_names(by_name)
+  ends = 'attn/attn_vec_einsum/w'
+  return len({s for name, s in shape_of.items() if name.endswith(ends)}) > 1
 
 
 def unstack_names(
@@ -332,11 +343,19 @@ def _layers(row: Row, size: sizes.Size, types: int = 0) -> Sequence[Layers]:
   if types:
     used = min(types, size.layers)
     return [slice(n, size.layers, types) for n in range(used)]
-  return range(size.layers)
+  # Those of a stack together: each is then read once where they are written.
+  period = size.period()
+  return [n for p in range(period) for n in range(p, size.layers, period)]
 
 
 def _tensor(row: Row, size: sizes.Size, rows: int, layers: Layers) -> Tensor:
+  path, index = row.ours, layers
+  if isinstance(layers, int) and size.period() > 1:
+    stack, index = sizes.stack(layers, size.period())
+    path = path.replace('layers', stack, 1)
+    size = size.by_layer()[layers]
   length = {
+    '1': 1,
     'v': rows,
     'd': size.width,
     'f': size.hidden,
@@ -346,7 +365,7 @@ def _tensor(row: Row, size: sizes.Size, rows: int, layers: Layers) -> Tensor:
     'q': size.heads * size.head_size,
     'm': size.kv_heads * size.head_size,
   }
-  leaves = tuple(row.ours.split())
+  leaves = tuple(path.split())
   shape = tuple(length[axis] for axis in row.theirs)
   if len(leaves) > 1:
     shape = (len(leaves), *shape)
@@ -356,4 +375,4 @@ def _tensor(row: Row, size: sizes.Size, rows: int, layers: Layers) -> Tensor:
     name = row.name.replace(
       'layer_{}', f'stacked_layers/attention_type_{layers.start}'
     )
-  return Tensor(name, shape, leaves, row.theirs, row.axes, layers)
+  return Tensor(name, shape, leaves, row.theirs, row.axes, index)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from restpg_jax import errors
-from restpg_jax.models import hf_defaults
+from restpg_jax.models import hf_defaults, hf_gemma4, hf_qwen
 from restpg_jax.models import size as sizes
 
 OWN = 'restpg_jax'  # our own section of config.json
@@ -18,20 +18,15 @@ FIELDS = {  # model_type -> where its activation is
   'gemma': ('hidden_activation', 'hidden_act'),
   'gemma2': ('hidden_activation',),
   'gemma3_text': ('hidden_activation',),
+  'gemma4_text': ('hidden_activation',),
+  'gemma4_unified_text': ('hidden_activation',),
   'llama': ('hidden_act',),
   'qwen2': ('hidden_act',),
   'qwen3': ('hidden_act',),
 }
 LAYER_LETTERS = {'sliding_attention': 'l', 'full_attention': 'g'}
 PATTERNS = ('g', 'lg', 'lllllg')  # the published ones
-ARCHITECTURES = {
-  'gemma': 'GemmaForCausalLM',
-  'gemma2': 'Gemma2ForCausalLM',
-  'gemma3_text': 'Gemma3ForCausalLM',
-  'llama': 'LlamaForCausalLM',
-  'qwen2': 'Qwen2ForCausalLM',
-  'qwen3': 'Qwen3ForCausalLM',
-}
+OUTER_TYPES = {'gemma3': 'gemma3_text', **hf_gemma4.OUTER_TYPES}  # multimodal
 OUTER = (  # fields of a multimodal model that are those of its text tower
   'tie_word_embeddings',
   'bos_token_id',
@@ -39,11 +34,10 @@ OUTER = (  # fields of a multimodal model that are those of its text tower
   'pad_token_id',
   OWN,
 )
-QWEN = 'qwen2', 'qwen3'
 REFUSED = (  # what would change the logits and is not in our decoder
   'attention_bias',
   'mlp_bias',
-  'use_bidirectional_attention',
+  'use_bidirectional_attention',  # in Gemma 4 it has values that would not
 )
 
 
@@ -60,27 +54,30 @@ def parse_config(config: Mapping[str, Any]) -> sizes.Size:
   if model_type not in hf_defaults.DEFAULTS:
     raise errors.InputError(
       f'model_type {model_type!r} is not supported; bring a model of type '
-      f'{", ".join([*hf_defaults.DEFAULTS, "gemma3"])}'
+      f'{", ".join([*hf_defaults.DEFAULTS, *OUTER_TYPES])}'
     )
   if config.get('quantization_config'):
     raise _quantised(config['quantization_config'])
-  for name in REFUSED:
+  gemma = model_type.startswith('gemma')
+  gemma4 = model_type in hf_gemma4.TEXT_TYPES
+  for name in REFUSED[: 2 if gemma4 else None]:
     if config.get(name):
       raise _refusal(name, config[name])
   fields = hf_defaults.DEFAULTS[model_type] | dict(config)
-  gemma = model_type.startswith('gemma')
+  if gemma4:
+    hf_gemma4.check(fields)
   size: dict[str, Any] = {
     'layers': _count(fields, 'num_hidden_layers'),
     'width': _count(fields, 'hidden_size'),
     'hidden': _count(fields, 'intermediate_size'),
     'heads': _count(fields, 'num_attention_heads'),
     'vocabulary': own.get('vocabulary', _count(fields, 'vocab_size')),
-    'norm_offset': float(gemma),
+    'norm_offset': float(gemma and not gemma4),
     'norm_eps': fields['rms_norm_eps'],
     'scaled_embedding': gemma,
     'tied': fields['tie_word_embeddings'],
-    'post_norms': model_type in ('gemma2', 'gemma3_text'),
-    'qk_norm': model_type in ('gemma3_text', 'qwen3'),
+    'post_norms': gemma4 or model_type in ('gemma2', 'gemma3_text'),
+    'qk_norm': gemma4 or model_type in ('gemma3_text', 'qwen3'),
     'qkv_bias': model_type == 'qwen2',
     'attention_softcap': fields.get('attn_logit_softcapping') or 0.0,
     'final_softcap': fields.get('final_logit_softcapping') or 0.0,
@@ -99,24 +96,30 @@ def parse_config(config: Mapping[str, Any]) -> sizes.Size:
   scalar = fields.get('query_pre_attn_scalar')
   if scalar and scalar != size['head_size']:
     size['query_scale'] = scalar**-0.5
-  size['pattern'] = _pattern(fields, model_type, size['layers'])
+  if model_type in hf_qwen.TYPES:
+    fields['layer_types'] = hf_qwen.layer_types(fields, size['layers'])
+  size['pattern'] = _pattern(fields, size['layers'], last_global=gemma4)
   if 'l' in size['pattern']:
     size['window'] = fields.get('sliding_window') or 0
+  if gemma4:
+    letters = (size['pattern'] * size['layers'])[: size['layers']]
+    return sizes.Size(**size | hf_gemma4.read(fields, letters))
   return sizes.Size(**size, **_rope(fields, model_type, size['pattern']))
 
 
 def text(config: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns what the text tower of a multimodal Gemma 3 would have by itself.
+  """Returns what the text tower of a multimodal Gemma would have by itself.
 
   As in transformers (5) the outer level decides what belongs to the whole
   model: whether the embedding is tied, and the tokens that end a text.
   """
-  if config.get('model_type') != 'gemma3':
+  if config.get('model_type') not in OUTER_TYPES:
     return dict(config)
+  model_type = OUTER_TYPES[config['model_type']]
   outer = {'tie_word_embeddings': True} | dict(config)
   whole = {name: outer[name] for name in OUTER if name in outer}
-  inner = {'model_type': 'gemma3_text'} | dict(config.get('text_config') or {})
-  return inner | whole | {'model_type': 'gemma3_text'}
+  inner = {'model_type': model_type} | dict(config.get('text_config') or {})
+  return inner | whole | {'model_type': model_type}
 
 
 def embedding_rows(config: Mapping[str, Any]) -> int:
@@ -150,11 +153,14 @@ def render_config(
   """
   model_type = family(size)
   if published:
+    own = str(text(published).get('model_type'))
+    if {own, model_type} <= set(hf_gemma4.TEXT_TYPES):
+      model_type = own  # two names of the same text tower
     config = _kept(published, size, model_type, dtype) | {'vocab_size': rows}
     _check(config, size, model_type)
     return config
   config = {
-    'architectures': [ARCHITECTURES[model_type]],
+    'architectures': [hf_defaults.ARCHITECTURES[model_type]],
     'model_type': model_type,
     'torch_dtype': dtype,
     'vocab_size': rows,
@@ -168,32 +174,32 @@ def render_config(
       'max_position_embeddings'
     ],
     'rms_norm_eps': size.norm_eps,
-    'rope_theta': size.rope_base,
-    'rope_scaling': _scaling(size),
     'tie_word_embeddings': size.tied,
     'attention_bias': False,
     'use_cache': True,
   }
   activation = {v: k for k, v in ACTIVATIONS.items()}[size.activation]
-  if model_type in QWEN:
-    local = size.local_layers()
-    config |= {
-      'hidden_act': activation,
-      'use_sliding_window': any(local),
-      'sliding_window': size.window if any(local) else None,
-      'layer_types': _layer_types(size),
-    }
+  if model_type in hf_qwen.TYPES:
+    config |= {'hidden_act': activation} | hf_qwen.windows(size)
+    config['layer_types'] = _layer_types(size)
   elif model_type in ('gemma', 'llama'):
     config['hidden_act'] = activation
   else:
-    scale = size.query_scale or size.head_size**-0.5
     config |= {
       'hidden_activation': activation,
+      'sliding_window': size.window,
+      'layer_types': _layer_types(size),
+    }
+  if model_type in hf_gemma4.TEXT_TYPES:
+    config |= hf_gemma4.render(size)
+  else:
+    config |= {'rope_theta': size.rope_base, 'rope_scaling': _scaling(size)}
+  if model_type in ('gemma2', 'gemma3_text'):
+    scale = size.query_scale or size.head_size**-0.5
+    config |= {
       'query_pre_attn_scalar': round(scale**-2),
       'attn_logit_softcapping': size.attention_softcap or None,
       'final_logit_softcapping': size.final_softcap or None,
-      'sliding_window': size.window,
-      'layer_types': _layer_types(size),
     }
   if model_type == 'gemma':
     config['hidden_activation'] = activation  # transformers 4 wants it here
@@ -211,8 +217,10 @@ def _kept(
   config = text(published)
   names = [n for n in ('dtype', 'torch_dtype') if n in config]
   config |= dict.fromkeys(names or ['torch_dtype'], dtype)
-  if ARCHITECTURES[model_type] not in (config.get('architectures') or ()):
-    config['architectures'] = [ARCHITECTURES[model_type]]
+  if hf_defaults.ARCHITECTURES[model_type] not in (
+    config.get('architectures') or ()
+  ):
+    config['architectures'] = [hf_defaults.ARCHITECTURES[model_type]]
   if parse_config(config).tied != size.tied:
     config['tie_word_embeddings'] = size.tied
   return config
@@ -225,6 +233,8 @@ def _layer_types(size: sizes.Size) -> list[str]:
 
 def family(size: sizes.Size) -> str:
   """Returns the model_type that comes closest."""
+  if size.layer_scalar:
+    return 'gemma4_text'
   if not size.norm_offset:
     if size.qkv_bias:
       return 'qwen2'
@@ -256,6 +266,8 @@ def _plain(size: sizes.Size) -> sizes.Size:
     window=size.window if local else 0,
     local_rope_base=(size.local_rope_base or size.rope_base) if local else 0.0,
     rope_context=size.rope_context if size.rope_scale != 1 else 0,
+    global_head_size=(size.global_head_size or size.head_size) if local else 0,
+    global_kv_heads=(size.global_kv_heads or size.kv_heads) if local else 0,
   )
 
 
@@ -283,37 +295,30 @@ def _activation(fields: Mapping[str, Any], model_type: str) -> str:
   return ACTIVATIONS[next(iter(given.values()))]
 
 
-def _pattern(fields: Mapping[str, Any], model_type: str, layers: int) -> str:
-  """Returns the published pattern of these layers, else all of them."""
+def _pattern(
+  fields: Mapping[str, Any], layers: int, *, last_global: bool
+) -> str:
+  """Returns the published pattern of these layers, else all of them.
+
+  With `last_global` the last one is global whatever the field says, and a
+  pattern is returned only where the layers are whole repeats of it.
+  """
   types = fields.get('layer_types')
-  if model_type in QWEN:
-    types = _qwen_layers(fields, layers)
   if types is None:
     every = fields.get('sliding_window_pattern') or 1
-    return 'l' * (every - 1) + 'g'
+    pattern = 'l' * (every - 1) + 'g'
+    if not last_global or layers % every == 0:
+      return pattern
+    return (pattern * layers)[: layers - 1] + 'g'
   if len(types) != layers or set(types) - set(LAYER_LETTERS):
     raise _refusal('layer_types', types)
   letters = ''.join(LAYER_LETTERS[name] for name in types)
-  repeated = ((p, (p * layers)[:layers]) for p in PATTERNS)
+  known = PATTERNS
+  if last_global:
+    letters = letters[:-1] + 'g'
+    known = [p for p in PATTERNS if layers % len(p) == 0]
+  repeated = ((p, (p * layers)[:layers]) for p in known)
   return next((p for p, long in repeated if long == letters), letters)
-
-
-def _qwen_layers(fields: Mapping[str, Any], layers: int) -> list[str]:
-  """Returns what each layer sees: with a window the upper ones see that only,
-  from max_window_layers on."""
-  far, near = 'full_attention', 'sliding_attention'
-  slides = fields['use_sliding_window'] and fields['sliding_window']
-  types = fields.get('layer_types')
-  if types is None:
-    first = fields['max_window_layers'] if slides else layers
-    return [near if n >= first else far for n in range(layers)]
-  if near in types and not slides:
-    raise errors.InputError(
-      f'layer_types has {near!r}, but use_sliding_window='
-      f'{fields["use_sliding_window"]} and sliding_window='
-      f'{fields["sliding_window"]}: they contradict each other'
-    )
-  return types
 
 
 def _rope(

@@ -1,4 +1,4 @@
-"""What transformers assumes for the fields that a config.json leaves out."""
+"""What transformers calls models, and assumes where a config.json says nothing."""
 
 TANH = 'gelu_pytorch_tanh'
 _GEMMA = {
@@ -35,6 +35,19 @@ _QWEN = {
   'sliding_window': 4096,
   'max_window_layers': 28,
 }
+_GEMMA4 = {
+  'vocab_size': 262_144,
+  'hidden_size': 2304,
+  'intermediate_size': 9216,
+  'num_hidden_layers': 30,
+  'num_attention_heads': 8,
+  'num_key_value_heads': 4,
+  'head_dim': 256,
+  'hidden_activation': TANH,
+  'rms_norm_eps': 1e-6,
+  'tie_word_embeddings': True,
+  'sliding_window_pattern': 6,
+}
 DEFAULTS = {  # by model_type; published files leave such fields out
   'gemma': _GEMMA
   | {
@@ -59,6 +72,14 @@ DEFAULTS = {  # by model_type; published files leave such fields out
     'sliding_window_pattern': 6,
     'max_position_embeddings': 131_072,
   },
+  'gemma4_text': _GEMMA4
+  | {
+    'hidden_size_per_layer_input': 256,
+    'sliding_window': 512,
+    'max_position_embeddings': 131_072,
+  },
+  'gemma4_unified_text': _GEMMA4
+  | {'sliding_window': 1024, 'max_position_embeddings': 262_144},
   'llama': {
     'vocab_size': 32_000,
     'hidden_size': 4096,
@@ -73,4 +94,14 @@ DEFAULTS = {  # by model_type; published files leave such fields out
   },
   'qwen2': _QWEN,
   'qwen3': _QWEN | {'head_dim': 128},
+}
+ARCHITECTURES = {
+  'gemma': 'GemmaForCausalLM',
+  'gemma2': 'Gemma2ForCausalLM',
+  'gemma3_text': 'Gemma3ForCausalLM',
+  'gemma4_text': 'Gemma4ForCausalLM',
+  'gemma4_unified_text': 'Gemma4UnifiedForCausalLM',
+  'llama': 'LlamaForCausalLM',
+  'qwen2': 'Qwen2ForCausalLM',
+  'qwen3': 'Qwen3ForCausalLM',
 }

@@ -43,7 +43,9 @@ def test_gating_is_transposed_where_the_gemma_package_says_so():
   assert sorted(found) == sorted(set(gemma) - set(plain))
 
 
-@pytest.mark.parametrize('name', [n for n in catalog.CATALOG if 'gem' in n])
+@pytest.mark.parametrize(
+  'name', [n for n in catalog.CATALOG if 'gem' in n and 'gemma4' not in n]
+)
 def test_a_published_gemma_is_known_by_its_shapes(name):
   size = catalog.CATALOG[name]
   for types in (0, 6):
@@ -115,3 +117,21 @@ def test_padding_is_cut_or_comes_as_zeros():
 def test_trees():
   assert formats.flat({'a': {'b': 1}, 'c': 2}) == {'a/b': 1, 'c': 2}
   assert formats.nested({'a/b': 1, 'c': 2}) == {'a': {'b': 1}, 'c': 2}
+
+
+def test_layers_of_different_shapes_lie_in_a_stack_for_each_letter():
+  """Layers 0 and 2 of pattern lg are block_0's: 4 heads of 16, global 32."""
+  found = by_name(formats.hf(families.ALL['gemma4'], 90))
+  q, far = (found[f'model.layers.{n}.self_attn.q_proj.weight'] for n in (2, 3))
+  assert (q.shape, far.shape) == ((64, 36), (128, 36))
+  assert (q.leaves, q.layers) == (('layers/block_0/attention/q',), 1)
+  assert (far.leaves, far.layers) == (('layers/block_1/attention/q',), 1)
+  assert 'model.layers.2.self_attn.v_proj.weight' in found
+  assert 'model.layers.3.self_attn.v_proj.weight' not in found
+
+
+def test_a_checkpoint_whose_layers_have_unequal_heads_is_no_earlier_gemma():
+  end = 'attn/attn_vec_einsum/w'
+  heads = {f'layer_0/{end}': (16, 256, 3840), f'layer_5/{end}': (16, 512, 3840)}
+  assert formats.uneven(heads)
+  assert not formats.uneven({f'layer_{n}/{end}': (16, 256, 8) for n in (0, 5)})

@@ -40,6 +40,28 @@ GEMMA3_4B = {
   },
   'vision_config': {'hidden_size': 1152},
 }
+# Gemma 4's 31B as published, what is of its text: the style of transformers 5.
+GEMMA4_31B = {
+  'architectures': ['Gemma4ForConditionalGeneration'],
+  'model_type': 'gemma4',
+  'text_config': {
+    'model_type': 'gemma4_text',
+    'attention_k_eq_v': True,
+    'final_logit_softcapping': 30.0,
+    'global_head_dim': 512,
+    'head_dim': 256,
+    'hidden_size': 5376,
+    'hidden_size_per_layer_input': 0,
+    'intermediate_size': 21504,
+    'num_attention_heads': 32,
+    'num_global_key_value_heads': 4,
+    'num_hidden_layers': 60,
+    'num_key_value_heads': 16,
+    'sliding_window': 1024,
+    'use_bidirectional_attention': 'vision',
+  },
+  'vision_config': {'model_type': 'gemma4_vision'},
+}
 LLAMA_32_1B = {
   'model_type': 'llama',
   'attention_bias': False,
@@ -107,6 +129,7 @@ QWEN_3_0B6 = {
 PUBLISHED = {
   'gemma_2b': (GEMMA_2B, 256_000),
   'gemma3_4b': (GEMMA3_4B, 262_208),
+  'gemma4_31b': (GEMMA4_31B, 262_144),
   'llama32_1b': (LLAMA_32_1B, 128_256),
   'qwen25_1b5': (QWEN_25_1B5, 151_936),
   'qwen3_0b6': (QWEN_3_0B6, 151_936),
@@ -290,6 +313,14 @@ def test_what_was_published_is_written_as_it_was(name):
       'torch_dtype': 'float32',
       'vocab_size': 262_208,
     }
+  elif name == 'gemma4_31b':
+    assert written == GEMMA4_31B['text_config'] | {
+      'architectures': ['Gemma4ForCausalLM'],
+      'eos_token_id': [1, 5],
+      'tie_word_embeddings': True,
+      'torch_dtype': 'float32',
+      'vocab_size': 262_144,
+    }
   elif 'architectures' in config:
     assert changed == {'torch_dtype': 'float32'}
   else:
@@ -297,3 +328,53 @@ def test_what_was_published_is_written_as_it_was(name):
       'torch_dtype': 'float32',
       'architectures': ['LlamaForCausalLM'],
     }
+
+
+def test_the_12b_has_a_type_of_its_own_and_the_same_text_tower():
+  inner = GEMMA4_31B['text_config'] | {'model_type': 'gemma4_unified_text'}
+  del inner['hidden_size_per_layer_input']  # it has no such field
+  config = GEMMA4_31B | {'model_type': 'gemma4_unified', 'text_config': inner}
+  size = hf_config.parse_config(config)
+  assert size == catalog.CATALOG['gemma4_31b']
+  written = hf_config.render_config(
+    size, rows=262_144, dtype='float32', published=config
+  )
+  assert written['model_type'] == 'gemma4_unified_text'
+  assert written['architectures'] == ['Gemma4UnifiedForCausalLM']
+
+
+@pytest.mark.parametrize(
+  'change, named',
+  [
+    (
+      {'hidden_size_per_layer_input': 256},
+      'hidden_size_per_layer_input=256 (per-layer embeddings, as in E2B and ',
+    ),
+    ({'num_kv_shared_layers': 18}, 'num_kv_shared_layers=18 (layers that'),
+    ({'enable_moe_block': True}, 'enable_moe_block=True (experts, as in 26B'),
+    ({'use_bidirectional_attention': 'all'}, "attention='all'"),
+    ({'layer_types': ['full_attention'] * 60}, 'layer_types'),
+    ({'per_layer_config': {'5': {'head_dim': 512}}}, 'per_layer_config'),
+    ({'rope_parameters': {'rope_theta': 1e4}}, 'rope_parameters'),
+  ],
+)
+def test_another_gemma_4_is_told_what_is_supported(change, named):
+  inner = GEMMA4_31B['text_config'] | change
+  with pytest.raises(errors.InputError) as e:
+    hf_config.parse_config(GEMMA4_31B | {'text_config': inner})
+  assert named in str(e.value)
+  assert str(e.value).endswith(
+    'is not supported; supported of Gemma 4 are dense text towers, those of '
+    '12B and 31B'
+  )
+
+
+def test_the_last_layer_of_gemma_4_is_global_whatever_is_written():
+  """transformers makes it so, with a warning."""
+  inner = GEMMA4_31B['text_config'] | {'num_hidden_layers': 8}
+  size = hf_config.parse_config(inner)
+  assert size.pattern == 'lllllglg'
+  types = ['sliding_attention', 'full_attention'] * 4
+  types[-1] = 'sliding_attention'
+  inner = inner | {'layer_types': types}
+  assert hf_config.parse_config(inner).pattern == 'lg'
