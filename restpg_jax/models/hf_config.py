@@ -83,16 +83,12 @@ def parse_config(config: Mapping[str, Any]) -> sizes.Size:
     'final_softcap': fields.get('final_logit_softcapping') or 0.0,
     'activation': _activation(fields, model_type),
   }
-  size['kv_heads'] = (
-    size['heads']
-    if fields.get('num_key_value_heads') is None
-    else _count(fields, 'num_key_value_heads')
-  )
-  size['head_size'] = (
-    size['width'] // size['heads']
-    if fields.get('head_dim') is None
-    else _count(fields, 'head_dim')
-  )
+  if fields.get('num_key_value_heads') is None:
+    fields['num_key_value_heads'] = size['heads']
+  if fields.get('head_dim') is None:
+    fields['head_dim'] = size['width'] // size['heads']
+  size['kv_heads'] = _count(fields, 'num_key_value_heads')
+  size['head_size'] = _count(fields, 'head_dim')
   scalar = fields.get('query_pre_attn_scalar')
   if scalar and scalar != size['head_size']:
     size['query_scale'] = scalar**-0.5

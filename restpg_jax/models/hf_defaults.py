@@ -1,4 +1,4 @@
-"""What transformers calls models, and assumes where a config.json says nothing."""
+"""What transformers calls models, and assumes where a config.json is silent."""
 
 TANH = 'gelu_pytorch_tanh'
 _GEMMA = {

@@ -97,6 +97,9 @@ def test_every_parameter_has_one_rule_and_every_split_divides(name):
     mesh = types.SimpleNamespace(
       shape=dict(zip(meshes.AXES, sizes, strict=True))
     )
+    if catalog.catalog_size(name).heads % mesh.shape['model']:
+      assert name == 'qwen25_0b5'  # 14 heads: two devices may share them
+      continue
     rules.check_divisible(catalog.catalog_size(name), mesh)
     for path, shape in shapes.items():
       (axes,) = rules.matching_rule(path)
