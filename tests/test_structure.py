@@ -24,7 +24,7 @@ LAYERS = (  # imports go down this list, never up or sideways
   ('retrieval', 'models', 'sampling', 'rewards', 'training', 'parallel'),
   ('text',),
   ('cli', 'effective', 'paper'),
-  ('overrides',),
+  ('overrides', 'verb_args'),
   ('config', 'assets'),
   ('outcomes',),
   ('types', 'malloc', 'storage', 'folders', 'backends', 'integers'),

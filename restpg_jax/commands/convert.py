@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from restpg_jax import assets, config, errors, storage
+from restpg_jax import assets, errors, storage, verb_args
 from restpg_jax.commands import model_card, policies
 from restpg_jax.engines import tokenizer_files
 from restpg_jax.io import (
@@ -45,7 +45,7 @@ OURS_ONLY = {'norm_eps': 1e-6, 'activation': 'gelu', 'tied': True}
 
 
 def convert_policy(
-  args: config.ConvertArgs,
+  args: verb_args.ConvertArgs,
 ) -> tuple[policies.Origin, epath.Path]:
   """Writes a model in another package's form, whole or not at all.
 
@@ -98,7 +98,7 @@ def _with_origin(
   return dataclasses.replace(checkpoint, published=base.published)
 
 
-def _check(args: config.ConvertArgs) -> None:
+def _check(args: verb_args.ConvertArgs) -> None:
   """Raises InputError for flags that are missing or wrong."""
   if not args.source or not args.to:
     raise errors.InputError('convert needs --from=... and --to=DIR; see --help')

@@ -5,7 +5,7 @@ from typing import Any
 
 from etils import epath
 
-from restpg_jax import assets, config, errors, variants
+from restpg_jax import assets, errors, variants, verb_args
 from restpg_jax.commands import policies
 from restpg_jax.io import artifacts, located, records
 from restpg_jax.models import size as sizes
@@ -38,7 +38,7 @@ params = gm.ckpts.load_params(DIR)""",
 
 
 def card_text(
-  origin: policies.Origin, size: sizes.Size, args: config.ConvertArgs
+  origin: policies.Origin, size: sizes.Size, args: verb_args.ConvertArgs
 ) -> str:
   """Returns the card as Markdown.
 
