@@ -120,6 +120,8 @@ class Model:
   tokenizer: str = path_field('tiny.spm.model', reads='tokenizer')
   # Of a reasoner or judge: TURNS or a file with a chat template; '': its own.
   turns: str = path_field(names=TURNS)
+  # Of an adapter of PEFT: the folder of its base; '': what the adapter names.
+  base: str = path_field(reads='weights', names=('',))
 
 
 @dataclasses.dataclass
