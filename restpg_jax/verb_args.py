@@ -28,6 +28,11 @@ class ConvertArgs:
   dtype: str = 'float32'
   method: str = ''
   tokenizer: str = config.path_field()
+  # Of an adapter: its base, read where --from is one of PEFT's, noted where
+  # --format=peft writes one; a folder or, then, ORG/NAME on the hub.
+  base: str = config.path_field()
+  push: str = ''  # ORG/NAME on the hub, to which the folder goes as well
+  dry_run: bool = False  # with push: only says what would go there
 
 
 @dataclasses.dataclass(frozen=True)

@@ -38,7 +38,7 @@ DOORS = {  # package -> the only modules that may import it
   'tensorboardX': ('io.event_files',),
   'pyarrow': ('data.parquet',),
   'tensorflow_datasets': ('data.builder', 'data.prepared'),
-  'huggingface_hub': ('data.hub',),
+  'huggingface_hub': ('data.hub', 'io.hub'),
   'mailparser': ('data.avocado',),
   'safetensors': ('io.tensors',),
   'sentencepiece': ('text.sentencepiece_model', 'assets.make'),

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from typing import Any
@@ -14,11 +15,13 @@ import numpy as np
 from etils import epath
 
 from restpg_jax import assets, errors, storage, verb_args
-from restpg_jax.commands import model_card, policies
+from restpg_jax.commands import adapter_folder, model_card, policies
 from restpg_jax.engines import tokenizer_files
 from restpg_jax.io import (
   checkpoints,
+  hub,
   located,
+  peft,
   records,
   tensors,
   weight_folders,
@@ -39,7 +42,11 @@ COMPANIONS = (
   'added_tokens.json',
 )
 # The file of a format without which no reader opens the folder.
-LAST = {'hf': weights.CONFIG, 'gemma': weights.METADATA}
+LAST = {
+  'hf': weights.CONFIG,
+  'gemma': weights.METADATA,
+  'peft': peft.CONFIG,
+}
 # The only values of these that the `gemma` package computes with.
 OURS_ONLY = {'norm_eps': 1e-6, 'activation': 'gelu', 'tied': True}
 
@@ -54,8 +61,13 @@ def convert_policy(
   """
   _check(args)
   origin = policies.find_policy(args.source, args.method)
-  checkpoint = weights.find_checkpoint(origin.weights)
-  dtype = jnp.dtype(args.dtype)
+  if args.format == 'peft':
+    trained = adapter_folder.trained_folder(origin)
+    checkpoint = weights.find_checkpoint(trained)
+    base, _ = adapter_folder.base_of(checkpoint, args.base)
+    args = dataclasses.replace(args, base=base)
+  else:
+    checkpoint = weights.find_checkpoint(origin.weights, args.base)
   name = args.tokenizer or origin.tokenizer or checkpoint.tokenizer
   if not name:
     raise errors.InputError(
@@ -67,7 +79,7 @@ def convert_policy(
   tokenizer_files.check_beside(tokenizer_path)
   checkpoint = _with_origin(checkpoint, origin)
   with _whole(epath.Path(args.to), args.format) as out:
-    FORMATS[args.format](out, checkpoint, dtype, tokenizer, tokenizer_path)
+    FORMATS[args.format](out, checkpoint, args, tokenizer, tokenizer_path)
     for target, content in _own_files(tokenizer_path).items():
       (out / target).write_bytes(content)
     text = model_card.card_text(origin, checkpoint.size, args)
@@ -111,12 +123,45 @@ def _check(args: verb_args.ConvertArgs) -> None:
       f'--dtype={args.dtype}: known are {", ".join(DTYPES)}'
     )
   to = epath.Path(args.to)
+  if args.dry_run and not args.push:
+    raise errors.InputError('--dry_run belongs to --push=ORG/NAME')
+  if args.push:
+    _check_push(args, to)
   if args.format == 'gemma':
     checkpoints.orbax_path(to)  # that it can hold them
   if to.exists() and (not to.is_dir() or any(to.iterdir())):
     raise errors.InputError(
       f'--to={to} is there already; give another folder or remove it'
     )
+
+
+def _check_push(args: verb_args.ConvertArgs, to: epath.Path) -> None:
+  """Raises InputError where the hub will not take it, before it is written."""
+  hub.check_repository(args.push)
+  if storage.remote(to):
+    raise errors.InputError(
+      f'--push={args.push} needs --to on this machine, not {to}'
+    )
+  if args.format == 'peft' and not adapter_folder.on_hub(args.base):
+    raise errors.InputError(
+      f'--push={args.push} of an adapter needs --base=ORG/NAME of its base on '
+      'the hub: a folder of this machine means nothing there'
+    )
+  if not args.dry_run:
+    hub.check_account(args.push)
+
+
+def push_folder(to: epath.Path, args: verb_args.ConvertArgs) -> list[str]:
+  """Uploads what `convert_policy` wrote; returns lines that say what and where.
+
+  With --dry_run they say what would go there, and nothing does. Raises
+  InputError where the upload fails.
+  """
+  files = [f'  {line}' for line in hub.listing(to)]
+  if args.dry_run:
+    return [f'{args.push}: would be uploaded, in one commit:', *files]
+  address = hub.upload(to, args.push, message='Upload by restpg_jax')
+  return [f'{args.push}: uploaded, {address}', *files]
 
 
 @contextlib.contextmanager
@@ -167,11 +212,12 @@ def _upload(exported: epath.Path, to: epath.Path, *, last: str) -> None:
 def _hf(
   out: epath.Path,
   checkpoint: weights.Checkpoint,
-  dtype: np.dtype,
+  args: verb_args.ConvertArgs,
   tokenizer: tokenizers.Tokenizer,
   tokenizer_path: epath.Path,
 ) -> None:
   """Writes a folder for transformers."""
+  dtype = jnp.dtype(args.dtype)
   size, published = checkpoint.size, checkpoint.published
   described = published.get(weights.CONFIG)
   rows = (
@@ -262,7 +308,7 @@ def _tokenizer_files(
 def _gemma(
   out: epath.Path,
   checkpoint: weights.Checkpoint,
-  dtype: np.dtype,
+  args: verb_args.ConvertArgs,
   tokenizer: tokenizers.Tokenizer,
   tokenizer_path: epath.Path,
 ) -> None:
@@ -286,7 +332,7 @@ def _gemma(
     transposed=formats.gemma_transposed(size),
   )
   tree = {}
-  for name, x in checkpoint.written_as(specs, dtype):
+  for name, x in checkpoint.written_as(specs, jnp.dtype(args.dtype)):
     outer, inner = formats.flat_name(name)
     tree.setdefault(outer, {})[inner] = np.ascontiguousarray(x)
   checkpoints.save_tree(out, tree)
@@ -294,4 +340,27 @@ def _gemma(
   (out / weights.MODEL).write_text(described + '\n')
 
 
-FORMATS = {'hf': _hf, 'gemma': _gemma}
+def _peft(
+  out: epath.Path,
+  checkpoint: weights.Checkpoint,
+  args: verb_args.ConvertArgs,
+  tokenizer: tokenizers.Tokenizer,
+  tokenizer_path: epath.Path,
+) -> None:
+  """Writes adapters for PEFT, which name `args.base` as their base."""
+  own, dtype = adapter_folder.adapters_of(checkpoint), jnp.dtype(args.dtype)
+  base, described = adapter_folder.base_of(checkpoint, args.base)
+  outer = adapter_folder.outer_of(described)
+  named = peft.tensors_of(own, checkpoint.size, outer=outer)
+  tensors.write_tensors(
+    out, ((name, x.astype(dtype)) for name, x in named), shard=sys.maxsize
+  )
+  (out / tensors.WHOLE).rename(out / peft.TENSORS)
+  records.write_json(
+    out / peft.CONFIG, peft.described(own, base=base, outer=outer)
+  )
+  for name, content in _tokenizer_files(tokenizer, tokenizer_path).items():
+    (out / name).write_bytes(content)
+
+
+FORMATS = {'hf': _hf, 'gemma': _gemma, 'peft': _peft}

@@ -25,7 +25,7 @@ tags:
 Written by restpg_jax (arXiv 2501.04167) in {dtype}.
 The licence of the weights that the training began with goes on to hold.
 """
-LIBRARIES = {'hf': 'transformers', 'gemma': 'gemma'}
+LIBRARIES = {'hf': 'transformers', 'gemma': 'gemma', 'peft': 'peft'}
 OPEN = {
   'hf': """\
 import transformers
@@ -34,6 +34,9 @@ tokenizer = transformers.AutoTokenizer.from_pretrained(DIR)""",
   'gemma': """\
 from gemma import gm
 params = gm.ckpts.load_params(DIR)""",
+  'peft': """\
+import peft
+model = peft.AutoPeftModelForCausalLM.from_pretrained(DIR)""",
 }
 
 

@@ -1,21 +1,26 @@
-"""Adapters in the form of PEFT: what their settings mean and where they act.
+"""Adapters in the form of PEFT, as folders: read with their base, written.
 
 A folder has adapter_config.json and adapter_model.safetensors. To the weight
-[out, in] of a linear layer PEFT adds B A * scale, with A [r, in], B [out, r]
-(arXiv 2106.09685) and scale = lora_alpha / r or, rank-stabilised,
-lora_alpha / sqrt(r) (arXiv 2312.03732).
+[out, in] of a linear layer PEFT adds B A * scale, with A [r, in], B [out, r];
+io/peft_settings.py says with which scale, and to which layers.
 """
 
-import dataclasses
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epath
 
 from restpg_jax import assets, errors, storage
-from restpg_jax.io import foreign, records, shapes, tensors
+from restpg_jax.io import (
+  adapters,
+  foreign,
+  peft_settings,
+  records,
+  shapes,
+  tensors,
+)
 from restpg_jax.models import formats
 from restpg_jax.models import size as sizes
 from restpg_jax.training import lora
@@ -23,74 +28,11 @@ from restpg_jax.training import lora
 CONFIG, TENSORS = foreign.ADAPTER_CONFIG, foreign.ADAPTER_MODEL
 ROOT = 'base_model.model.'  # how PEFT's names of tensors begin
 PARTS = {'a': '.lora_A.weight', 'b': '.lora_B.weight'}
-ALL = 'all-linear'  # all linear layers but the output's
-SUPPORTED = (
-  'plain LoRA of the projections of attention and feed-forward is read (r, '
-  'lora_alpha, use_rslora, target_modules, rank_pattern, alpha_pattern)'
-)
-READ = {  # fields that decide the weights, as far as they are supported
-  *('peft_type', 'base_model_name_or_path', 'r', 'lora_alpha', 'use_rslora'),
-  *('target_modules', 'exclude_modules', 'rank_pattern', 'alpha_pattern'),
-  *('layers_to_transform', 'layers_pattern', 'bias', 'init_lora_weights'),
+NAMES = {  # ours -> theirs
+  row.ours.split('/')[-1]: row.name.split('.')[-2]
+  for row in formats.HF
+  if row.ours.split('/')[-1] in lora.PARTS
 }
-NEUTRAL = {  # fields that change nothing of what is on disk
-  *('auto_mapping', 'inference_mode', 'lora_dropout', 'peft_version'),
-  *('revision', 'runtime_config', 'task_type', 'megatron_core'),
-  *('eva_config', 'corda_config', 'loftq_config', 'lora_ga_config'),
-  *('qalora_group_size', 'ensure_weight_tying'),
-  # PEFT itself sets it aside where the layer is a torch.nn.Linear, and all
-  # projections of our families are.
-  'fan_in_fan_out',
-}
-# Others (PiSSA, OLoRA, LoftQ ..) change the base, too.
-INITS = None, True, False, 'gaussian', 'orthogonal', 'eva'
-CONVERTED = (
-  'changes the base as well; save it again with peft: '
-  'save_pretrained(DIR, path_initial_model_for_weight_conversion=..)'
-)
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-  """What of adapter_config.json decides the weights."""
-
-  base: str  # a folder, or a name on the hub; '': unknown
-  rank: int
-  alpha: float
-  stabilised: bool
-  targets: str | tuple[str, ...]  # a pattern, ALL or ends of names
-  excluded: str | tuple[str, ...]
-  layers: tuple[int, ...]  # the only ones; (): all
-  lists: tuple[str, ...]  # names of the lists that `layers` count in; (): any
-  ranks: Mapping[str, int]  # of some modules, by a pattern
-  alphas: Mapping[str, float]
-
-  def reaches(self, module: str) -> bool:
-    """Says whether a module has an adapter, as PEFT decides it.
-
-    'model.layers.0.mlp.up_proj', targets ('up_proj',)  ->  True
-    """
-    if self.excluded and _matches(self.excluded, module):
-      return False
-    if isinstance(self.targets, str):
-      return self.targets.lower() == ALL or _matches(self.targets, module)
-    return _matches(self.targets, module) and self._in_layers(module)
-
-  def rank_of(self, module: str) -> int:
-    return _by_pattern(self.ranks, module, self.rank)
-
-  def scale_of(self, module: str) -> float:
-    rank = self.rank_of(module)
-    alpha = _by_pattern(self.alphas, module, self.alpha)
-    return alpha / (rank**0.5 if self.stabilised else rank)
-
-  def _in_layers(self, module: str) -> bool:
-    if not self.layers:
-      return True
-    for name in self.lists or (r'[^.]*',):
-      if match := re.match(rf'(?:.*?\.)?{name}\.(\d+)\.', module):
-        return int(match[1]) in self.layers
-    return False
 
 
 class Pair(NamedTuple):
@@ -101,36 +43,6 @@ class Pair(NamedTuple):
   a: str  # the tensor's name in the file
   b: str
   scale: float
-
-
-def read_settings(folder: epath.Path) -> Settings:
-  """Reads adapter_config.json.
-
-  Raises InputError, which names the field, for what is not supported.
-  """
-  path = folder / CONFIG
-  config = records.json_object(path)
-  if fault := _fault(config):
-    raise errors.InputError(f'{path}: {fault}')
-  excluded, layers, lists = (
-    _tuple(config.get(name))
-    for name in ('exclude_modules', 'layers_to_transform', 'layers_pattern')
-  )
-  targets = config['target_modules']
-  return Settings(
-    base=config.get('base_model_name_or_path') or '',
-    rank=config['r'],
-    alpha=config.get('lora_alpha', 8),
-    stabilised=bool(config.get('use_rslora')),
-    targets=targets if isinstance(targets, str) else tuple(targets),
-    excluded=config['exclude_modules']
-    if isinstance(config.get('exclude_modules'), str)
-    else excluded,
-    layers=layers,
-    lists=lists,
-    ranks=config.get('rank_pattern') or {},
-    alphas=config.get('alpha_pattern') or {},
-  )
 
 
 def base_folder(folder: epath.Path, base: str = '') -> epath.Path | None:
@@ -161,7 +73,7 @@ def missing_base(folder: epath.Path, name: str) -> str:
 
 def merged_reader(
   folder: epath.Path,
-  settings: Settings,
+  settings: peft_settings.Settings,
   *,
   size: sizes.Size,
   read_base: Callable[[str], np.ndarray],
@@ -207,9 +119,51 @@ def projections(size: sizes.Size) -> dict[str, tuple[formats.Tensor, str]]:
   }
 
 
+def described(
+  own: adapters.Adapters, *, base: str, outer: str
+) -> dict[str, Any]:
+  """Returns adapter_config.json of adapters of ours.
+
+  `outer` begins the names of the base's modules, 'model.' as a rule.
+  """
+  names = sorted({name.split('/')[-2] for name in own.tree.shapes})
+  short = [NAMES[name] for name in names]
+  rank = next(s[-1] for n, s in own.tree.shapes.items() if n.endswith('/a'))
+  alpha = own.scale * rank
+  return {
+    'peft_type': 'LORA',
+    'task_type': 'CAUSAL_LM',
+    'base_model_name_or_path': base,
+    'r': rank,
+    'lora_alpha': int(alpha) if alpha == int(alpha) else alpha,
+    'lora_dropout': 0.0,
+    'use_rslora': False,
+    # In a larger model a list would reach its other towers, too.
+    'target_modules': short
+    if outer == 'model.'
+    else rf'{re.escape(outer)}layers\.\d+\..*\.({"|".join(short)})',
+    'bias': 'none',
+    'fan_in_fan_out': False,
+    'init_lora_weights': True,
+    'inference_mode': True,
+  }
+
+
+def tensors_of(
+  own: adapters.Adapters, size: sizes.Size, *, outer: str
+) -> Iterator[tuple[str, np.ndarray]]:
+  """Yields the tensors of adapters of ours as PEFT calls and turns them."""
+  whole = {name: own.tree.read(name) for name in own.tree.shapes}
+  for module, (tensor, leaf) in projections(size).items():
+    for part, end in PARTS.items():
+      if f'{leaf}/{part}' in whole:
+        name = f'{ROOT}{outer}{module.removeprefix("model.")}{end}'
+        yield name, whole[f'{leaf}/{part}'][tensor.layers].T
+
+
 def _pairs(
   folder: epath.Path,
-  settings: Settings,
+  settings: peft_settings.Settings,
   size: sizes.Size,
   actual: shapes.Shapes,
   base: epath.Path,
@@ -218,7 +172,8 @@ def _pairs(
   path = folder / TENSORS
   if odd := [n for n in actual if re.search(r'embed_tokens|\blm_head\b', n)]:
     raise errors.InputError(
-      f'{path}: {odd[0]} is of the embedding or the output; {SUPPORTED}'
+      f'{path}: {odd[0]} is of the embedding or the output; '
+      f'{peft_settings.SUPPORTED}'
     )
   own = {  # adapters of a vision part are left out, as that part is
     name: shape
@@ -244,7 +199,7 @@ def _pairs(
       f'{shapes.listed(wrong)}'
       if wrong
       else f'{path}: target_modules of {CONFIG} names no module of the base '
-      f'{base}; {SUPPORTED}'
+      f'{base}; {peft_settings.SUPPORTED}'
     )
   return pairs
 
@@ -260,85 +215,3 @@ def _outer(names: Iterable[str]) -> str:
     if match and formats.hf_canonical(f'{match[1]}layers') == 'model.layers':
       return match[1]
   return 'model.'
-
-
-def _matches(patterns: str | tuple[str, ...], module: str) -> bool:
-  """Says whether a module has this whole name, or one of these ends."""
-  if isinstance(patterns, str):
-    return bool(re.fullmatch(patterns, module))
-  return any(module == p or module.endswith(f'.{p}') for p in patterns)
-
-
-def _by_pattern(values: Mapping[str, Any], module: str, default: Any) -> Any:
-  """Returns the value of the first pattern that is an end of a module."""
-  for pattern, value in values.items():
-    if re.match(rf'(.*\.)?({pattern})$', module):
-      return value
-  return default
-
-
-def _tuple(value: Any) -> tuple[Any, ...]:
-  if value is None:
-    return ()
-  return tuple(value) if isinstance(value, list) else (value,)
-
-
-def _fault(config: Mapping[str, Any]) -> str:
-  """Says what of an adapter_config.json is not supported, '' if all is."""
-  peft_type = config.get('peft_type')
-  if peft_type != 'LORA':
-    return f'peft_type={peft_type!r} is not supported; {SUPPORTED}'
-  if config.get('bias') not in (None, 'none'):
-    return f'bias={config["bias"]!r} is not supported; {SUPPORTED}'
-  if (init := config.get('init_lora_weights')) not in INITS:
-    return f'init_lora_weights={init!r} {CONVERTED}'
-  for name in sorted(set(config) - READ - NEUTRAL):
-    if config[name]:
-      return f'{name}={config[name]!r} is not supported; {SUPPORTED}'
-  for name, right, expectation in (
-    ('r', _is_rank, 'a whole number above 0'),
-    ('lora_alpha', _is_number, 'a number'),
-    ('target_modules', _is_names, f"names, a pattern or '{ALL}'"),
-    ('exclude_modules', _is_names, 'names or a pattern'),
-    ('rank_pattern', _each(_is_rank), 'patterns with whole numbers'),
-    ('alpha_pattern', _each(_is_number), 'patterns with numbers'),
-  ):
-    value = config.get(name)
-    if not right(value) and (
-      value is not None or name in ('r', 'target_modules')
-    ):
-      return f'{name}={value!r} must be {expectation}'
-  return _no_pattern(config)
-
-
-def _no_pattern(config: Mapping[str, Any]) -> str:
-  """Says which pattern is none, '' if all are."""
-  texts = [config.get(name) for name in ('target_modules', 'exclude_modules')]
-  patterns = [text for text in texts if isinstance(text, str)]
-  for name in ('rank_pattern', 'alpha_pattern'):
-    patterns += config.get(name) or {}
-  for pattern in (*patterns, *_tuple(config.get('layers_pattern'))):
-    try:
-      re.compile(pattern)
-    except re.error as e:
-      return f'{pattern!r} is no pattern: {e}'
-  return ''
-
-
-def _is_rank(value: Any) -> bool:
-  return type(value) is int and value > 0
-
-
-def _is_number(value: Any) -> bool:
-  return type(value) in (int, float)
-
-
-def _is_names(value: Any) -> bool:
-  texts = [value] if isinstance(value, str) else value
-  return isinstance(texts, list) and all(isinstance(t, str) for t in texts)
-
-
-def _each(right: Callable[[Any], bool]) -> Callable[[Any], bool]:
-  return lambda value: (
-    isinstance(value, dict) and all(map(right, value.values()))
-  )

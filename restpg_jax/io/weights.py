@@ -24,6 +24,7 @@ from restpg_jax.io import (
   checkpoints,
   foreign,
   peft,
+  peft_settings,
   records,
   shapes,
   tensors,
@@ -50,6 +51,7 @@ class Checkpoint:
   # config.json and generation_config.json of the Hugging Face folder that it
   # is or began as, by name: what of them is not ours to decide.
   published: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  lora: adapters.Adapters | None = None  # of ours, merged when it is read
 
   def origin(self) -> dict[str, Any]:
     """Returns what the model.json of a model trained from it has to note."""
@@ -191,13 +193,18 @@ def _adapted(
     scale=scale,
   )
   return dataclasses.replace(
-    below, path=path, form='ours', read=read, tensors=tuple(formats.ours(size))
+    below,
+    path=path,
+    form='ours',
+    read=read,
+    tensors=tuple(formats.ours(size)),
+    lora=adapters.Adapters(below.path, scale, tree),
   )
 
 
 def _peft(path: epath.Path, base: str) -> Checkpoint:
   """An adapter of PEFT and its base, read as one."""
-  settings = peft.read_settings(path)
+  settings = peft_settings.read_settings(path)
   folder = peft.base_folder(path, base)
   if folder is None:
     raise errors.InputError(peft.missing_base(path, settings.base))

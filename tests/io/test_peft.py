@@ -11,7 +11,7 @@ from etils import epath
 
 from restpg_jax import assets, config, errors
 from restpg_jax.engines import input_files, model_size
-from restpg_jax.io import checkpoints, fingerprints, peft, weights
+from restpg_jax.io import checkpoints, fingerprints, peft_settings, weights
 from restpg_jax.stages import base as base_stage
 from tests.io import peft_folders
 
@@ -334,7 +334,7 @@ def test_a_policy_starts_at_an_adapter_merged_with_its_base(tmp_path):
 
 
 def test_a_pattern_counts_from_a_dot():
-  settings = peft.Settings(
+  settings = peft_settings.Settings(
     *('', 4, 8.0, False, ('q_proj', 'model.layers.1.mlp.up_proj'), (), (), ()),
     ranks={'k_proj': 2, '0.self_attn.q_proj': 3},
     alphas={},
