@@ -15,7 +15,12 @@ import numpy as np
 from etils import epath
 
 from restpg_jax import assets, errors, storage, verb_args
-from restpg_jax.commands import adapter_folder, model_card, policies
+from restpg_jax.commands import (
+  adapter_folder,
+  exported_tokenizer,
+  model_card,
+  policies,
+)
 from restpg_jax.engines import tokenizer_files
 from restpg_jax.io import (
   checkpoints,
@@ -24,23 +29,13 @@ from restpg_jax.io import (
   peft,
   records,
   tensors,
-  weight_folders,
   weights,
 )
 from restpg_jax.models import formats, hf_config
-from restpg_jax.text import fast_tokenizer, tokenizer_json
 from restpg_jax.text import tokenizer as tokenizers
+from restpg_jax.text import turns
 
 DTYPES = ('float32', 'bfloat16', 'float16')
-# Files beside a tokenizer that are kept: they hold the chat template.
-COMPANIONS = (
-  'tokenizer.json',
-  'tokenizer_config.json',
-  'special_tokens_map.json',
-  'chat_template.jinja',
-  'chat_template.json',
-  'added_tokens.json',
-)
 # The file of a format without which no reader opens the folder.
 LAST = {
   'hf': weights.CONFIG,
@@ -80,7 +75,7 @@ def convert_policy(
   checkpoint = _with_origin(checkpoint, origin)
   with _whole(epath.Path(args.to), args.format) as out:
     FORMATS[args.format](out, checkpoint, args, tokenizer, tokenizer_path)
-    for target, content in _own_files(tokenizer_path).items():
+    for target, content in exported_tokenizer.own_files(tokenizer_path).items():
       (out / target).write_bytes(content)
     text = model_card.card_text(origin, checkpoint.size, args)
     (out / 'README.md').write_text(text)
@@ -234,7 +229,7 @@ def _hf(
   ids = {name: number for name, number in ids.items() if number is not None}
   own = hf_config.text(described or {})
   ids |= {name: own[name] for name in ids if own.get(name) is not None}
-  generation = published.get(weights.GENERATION) or ids
+  generation = published.get(weights.GENERATION) or _generation(ids, tokenizer)
   written = hf_config.render_config(
     size, rows=rows, dtype=dtype.name, published=described
   )
@@ -249,8 +244,21 @@ def _hf(
   )
   records.write_json(out / weights.CONFIG, written)
   records.write_json(out / weights.GENERATION, generation)
-  for name, content in _tokenizer_files(tokenizer, tokenizer_path).items():
+  for name, content in exported_tokenizer.hf_files(
+    tokenizer, tokenizer_path
+  ).items():
     (out / name).write_bytes(content)
+
+
+def _generation(
+  ids: dict[str, int], tokenizer: tokenizers.Tokenizer
+) -> dict[str, Any]:
+  """Returns a generation_config.json: a turn that ends, ends the text, too."""
+  form = turns.form_of(tokenizer)
+  ends = turns.end_ids(tokenizer, form) if form else []
+  if not ends:
+    return ids
+  return ids | {'eos_token_id': list(dict.fromkeys([tokenizer.eos, *ends]))}
 
 
 def _ending(settings: dict[str, Any], eos: int) -> dict[str, Any]:
@@ -260,49 +268,6 @@ def _ending(settings: dict[str, Any], eos: int) -> dict[str, Any]:
   if eos in ends:
     return settings
   return settings | {'eos_token_id': [*ends, eos] if ends else eos}
-
-
-def _own_files(tokenizer_path: epath.Path) -> dict[str, bytes]:
-  """Returns the files without which we could not read a tokenizer, by name."""
-  whole = weight_folders.is_json(tokenizer_path)
-  name = weight_folders.TOKENIZER_JSON if whole else weights.TOKENIZER
-  return {name: tokenizer_path.read_bytes()} | {
-    note.name: note.read_bytes()
-    for note in weight_folders.tokenizer_notes(tokenizer_path)
-    if note.name != weights.GENERATION  # is written with the weights
-  }
-
-
-def _tokenizer_files(
-  tokenizer: tokenizers.Tokenizer, tokenizer_path: epath.Path
-) -> dict[str, bytes]:
-  """Returns the files of a tokenizer for Hugging Face, by name.
-
-  Those beside it are kept; what is missing is made of the tokenizer, with the
-  chat template if there is one.
-  """
-  beside = [tokenizer_path.parent / name for name in COMPANIONS]
-  existing = {path.name: path.read_bytes() for path in beside if path.is_file()}
-  whole, config = COMPANIONS[:2]
-  if isinstance(tokenizer, fast_tokenizer.FastTokenizer):
-    existing[whole] = tokenizer_path.read_bytes()  # under whatever name
-    existing.setdefault(config, records.indented(tokenizer.config()))
-  if {whole, config} <= set(existing):
-    return existing
-  files = tokenizer_json.files(tokenizer_path.read_bytes())
-  try:
-    template = json.loads(existing.pop(config, b'{}')).get('chat_template')
-  except (ValueError, AttributeError) as e:
-    raise errors.InputError(
-      f'{tokenizer_path.parent / config}: no whole JSON ({errors.detail(e)}); '
-      f'{errors.CUT}'
-    ) from e
-  if template:
-    files[config]['chat_template'] = template
-  existing.pop(whole, None)
-  return existing | {
-    n: records.indented(content) for n, content in files.items()
-  }
 
 
 def _gemma(
@@ -359,7 +324,9 @@ def _peft(
   records.write_json(
     out / peft.CONFIG, peft.described(own, base=base, outer=outer)
   )
-  for name, content in _tokenizer_files(tokenizer, tokenizer_path).items():
+  for name, content in exported_tokenizer.hf_files(
+    tokenizer, tokenizer_path
+  ).items():
     (out / name).write_bytes(content)
 
 

@@ -15,6 +15,13 @@ from huggingface_hub import utils as hub_utils
 from restpg_jax import errors
 
 TOKEN = 'HF_TOKEN'  # the environment's variable
+# HTTPError is that of the client's own HTTP library, which its versions differ
+# in: a host that is not reached raises it as it is.
+FAILURES = (
+  hub_errors.HTTPError,  # pyright: ignore[reportPrivateImportUsage]
+  OSError,
+  ValueError,
+)
 Result = TypeVar('Result')
 
 
@@ -94,7 +101,7 @@ def _calling(
     )
   try:
     return call(huggingface_hub.HfApi(token=token))
-  except (hub_errors.HTTPError, OSError, ValueError) as error:
+  except FAILURES as error:
     detail = errors.detail(error).replace(token, '***')[:300]
     raise errors.InputError(
       f'--push={repository}: the hub cannot be reached or refuses ({detail})'

@@ -32,6 +32,7 @@ def test_adapters_go_out_and_come_in_as_the_same_weights(name, tmp_path):
     'README.md',
     'adapter_config.json',
     'adapter_model.safetensors',
+    'chat_template.jinja',
     'tokenizer.json',
     'tokenizer.model',
     'tokenizer_config.json',

@@ -90,7 +90,7 @@ def test_a_dry_run_says_the_same_files_and_calls_nobody(
     f'  {path.name}, {path.stat().st_size:,} bytes'
     for path in sorted((tmp_path / 'out').iterdir())
   ]
-  assert len(lines) == 7
+  assert len(lines) == 8
 
 
 def test_without_a_token_nothing_is_written(tmp_path, capsys, monkeypatch):
