@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from common import flags, memory, processes, timing
 from etils import epath
 
-from restpg_jax import config
+from restpg_jax import config, verb_args
 from restpg_jax.commands import prepare
 from restpg_jax.data import longlamp
 
@@ -73,7 +73,9 @@ def measured(function, folder: pathlib.Path) -> tuple[float, float]:
 
 def prepared(folder: pathlib.Path) -> None:
   shutil.rmtree(folder / 'to', ignore_errors=True)
-  args = config.PrepareArgs(source=str(folder), to=str(folder / 'to'), jobs='1')
+  args = verb_args.PrepareArgs(
+    source=str(folder), to=str(folder / 'to'), jobs='1'
+  )
   with contextlib.redirect_stdout(io.StringIO()):
     prepare.prepare_data(args, config.Data())
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from etils import epath
 
-from restpg_jax import cli, config, errors, restpg
+from restpg_jax import cli, config, errors, restpg, verb_args
 from restpg_jax.commands import generate as generate_command
 from restpg_jax.io import records
 from restpg_jax.report import build
@@ -61,7 +61,7 @@ def generate(
     source.write_text(''.join(f'{json.dumps(row)}\n' for row in rows))
     generate_command.generate_texts(
       workdir,
-      config.GenerateArgs(str(source), str(output), method=method),
+      verb_args.GenerateArgs(str(source), str(output), method=method),
       compute or config.Compute(),
     )
     return [json.loads(line) for line in output.read_text().splitlines()]

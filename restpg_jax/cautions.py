@@ -49,24 +49,24 @@ def contexts(cfg: config.Config, *, reasoning: bool) -> Iterator[Caution]:
   knows how well.
   """
   reaches = {
-    ('policy', cfg.policy.checkpoint): {
+    ('policy', cfg.policy.checkpoint, cfg.policy.base): {
       'prompt.max_input': cfg.prompt.max_input,
       'prompt.max_output': cfg.prompt.max_output,
     }
   }
   if reasoning:
-    reaches['reasoner', cfg.reason.model.checkpoint] = {
+    reaches['reasoner', cfg.reason.model.checkpoint, cfg.reason.model.base] = {
       'reason.max_input': cfg.reason.max_input,
       'reason.max_output': cfg.reason.max_output,
     }
   judges = mixture.asks(cfg.reward, 'judge')
   if judges or 'judge' in cfg.evaluate.metrics:
-    reaches['judge', cfg.reward.model.checkpoint] = {
+    reaches['judge', cfg.reward.model.checkpoint, cfg.reward.model.base] = {
       'reward.max_input': cfg.reward.max_input,
       'a label of': DIGITS,
     }
-  for (role, checkpoint), parts in reaches.items():
-    total, context = sum(parts.values()), context_of(checkpoint)
+  for (role, checkpoint, base), parts in reaches.items():
+    total, context = sum(parts.values()), context_of(checkpoint, base)
     if context and total > context:
       setting, tokens = next(iter(parts.items()))  # the limit of the input
       longest = tokens - (total - context)
@@ -80,10 +80,10 @@ def contexts(cfg: config.Config, *, reasoning: bool) -> Iterator[Caution]:
       )
 
 
-def context_of(checkpoint: str) -> int | None:
+def context_of(checkpoint: str, base: str = '') -> int | None:
   """Returns the tokens that a model was made for; None where it is unknown."""
   try:
-    return model_size.context_length(assets.path(checkpoint))
+    return model_size.context_length(assets.path(checkpoint), base)
   except errors.InputError:  # missing or broken: other checks report that
     return catalog.CONTEXTS.get(checkpoint)
 

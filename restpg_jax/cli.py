@@ -20,7 +20,7 @@ from absl import flags
 from etils import epath
 from ml_collections import config_flags
 
-from restpg_jax import arguments, config, errors, overrides, storage
+from restpg_jax import arguments, config, errors, overrides, storage, verb_args
 
 HELP = re.compile(r'--?(h|help|helpfull|helpshort)$')
 CONFIG = re.compile(r'--?config(=|$)')
@@ -29,16 +29,20 @@ OVERRIDE = re.compile(r'--?(?P<no>no)?config\.(?P<key>[^=]+)(=(?P<text>.*))?$')
 AXIS = re.compile(r'--?sweep\.(?P<key>[^=]+)(=(?P<text>.*))?$', re.DOTALL)
 # The flags that not all verbs have: the fields of these dataclasses.
 VERB_FLAGS = {
-  'run': (config.ClusterFlags,),
-  'convert': (config.ConvertArgs,),
-  'generate': (config.GenerateArgs,),
-  'audit': (config.AuditArgs,),
-  'judge': (config.JudgeArgs,),
-  'preflight': (config.PreflightArgs,),
-  'prepare': (config.PrepareArgs,),
-  'sweep': (config.SweepArgs, config.ClusterFlags, config.PreflightArgs),
+  'run': (verb_args.ClusterFlags,),
+  'convert': (verb_args.ConvertArgs,),
+  'generate': (verb_args.GenerateArgs,),
+  'audit': (verb_args.AuditArgs,),
+  'judge': (verb_args.JudgeArgs,),
+  'preflight': (verb_args.PreflightArgs,),
+  'prepare': (verb_args.PrepareArgs,),
+  'sweep': (
+    verb_args.SweepArgs,
+    verb_args.ClusterFlags,
+    verb_args.PreflightArgs,
+  ),
 }
-Args = typing.TypeVar('Args')  # one of config's *Args
+Args = typing.TypeVar('Args')  # one of verb_args
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,14 +53,14 @@ class Command:
   workdir: str
   cfg: config.Config | None  # None: no --config was given
   until: str = ''
-  cluster: config.ClusterFlags = config.ClusterFlags()
-  convert: config.ConvertArgs = config.ConvertArgs()
-  generate: config.GenerateArgs = config.GenerateArgs()
-  audit: config.AuditArgs = config.AuditArgs()
-  judge: config.JudgeArgs = config.JudgeArgs()
-  preflight: config.PreflightArgs = config.PreflightArgs()
-  prepare: config.PrepareArgs = config.PrepareArgs()
-  sweep: config.SweepArgs = config.SweepArgs()
+  cluster: verb_args.ClusterFlags = verb_args.ClusterFlags()
+  convert: verb_args.ConvertArgs = verb_args.ConvertArgs()
+  generate: verb_args.GenerateArgs = verb_args.GenerateArgs()
+  audit: verb_args.AuditArgs = verb_args.AuditArgs()
+  judge: verb_args.JudgeArgs = verb_args.JudgeArgs()
+  preflight: verb_args.PreflightArgs = verb_args.PreflightArgs()
+  prepare: verb_args.PrepareArgs = verb_args.PrepareArgs()
+  sweep: verb_args.SweepArgs = verb_args.SweepArgs()
   file: str = ''  # the value of --config
   overridden: tuple[str, ...] = ()  # settings that flags have set
   axes: tuple[tuple[str, str], ...] = ()  # of --sweep.KEY=TEXT
@@ -121,14 +125,14 @@ def parse_command(argv: Sequence[str], verbs: Sequence[str]) -> Command:
     workdir=os.path.expanduser(values.workdir),
     cfg=expand_paths(values.config) if given else None,
     until=values.until,
-    cluster=_verb_args(config.ClusterFlags, values),
-    convert=_verb_args(config.ConvertArgs, values),
-    generate=_verb_args(config.GenerateArgs, values),
-    audit=_verb_args(config.AuditArgs, values),
-    judge=_verb_args(config.JudgeArgs, values),
-    preflight=_verb_args(config.PreflightArgs, values),
-    prepare=_verb_args(config.PrepareArgs, values),
-    sweep=_verb_args(config.SweepArgs, values),
+    cluster=_verb_args(verb_args.ClusterFlags, values),
+    convert=_verb_args(verb_args.ConvertArgs, values),
+    generate=_verb_args(verb_args.GenerateArgs, values),
+    audit=_verb_args(verb_args.AuditArgs, values),
+    judge=_verb_args(verb_args.JudgeArgs, values),
+    preflight=_verb_args(verb_args.PreflightArgs, values),
+    prepare=_verb_args(verb_args.PrepareArgs, values),
+    sweep=_verb_args(verb_args.SweepArgs, values),
     file=file,
     overridden=tuple(m['key'] for m in map(OVERRIDE.match, argv) if m),
     axes=axes,

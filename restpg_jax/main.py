@@ -83,6 +83,8 @@ def convert(command: cli.Command) -> None:
   args = command.convert
   origin, to = convert_command.convert_policy(args)
   print(f'{to}: {args.format}, {args.dtype}, of {origin.weights}')
+  if args.push:
+    print(*convert_command.push_folder(to, args), sep='\n')
 
 
 def generate(command: cli.Command) -> None:

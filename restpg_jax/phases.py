@@ -221,4 +221,4 @@ class Run:
 
     Weights reach a stage as its input, and so its fingerprint already.
     """
-    return dataclasses.replace(self.cfg.policy, checkpoint='')
+    return dataclasses.replace(self.cfg.policy, checkpoint='', base='')

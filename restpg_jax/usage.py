@@ -48,9 +48,15 @@ Flags of convert:
   --method=NAME          instead of that one; where there are several of a name,
                          NAME-DIGEST of WORKDIR/methods or its label in a report
   --to=DIR               a new folder; it appears when it is whole
-  --format=hf|gemma      for transformers, or for DeepMind's gemma package
+  --format=hf|gemma|peft  for transformers, for DeepMind's gemma package, or
+                         only the adapters (train.lora), for PEFT
   --dtype=TYPE           float32 (default), bfloat16 or float16
   --tokenizer=FILE       where the run does not say which
+  --base=DIR             the base of an adapter: where --from is one of PEFT's,
+                         or, with --format=peft, what it names (or ORG/NAME)
+  --push=ORG/NAME        uploads DIR to the Hugging Face hub as well; the token
+                         is HF_TOKEN of the environment
+  --dry_run              with --push: only says which files would go there
 
 Flags of generate, beside --workdir=DIR of a run with a finished method:
   --input=FILE           a JSON object a line: input, profile and, if you like,

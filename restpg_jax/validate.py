@@ -92,7 +92,7 @@ def check_policy(
 
   To be called once there are devices: reading a checkpoint starts JAX.
   """
-  size = model_size.model_size(policy.checkpoint)
+  size = model_size.model_size(policy.checkpoint, policy.base)
   lora.check_targets(train.lora, formats.shapes(size))
   rules.check_divisible(size, layout.mesh)
   attention = trainer.attention_of(layout, size, train.compute_dtype)

@@ -1,6 +1,5 @@
 """Facts about restpg_jax/cautions.py: what is told before a run."""
 
-import json
 import pathlib
 
 import pytest
@@ -66,11 +65,11 @@ def test_only_of_the_models_that_a_run_has():
 def test_a_hugging_face_folder_says_it_itself(
   tmp_path, monkeypatch, described, context
 ):
-  (tmp_path / 'config.json').write_text(json.dumps(described))
   checkpoint = weights.Checkpoint(
-    tmp_path, 'hf', catalog.catalog_size('gemma_2b'), None, None, ()
+    *(tmp_path, 'hf', catalog.catalog_size('gemma_2b'), None, None, ()),
+    published={'config.json': described},
   )
-  monkeypatch.setattr(weights, 'find_checkpoint', lambda path: checkpoint)
+  monkeypatch.setattr(weights, 'find_checkpoint', lambda path, base: checkpoint)
   assert cautions.context_of(str(tmp_path)) == context
 
 

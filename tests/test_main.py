@@ -185,7 +185,7 @@ def test_help_imports_nothing_heavy():
   ours = {name for name in imported if name.startswith('restpg_jax.')}
   light = (
     'arguments backends cli config errors interrupts malloc outcomes '
-    'overrides parallel parallel.hosts pulse storage usage'
+    'overrides parallel parallel.hosts pulse storage usage verb_args'
   ).split()
   assert ours == {f'restpg_jax.{name}' for name in light}
 

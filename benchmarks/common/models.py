@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from restpg_jax import assets, config
+from restpg_jax import assets, verb_args
 from restpg_jax.commands import convert
 from restpg_jax.io import checkpoints, weights
 from restpg_jax.models import decoder, formats
@@ -50,7 +50,7 @@ def export(folder: pathlib.Path, dtype: str = 'float32') -> None:
   """Exports folder/ours as folder/hf and folder/gemma."""
   for form in ('hf', 'gemma'):
     convert.convert_policy(
-      config.ConvertArgs(
+      verb_args.ConvertArgs(
         source=str(folder / 'ours'),
         to=str(folder / form),
         format=form,

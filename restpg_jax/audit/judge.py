@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from etils import epath
 
-from restpg_jax import config, errors, experiments
+from restpg_jax import config, errors, experiments, verb_args
 from restpg_jax.audit import subjects
 from restpg_jax.data import texts
 from restpg_jax.engines import input_files, rewards
@@ -47,7 +47,7 @@ class Result:
 
 
 def judge_texts(
-  workdir: epath.PathLike, args: config.JudgeArgs, compute: config.Compute
+  workdir: epath.PathLike, args: verb_args.JudgeArgs, compute: config.Compute
 ) -> Result:
   """Writes `args.output`, a line a row of `args.input`.
 
@@ -124,7 +124,7 @@ def score_texts(
       yield ScoreLine(row.id, judged[query].reward, judged[query].truncated)
 
 
-def check_judge_args(args: config.JudgeArgs) -> None:
+def check_judge_args(args: verb_args.JudgeArgs) -> None:
   """Raises InputError for flags that are missing or wrong."""
   if not args.input or not args.output:
     raise errors.InputError(

@@ -5,7 +5,7 @@ from typing import Any
 
 from etils import epath
 
-from restpg_jax import config, errors, paper
+from restpg_jax import config, errors, paper, verb_args
 from restpg_jax.audit import (
   cases,
   draws,
@@ -32,7 +32,7 @@ TRIALS = (
 
 
 def run_audit(
-  workdir: epath.PathLike, args: config.AuditArgs, compute: config.Compute
+  workdir: epath.PathLike, args: verb_args.AuditArgs, compute: config.Compute
 ) -> None:
   """Writes WORKDIR/audit, or only reads the sheets that `args` names.
 

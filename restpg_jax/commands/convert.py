@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from typing import Any
@@ -13,45 +14,46 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from restpg_jax import assets, config, errors, storage
-from restpg_jax.commands import model_card, policies
+from restpg_jax import assets, errors, storage, verb_args
+from restpg_jax.commands import (
+  adapter_folder,
+  exported_tokenizer,
+  model_card,
+  policies,
+)
 from restpg_jax.engines import tokenizer_files
 from restpg_jax.io import (
   checkpoints,
+  hub,
   located,
+  peft,
   records,
   tensors,
-  weight_folders,
   weights,
 )
 from restpg_jax.models import formats, hf_config
 from restpg_jax.models import size as sizes
-from restpg_jax.text import fast_tokenizer, tokenizer_json
 from restpg_jax.text import tokenizer as tokenizers
+from restpg_jax.text import turns
 
 DTYPES = ('float32', 'bfloat16', 'float16')
-# Files beside a tokenizer that are kept: they hold the chat template.
-COMPANIONS = (
-  'tokenizer.json',
-  'tokenizer_config.json',
-  'special_tokens_map.json',
-  'chat_template.jinja',
-  'chat_template.json',
-  'added_tokens.json',
-)
 # The file of a format without which no reader opens the folder.
-LAST = {'hf': weights.CONFIG, 'gemma': weights.METADATA}
+LAST = {
+  'hf': weights.CONFIG,
+  'gemma': weights.METADATA,
+  'peft': peft.CONFIG,
+}
 # The only values of these that the `gemma` package computes with.
 OURS_ONLY = {
   'norm_eps': 1e-6,
   'activation': 'gelu',
   'tied': True,
-  **sizes.GEMMA4,  # its checkpoints are not known here
+  **sizes.LATER,
 }
 
 
 def convert_policy(
-  args: config.ConvertArgs,
+  args: verb_args.ConvertArgs,
 ) -> tuple[policies.Origin, epath.Path]:
   """Writes a model in another package's form, whole or not at all.
 
@@ -60,8 +62,13 @@ def convert_policy(
   """
   _check(args)
   origin = policies.find_policy(args.source, args.method)
-  checkpoint = weights.find_checkpoint(origin.weights)
-  dtype = jnp.dtype(args.dtype)
+  if args.format == 'peft':
+    trained = adapter_folder.trained_folder(origin)
+    checkpoint = weights.find_checkpoint(trained)
+    base, _ = adapter_folder.base_of(checkpoint, args.base)
+    args = dataclasses.replace(args, base=base)
+  else:
+    checkpoint = weights.find_checkpoint(origin.weights, args.base)
   name = args.tokenizer or origin.tokenizer or checkpoint.tokenizer
   if not name:
     raise errors.InputError(
@@ -73,8 +80,8 @@ def convert_policy(
   tokenizer_files.check_beside(tokenizer_path)
   checkpoint = _with_origin(checkpoint, origin)
   with _whole(epath.Path(args.to), args.format) as out:
-    FORMATS[args.format](out, checkpoint, dtype, tokenizer, tokenizer_path)
-    for target, content in _own_files(tokenizer_path).items():
+    FORMATS[args.format](out, checkpoint, args, tokenizer, tokenizer_path)
+    for target, content in exported_tokenizer.own_files(tokenizer_path).items():
       (out / target).write_bytes(content)
     text = model_card.card_text(origin, checkpoint.size, args)
     (out / 'README.md').write_text(text)
@@ -104,7 +111,7 @@ def _with_origin(
   return dataclasses.replace(checkpoint, published=base.published)
 
 
-def _check(args: config.ConvertArgs) -> None:
+def _check(args: verb_args.ConvertArgs) -> None:
   """Raises InputError for flags that are missing or wrong."""
   if not args.source or not args.to:
     raise errors.InputError('convert needs --from=... and --to=DIR; see --help')
@@ -117,12 +124,45 @@ def _check(args: config.ConvertArgs) -> None:
       f'--dtype={args.dtype}: known are {", ".join(DTYPES)}'
     )
   to = epath.Path(args.to)
+  if args.dry_run and not args.push:
+    raise errors.InputError('--dry_run belongs to --push=ORG/NAME')
+  if args.push:
+    _check_push(args, to)
   if args.format == 'gemma':
     checkpoints.orbax_path(to)  # that it can hold them
   if to.exists() and (not to.is_dir() or any(to.iterdir())):
     raise errors.InputError(
       f'--to={to} is there already; give another folder or remove it'
     )
+
+
+def _check_push(args: verb_args.ConvertArgs, to: epath.Path) -> None:
+  """Raises InputError where the hub will not take it, before it is written."""
+  hub.check_repository(args.push)
+  if storage.remote(to):
+    raise errors.InputError(
+      f'--push={args.push} needs --to on this machine, not {to}'
+    )
+  if args.format == 'peft' and not adapter_folder.on_hub(args.base):
+    raise errors.InputError(
+      f'--push={args.push} of an adapter needs --base=ORG/NAME of its base on '
+      'the hub: a folder of this machine means nothing there'
+    )
+  if not args.dry_run:
+    hub.check_account(args.push)
+
+
+def push_folder(to: epath.Path, args: verb_args.ConvertArgs) -> list[str]:
+  """Uploads what `convert_policy` wrote; returns lines that say what and where.
+
+  With --dry_run they say what would go there, and nothing does. Raises
+  InputError where the upload fails.
+  """
+  files = [f'  {line}' for line in hub.listing(to)]
+  if args.dry_run:
+    return [f'{args.push}: would be uploaded, in one commit:', *files]
+  address = hub.upload(to, args.push, message='Upload by restpg_jax')
+  return [f'{args.push}: uploaded, {address}', *files]
 
 
 @contextlib.contextmanager
@@ -173,11 +213,12 @@ def _upload(exported: epath.Path, to: epath.Path, *, last: str) -> None:
 def _hf(
   out: epath.Path,
   checkpoint: weights.Checkpoint,
-  dtype: np.dtype,
+  args: verb_args.ConvertArgs,
   tokenizer: tokenizers.Tokenizer,
   tokenizer_path: epath.Path,
 ) -> None:
   """Writes a folder for transformers."""
+  dtype = jnp.dtype(args.dtype)
   size, published = checkpoint.size, checkpoint.published
   described = published.get(weights.CONFIG)
   rows = (
@@ -194,7 +235,7 @@ def _hf(
   ids = {name: number for name, number in ids.items() if number is not None}
   own = hf_config.text(described or {})
   ids |= {name: own[name] for name in ids if own.get(name) is not None}
-  generation = published.get(weights.GENERATION) or ids
+  generation = published.get(weights.GENERATION) or _generation(ids, tokenizer)
   written = hf_config.render_config(
     size, rows=rows, dtype=dtype.name, published=described
   )
@@ -209,8 +250,21 @@ def _hf(
   )
   records.write_json(out / weights.CONFIG, written)
   records.write_json(out / weights.GENERATION, generation)
-  for name, content in _tokenizer_files(tokenizer, tokenizer_path).items():
+  for name, content in exported_tokenizer.hf_files(
+    tokenizer, tokenizer_path
+  ).items():
     (out / name).write_bytes(content)
+
+
+def _generation(
+  ids: dict[str, int], tokenizer: tokenizers.Tokenizer
+) -> dict[str, Any]:
+  """Returns a generation_config.json: a turn that ends, ends the text, too."""
+  form = turns.form_of(tokenizer)
+  ends = turns.end_ids(tokenizer, form) if form else []
+  if not ends:
+    return ids
+  return ids | {'eos_token_id': list(dict.fromkeys([tokenizer.eos, *ends]))}
 
 
 def _ending(settings: dict[str, Any], eos: int) -> dict[str, Any]:
@@ -222,53 +276,10 @@ def _ending(settings: dict[str, Any], eos: int) -> dict[str, Any]:
   return settings | {'eos_token_id': [*ends, eos] if ends else eos}
 
 
-def _own_files(tokenizer_path: epath.Path) -> dict[str, bytes]:
-  """Returns the files without which we could not read a tokenizer, by name."""
-  whole = weight_folders.is_json(tokenizer_path)
-  name = weight_folders.TOKENIZER_JSON if whole else weights.TOKENIZER
-  return {name: tokenizer_path.read_bytes()} | {
-    note.name: note.read_bytes()
-    for note in weight_folders.tokenizer_notes(tokenizer_path)
-    if note.name != weights.GENERATION  # is written with the weights
-  }
-
-
-def _tokenizer_files(
-  tokenizer: tokenizers.Tokenizer, tokenizer_path: epath.Path
-) -> dict[str, bytes]:
-  """Returns the files of a tokenizer for Hugging Face, by name.
-
-  Those beside it are kept; what is missing is made of the tokenizer, with the
-  chat template if there is one.
-  """
-  beside = [tokenizer_path.parent / name for name in COMPANIONS]
-  existing = {path.name: path.read_bytes() for path in beside if path.is_file()}
-  whole, config = COMPANIONS[:2]
-  if isinstance(tokenizer, fast_tokenizer.FastTokenizer):
-    existing[whole] = tokenizer_path.read_bytes()  # under whatever name
-    existing.setdefault(config, records.indented(tokenizer.config()))
-  if {whole, config} <= set(existing):
-    return existing
-  files = tokenizer_json.files(tokenizer_path.read_bytes())
-  try:
-    template = json.loads(existing.pop(config, b'{}')).get('chat_template')
-  except (ValueError, AttributeError) as e:
-    raise errors.InputError(
-      f'{tokenizer_path.parent / config}: no whole JSON ({errors.detail(e)}); '
-      f'{errors.CUT}'
-    ) from e
-  if template:
-    files[config]['chat_template'] = template
-  existing.pop(whole, None)
-  return existing | {
-    n: records.indented(content) for n, content in files.items()
-  }
-
-
 def _gemma(
   out: epath.Path,
   checkpoint: weights.Checkpoint,
-  dtype: np.dtype,
+  args: verb_args.ConvertArgs,
   tokenizer: tokenizers.Tokenizer,
   tokenizer_path: epath.Path,
 ) -> None:
@@ -292,7 +303,7 @@ def _gemma(
     transposed=formats.gemma_transposed(size),
   )
   tree = {}
-  for name, x in checkpoint.written_as(specs, dtype):
+  for name, x in checkpoint.written_as(specs, jnp.dtype(args.dtype)):
     outer, inner = formats.flat_name(name)
     tree.setdefault(outer, {})[inner] = np.ascontiguousarray(x)
   checkpoints.save_tree(out, tree)
@@ -300,4 +311,29 @@ def _gemma(
   (out / weights.MODEL).write_text(described + '\n')
 
 
-FORMATS = {'hf': _hf, 'gemma': _gemma}
+def _peft(
+  out: epath.Path,
+  checkpoint: weights.Checkpoint,
+  args: verb_args.ConvertArgs,
+  tokenizer: tokenizers.Tokenizer,
+  tokenizer_path: epath.Path,
+) -> None:
+  """Writes adapters for PEFT, which name `args.base` as their base."""
+  own, dtype = adapter_folder.adapters_of(checkpoint), jnp.dtype(args.dtype)
+  base, described = adapter_folder.base_of(checkpoint, args.base)
+  outer = adapter_folder.outer_of(described)
+  named = peft.tensors_of(own, checkpoint.size, outer=outer)
+  tensors.write_tensors(
+    out, ((name, x.astype(dtype)) for name, x in named), shard=sys.maxsize
+  )
+  (out / tensors.WHOLE).rename(out / peft.TENSORS)
+  records.write_json(
+    out / peft.CONFIG, peft.described(own, base=base, outer=outer)
+  )
+  for name, content in exported_tokenizer.hf_files(
+    tokenizer, tokenizer_path
+  ).items():
+    (out / name).write_bytes(content)
+
+
+FORMATS = {'hf': _hf, 'gemma': _gemma, 'peft': _peft}

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from etils import epath
 
-from restpg_jax import config, effective, errors, types
+from restpg_jax import config, effective, errors, types, verb_args
 from restpg_jax.commands import policies
 from restpg_jax.data import requests
 from restpg_jax.engines import generator, input_files, prompting
@@ -57,7 +57,7 @@ class Result:
 
 
 def generate_texts(
-  workdir: epath.PathLike, args: config.GenerateArgs, compute: config.Compute
+  workdir: epath.PathLike, args: verb_args.GenerateArgs, compute: config.Compute
 ) -> Result:
   """Writes `args.output`, a line a row of `args.input`.
 
@@ -208,7 +208,7 @@ def written_text(
 
 
 def generate_settings(
-  policy: policies.Policy, args: config.GenerateArgs
+  policy: policies.Policy, args: verb_args.GenerateArgs
 ) -> GenerateSettings:
   """Returns the settings of the run, as the method's record has them."""
   cfg = policy.method['config']
@@ -284,7 +284,7 @@ def output_fingerprint(policy: policies.Policy, cfg: GenerateSettings) -> str:
   )
 
 
-def check_generate_args(args: config.GenerateArgs) -> None:
+def check_generate_args(args: verb_args.GenerateArgs) -> None:
   """Raises InputError for flags that are missing or wrong."""
   if not args.input or not args.output:
     raise errors.InputError(

@@ -5,7 +5,7 @@ from typing import Any
 
 from etils import epath
 
-from restpg_jax import assets, config, errors, variants
+from restpg_jax import assets, errors, variants, verb_args
 from restpg_jax.commands import policies
 from restpg_jax.io import artifacts, located, records
 from restpg_jax.models import size as sizes
@@ -25,7 +25,7 @@ tags:
 Written by restpg_jax (arXiv 2501.04167) in {dtype}.
 The licence of the weights that the training began with goes on to hold.
 """
-LIBRARIES = {'hf': 'transformers', 'gemma': 'gemma'}
+LIBRARIES = {'hf': 'transformers', 'gemma': 'gemma', 'peft': 'peft'}
 OPEN = {
   'hf': """\
 import transformers
@@ -34,11 +34,14 @@ tokenizer = transformers.AutoTokenizer.from_pretrained(DIR)""",
   'gemma': """\
 from gemma import gm
 params = gm.ckpts.load_params(DIR)""",
+  'peft': """\
+import peft
+model = peft.AutoPeftModelForCausalLM.from_pretrained(DIR)""",
 }
 
 
 def card_text(
-  origin: policies.Origin, size: sizes.Size, args: config.ConvertArgs
+  origin: policies.Origin, size: sizes.Size, args: verb_args.ConvertArgs
 ) -> str:
   """Returns the card as Markdown.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from etils import epath
 
-from restpg_jax import config, errors, storage
+from restpg_jax import config, errors, storage, verb_args
 from restpg_jax.data import avocado, builder, files, hub, longlamp, rows
 from restpg_jax.io import fingerprints, records
 
@@ -15,7 +15,7 @@ HUB = 'hub'  # the value of --from that downloads the files
 EMAIL = 'email_generation_user'
 
 
-def prepare_data(args: config.PrepareArgs, data: config.Data) -> None:
+def prepare_data(args: verb_args.PrepareArgs, data: config.Data) -> None:
   """Writes TO/longlamp/NAME/VERSION for each task and setting of the source.
 
   Each appears when it is whole; one that exists already, of the same content
@@ -32,7 +32,7 @@ def prepare_data(args: config.PrepareArgs, data: config.Data) -> None:
   print(f'a run reads them by --config.data.path={to / "longlamp"}')
 
 
-def check_prepare_args(args: config.PrepareArgs, data: config.Data) -> None:
+def check_prepare_args(args: verb_args.PrepareArgs, data: config.Data) -> None:
   """Raises InputError for what cannot be prepared."""
   longlamp.check_data_settings(data)
   if not args.to or not (args.source or args.avocado):
@@ -56,7 +56,9 @@ def check_prepare_args(args: config.PrepareArgs, data: config.Data) -> None:
     find_sources(args, data)
 
 
-def find_sources(args: config.PrepareArgs, data: config.Data) -> dict[str, str]:
+def find_sources(
+  args: verb_args.PrepareArgs, data: config.Data
+) -> dict[str, str]:
   """Returns the folder that holds each task's folder, by the task's name.
 
   It is HUB for what is to be downloaded. Raises InputError where a folder or a
@@ -80,7 +82,7 @@ def find_sources(args: config.PrepareArgs, data: config.Data) -> dict[str, str]:
 
 
 def build_mails(
-  args: config.PrepareArgs, data: config.Data, to: epath.Path
+  args: verb_args.PrepareArgs, data: config.Data, to: epath.Path
 ) -> str:
   """Writes the e-mail task in the official builder's form, as TO/EMAIL.
 

@@ -145,15 +145,16 @@ def inspect_models(model_roles: Sequence[Role]) -> Iterator[findings.Finding]:
   by_checkpoint = {}
   for role in model_roles:
     name, checkpoint = f'{role.name}, weights', role.model.checkpoint
+    key = checkpoint, role.model.base
     if not findings.exists(checkpoint):
       yield _missing_weights(name, role)
-    elif checkpoint in by_checkpoint:
-      first = by_checkpoint[checkpoint]
+    elif key in by_checkpoint:
+      first = by_checkpoint[key]
       message = f'those of the {first.name.split(",")[0]}'
       yield dataclasses.replace(first, name=name, said=message)
     else:
-      by_checkpoint[checkpoint] = findings.look(name, _read_whole, checkpoint)
-      yield by_checkpoint[checkpoint]
+      by_checkpoint[key] = findings.look(name, _read_whole, *key)
+      yield by_checkpoint[key]
     yield _inspect_role_tokenizer(role)
 
 
@@ -259,9 +260,9 @@ def _missing_weights(name: str, role: Role) -> findings.Finding:
   return findings.Finding(name, findings.MISSING, message, remedy)
 
 
-def _read_whole(checkpoint: str) -> str:
+def _read_whole(checkpoint: str, base: str) -> str:
   """Reads every tensor, one at a time; returns what was read."""
-  checkpoint_files = weights.find_checkpoint(assets.path(checkpoint))
+  checkpoint_files = weights.find_checkpoint(assets.path(checkpoint), base)
   num_weights = 0
   with progress.bar(
     len(checkpoint_files.tensors),
@@ -308,7 +309,9 @@ def _inspect_role_tokenizer(role: Role) -> findings.Finding:
   def read() -> str:
     tokenizer = tokenizer_files.read_tokenizer(model.tokenizer)
     if findings.exists(model.checkpoint):
-      tokenizer_files.find_model(assets.path(model.checkpoint), model.tokenizer)
+      tokenizer_files.find_model(
+        assets.path(model.checkpoint), model.tokenizer, base=model.base
+      )
     file = tokenizer_files.tokenizer_file(model.tokenizer)
     return f'{file}: {tokenizer.vocab_size:,} pieces'
 

@@ -103,7 +103,7 @@ def bytes_of_run(cfg: config.Config, *, fits: int) -> int:
   of all its checkpoints), and of all checkpoints of the last fit with their
   optimizer. With adapters only the base counts.
   """
-  size = model_size.model_size(cfg.policy.checkpoint)
+  size = model_size.model_size(cfg.policy.checkpoint, cfg.policy.base)
   weights = model_size.bytes_on_disk(size)
   if cfg.train.lora.rank:
     return weights

@@ -126,13 +126,17 @@ def load(
   layout: layouts.Layout,
   *,
   dtype: str = 'float32',
+  base: str = '',
 ) -> LoadedModel:
   """Loads a folder of weights; its tokenizer has a path or a bundled name.
 
+  `base` is that of an adapter of PEFT, '' where the adapter names its own.
   `dtype`, one of DTYPES, is that of the weights and of all matrix products.
   Raises InputError where weights and tokenizer do not belong together.
   """
-  checkpoint, tokenizer = tokenizer_files.find_model(path, tokenizer_name)
+  checkpoint, tokenizer = tokenizer_files.find_model(
+    path, tokenizer_name, base=base
+  )
   weight_dtype = jnp.dtype(dtype)
   # Each leaf is cast as it is read: no second copy of all of them.
   params = checkpoint.load(weight_dtype)
@@ -148,7 +152,7 @@ def load_named(
 ) -> LoadedModel:
   """Loads the model that a setting names, by a path or a bundled name."""
   path = assets.path(settings.checkpoint)
-  return load(path, settings.tokenizer, layout, dtype=dtype)
+  return load(path, settings.tokenizer, layout, dtype=dtype, base=settings.base)
 
 
 def generate_samples(

@@ -26,6 +26,7 @@ READS: fingerprints.Reads = {
   'data': _of_folder(
     lambda cfg, path: longlamp.data_files(path, setting=cfg.setting)
   ),
+  # Those of an adapter, and of the base that it names; `base` has its own.
   'weights': _of_folder(lambda cfg, path: weight_folders.weight_files(path)),
   'encoder': _of_folder(lambda cfg, path: encoders.encoder_files(path)),
   'tokenizer': lambda cfg, path: weight_folders.tokenizer_files(path),

@@ -7,17 +7,17 @@ import jax
 from etils import epath
 
 from restpg_jax import assets, config, errors
-from restpg_jax.io import encoders, records, weights
+from restpg_jax.io import encoders, weights
 from restpg_jax.models import bert, catalog, formats, hf_config
 from restpg_jax.models import size as sizes
 from restpg_jax.rewards import mixture
 
 
-def model_size(checkpoint: str) -> sizes.Size:
+def model_size(checkpoint: str, base: str = '') -> sizes.Size:
   """Returns the size of a folder of weights or, without one, of the catalog.
 
-  So 'gemma_2b' is known before it is downloaded. Raises InputError where there
-  is neither.
+  So 'gemma_2b' is known before it is downloaded. `base` is that of an adapter
+  of PEFT. Raises InputError where there is neither.
   """
   try:
     path = assets.path(checkpoint)
@@ -28,7 +28,7 @@ def model_size(checkpoint: str) -> sizes.Size:
       f'{checkpoint}: no such folder of weights, and no model of that name; '
       f'known are {", ".join(catalog.CATALOG)}'
     ) from None
-  return weights.find_checkpoint(path).size
+  return weights.find_checkpoint(path, base).size
 
 
 def encoder_names(
@@ -67,14 +67,14 @@ def bytes_on_disk(size: sizes.Size) -> int:
   return 4 * sum(math.prod(shape) for shape in formats.shapes(size).values())
 
 
-def context_length(path: epath.PathLike) -> int | None:
+def context_length(path: epath.PathLike, base: str = '') -> int | None:
   """Returns the number of tokens that the model of a folder was trained for.
 
   Its config.json says so, or it is that of the published model of its size;
   None where neither tells.
   """
-  checkpoint = weights.find_checkpoint(path)
-  if checkpoint.form == 'hf':
-    config_json = records.json_object(checkpoint.path / weights.CONFIG)
-    return hf_config.context(config_json)
+  checkpoint = weights.find_checkpoint(path, base)
+  published = checkpoint.published.get(weights.CONFIG)
+  if published and checkpoint.form in ('hf', 'peft'):
+    return hf_config.context(published)
   return catalog.catalog_context(checkpoint.size)

@@ -14,14 +14,15 @@ from restpg_jax.text import tokenizer as tokenizers
 
 
 def find_model(
-  path: epath.PathLike, name: str
+  path: epath.PathLike, name: str, *, base: str = ''
 ) -> tuple[weights.Checkpoint, tokenizers.Tokenizer]:
   """Returns weights to load, and the tokenizer of that path or bundled name.
 
+  `base` is that of an adapter of PEFT, '' where the adapter names its own.
   Raises InputError where it is not the tokenizer that came with the weights, or
   has more pieces than they embed.
   """
-  checkpoint = weights.find_checkpoint(path)
+  checkpoint = weights.find_checkpoint(path, base)
   tokenizer = load_tokenizer(name, checkpoint.size)
   if checkpoint.tokenizer:
     _check_same(name, tokenizer, checkpoint)

@@ -4,6 +4,7 @@ What adapters are is in training/lora.py; a folder of them is a model folder
 whose model.json names the base beside which they were trained.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -12,6 +13,15 @@ from etils import epath
 from restpg_jax import errors
 from restpg_jax.io import checkpoints, foreign, shapes
 from restpg_jax.training import lora
+
+
+@dataclasses.dataclass(frozen=True)
+class Adapters:
+  """Adapters on disk, and what they change."""
+
+  base: epath.Path  # the folder of the weights
+  scale: float  # of A B
+  tree: checkpoints.CheckpointTree  # 'layers/attention/q/a' and '../b'
 
 
 def merged_reader(

@@ -118,7 +118,9 @@ def content(path: epath.PathLike, parts: Sequence[epath.Path] = ()) -> str:
 
   Names are relative to the folder, so that it may move. Only `parts` count,
   files and folders in it or, of a file, it and others beside it; where there
-  are none, everything does. Raises InputError for a file that cannot be read.
+  are none, everything does. Those elsewhere, the base of an adapter, are
+  hashed as a folder of their own. Raises InputError for a file that cannot be
+  read.
   """
   path = epath.Path(path)
   files = {file for part in parts or [path] for file in _files(part)}
@@ -130,8 +132,18 @@ def content(path: epath.PathLike, parts: Sequence[epath.Path] = ()) -> str:
         f'{path}: it cannot be read ({errors.detail(error)})'
       ) from error
   folder = path.parent if path in files else path
-  names = [file.relative_to(folder).parts for file in files]
-  return _folder_content(folder, names)
+  own = {file for file in files if file.is_relative_to(folder)}
+  here = _folder_content(folder, [_parts(file, folder) for file in own])
+  if not (apart := files - own):
+    return here
+  above = min((f.parent for f in apart), key=lambda p: (len(p.parts), str(p)))
+  return digest(
+    [here, _folder_content(above, [_parts(file, above) for file in apart])]
+  )
+
+
+def _parts(file: epath.Path, folder: epath.Path) -> tuple[str, ...]:
+  return file.relative_to(folder).parts
 
 
 def _folder_content(path: epath.Path, names: list[tuple[str, ...]]) -> str:

@@ -9,7 +9,8 @@ MODEL = 'model.json'  # ours
 CONFIG = 'config.json'  # Hugging Face's
 METADATA = '_METADATA'  # Orbax's, and so DeepMind's
 SAVE = 'transformers: model.save_pretrained(DIR)'
-ADAPTER = re.compile(r'adapter_(config\.json|model\.(safetensors|bin))$')
+ADAPTER_CONFIG = 'adapter_config.json'  # PEFT's
+ADAPTER_MODEL = 'adapter_model.safetensors'
 PICKLES = re.compile(r'.*\.(bin|pt|pth|ckpt|pkl|pickle)$')
 FORMS = (  # the ends of their names, what they are, what to do
   ('.gguf', 'GGUF, mostly quantised', 'bring the original safetensors'),
@@ -76,15 +77,30 @@ def tensors(names: Collection[str]) -> bool:
 
 
 def adapter(names: Collection[str]) -> str:
-  """Says what to do with a folder of PEFT's; '' where it is none."""
-  files = sorted(filter(ADAPTER.match, names))
-  if not files:
-    return ''
-  return (
-    f'{" and ".join(files)}: an adapter of PEFT, not a model by itself; merge '
-    'it with its base (peft: AutoPeftModelForCausalLM.from_pretrained(DIR)'
-    '.merge_and_unload().save_pretrained(OUT)) and give OUT'
-  )
+  """Says what a folder of PEFT's lacks to be read; '' where it is none."""
+  pickles = [n for n in names if re.fullmatch(r'adapter_model\.(bin|pt)', n)]
+  if pickles:
+    return (
+      f'{pickles[0]} holds a pickled adapter, which can run code when it is '
+      f'loaded and is never read here; save it as {ADAPTER_MODEL} (peft: '
+      'save_pretrained(DIR, safe_serialization=True))'
+    )
+  files = {ADAPTER_CONFIG, ADAPTER_MODEL}
+  if missing := files - set(names) if files & set(names) else ():
+    return f'an adapter of PEFT without its {missing.pop()}: copy it too'
+  return ''
+
+
+def full(names: Collection[str]) -> list[str]:
+  """Returns the names of the files that are not PEFT's."""
+  return [name for name in names if not name.startswith('adapter_')]
+
+
+def resolved(path: epath.Path, relative: str) -> epath.Path:
+  """a/b, ../c -> a/c; buckets know no '..'."""
+  for part in relative.split('/'):
+    path = path.parent if part == '..' else path / part
+  return path
 
 
 def foreign_reason(names: Collection[str]) -> str:

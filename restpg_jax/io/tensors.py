@@ -178,11 +178,17 @@ def tensor_shards(folder: epath.Path) -> list[epath.Path]:
   """Returns the files of a folder that hold its tensors.
 
   As transformers chooses them: model.safetensors, else the shards of the index,
-  else all there are. Raises InputError for adapters and for missing shards.
+  else all there are; the file of an adapter stands for itself. Raises
+  InputError for a folder of adapters and for missing shards.
   """
+  if folder.name == foreign.ADAPTER_MODEL:
+    return [folder]
   names = {path.name for path in folder.iterdir()}
   if any(name.startswith('adapter_model.') for name in names):
-    raise errors.InputError(f'{folder}: {foreign.adapter(names)}')
+    raise errors.InputError(
+      f'{folder}: an adapter of PEFT (adapter_model.*), which is read for '
+      'policy, reasoner and judge only; merge it with its base first'
+    )
   if WHOLE in names:
     if INDEX in names:
       errors.warn_once(

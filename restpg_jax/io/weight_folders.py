@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from etils import epath
 
-from restpg_jax.io import checkpoints, foreign, tensors
+from restpg_jax.io import checkpoints, foreign, peft, tensors
 from restpg_jax.text import fast_tokenizer
 
 MODEL, CONFIG, METADATA = foreign.MODEL, foreign.CONFIG, foreign.METADATA
@@ -15,7 +15,7 @@ class WeightFolder(NamedTuple):
   """Weights in a folder or in one below it."""
 
   mark: str  # the file by which they are recognised
-  form: str  # 'ours', 'hf' or 'gemma'
+  form: str  # 'ours', 'hf', 'gemma' or 'peft'
   folder: epath.Path  # the one they are in
 
 
@@ -29,16 +29,20 @@ def weights_in(path: epath.Path, names: set[str]) -> list[WeightFolder]:
     held.append(WeightFolder(METADATA, 'gemma', path))
   if 'default' in names and (below / METADATA).exists():
     held.append(WeightFolder(f'default/{METADATA}', 'gemma', below))
-  if CONFIG in names and foreign.tensors(names):
+  if {peft.CONFIG, peft.TENSORS} <= names:
+    held.append(WeightFolder(peft.CONFIG, 'peft', path))
+  # Some adapters have the config.json of their base beside them.
+  if CONFIG in names and foreign.tensors(foreign.full(names)):
     held.append(WeightFolder(CONFIG, 'hf', path))
   return held
 
 
-def weight_files(path: epath.PathLike) -> list[epath.Path]:
+def weight_files(path: epath.PathLike, base: str = '') -> list[epath.Path]:
   """Returns the files that are read of a folder of weights or of a tokenizer.
 
-  Those of both, for as a rule one folder holds both. Where it is neither, the
-  folder itself: whoever reads it says what is wrong.
+  Those of both, for as a rule one folder holds both, and of an adapter those
+  of its `base`, too. Where it is neither, the folder itself: whoever reads it
+  says what is wrong.
   """
   outer = epath.Path(path)
   files = [outer / TOKENIZER]
@@ -50,6 +54,10 @@ def weight_files(path: epath.PathLike) -> list[epath.Path]:
     elif form == 'gemma':
       # model.json states the size, where the shapes leave it open.
       files += [folder / MODEL, *checkpoints.tree_files(folder)]
+    elif form == 'peft':
+      files += [folder / peft.CONFIG, folder / peft.TENSORS]
+      below = peft.base_folder(folder, base)
+      files += weight_files(below) if below and below != folder else []
     else:
       files += [folder / CONFIG, *tensors.tensor_files(folder)]
   # A file may be named twice: the tokenizer of `outer` is that of `folder`.

@@ -1,9 +1,10 @@
 """Reads weights from any folder of a known form, leaf by leaf.
 
 Known are our own model folder (model.json), a Hugging Face folder
-(config.json) and a Gemma checkpoint as DeepMind publishes it (Orbax: flat,
-nested or stacked). All names and shapes are checked before anything is read,
-and nothing is ever unpickled.
+(config.json), an adapter of PEFT with its base (adapter_config.json) and a
+Gemma checkpoint as DeepMind publishes it (Orbax: flat, nested or stacked). All
+names and shapes are checked before anything is read, and nothing is ever
+unpickled.
 """
 
 import dataclasses
@@ -22,6 +23,8 @@ from restpg_jax.io import (
   adapters,
   checkpoints,
   foreign,
+  peft,
+  peft_settings,
   records,
   shapes,
   tensors,
@@ -40,7 +43,7 @@ class Checkpoint:
   """Weights on disk that fit their size; none of them is read yet."""
 
   path: epath.Path
-  form: str  # 'ours', 'hf' or 'gemma'
+  form: str  # 'ours', 'hf', 'gemma' or 'peft'
   size: sizes.Size
   tokenizer: epath.Path | None  # the tokenizer's file that came with it
   read: Callable[[str], np.ndarray]  # a tensor by its canonical name
@@ -48,6 +51,7 @@ class Checkpoint:
   # config.json and generation_config.json of the Hugging Face folder that it
   # is or began as, by name: what of them is not ours to decide.
   published: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  lora: adapters.Adapters | None = None  # of ours, merged when it is read
 
   def origin(self) -> dict[str, Any]:
     """Returns what the model.json of a model trained from it has to note."""
@@ -126,8 +130,11 @@ def load_weights(
   return checkpoint.load(dtype, shardings), checkpoint.size
 
 
-def find_checkpoint(path: epath.PathLike) -> Checkpoint:
+def find_checkpoint(path: epath.PathLike, base: str = '') -> Checkpoint:
   """Returns the checkpoint in a folder, with its tensors checked.
+
+  An adapter of PEFT is read with its base, which is in the folder `base` or,
+  if that is '', where the adapter's settings say.
 
   Raises InputError, with a remedy, where there is none or more than one, or
   where it is damaged.
@@ -143,6 +150,12 @@ def find_checkpoint(path: epath.PathLike) -> Checkpoint:
     raise errors.InputError(
       f'{path}: it holds more than one model, by '
       f'{" and ".join(w.mark for w in held)}; leave one of them there'
+    )
+  if held[0].form == 'peft':
+    return _peft(path, base)
+  if base:
+    raise errors.InputError(
+      f'{path}: it is no adapter of PEFT and has no base; leave out {base}'
     )
   return _READERS[held[0].form](held[0].folder)
 
@@ -167,7 +180,7 @@ def _adapted(
   scale: float,
 ) -> Checkpoint:
   """Adapters and their base, at `base` as seen from here, read as one."""
-  below = find_checkpoint(_resolved(path, base))
+  below = find_checkpoint(foreign.resolved(path, base))
   if below.size != size:
     raise errors.InputError(
       f'{path}: adapters of a model of another size than {below.path}'
@@ -180,15 +193,39 @@ def _adapted(
     scale=scale,
   )
   return dataclasses.replace(
-    below, path=path, form='ours', read=read, tensors=tuple(formats.ours(size))
+    below,
+    path=path,
+    form='ours',
+    read=read,
+    tensors=tuple(formats.ours(size)),
+    lora=adapters.Adapters(below.path, scale, tree),
   )
 
 
-def _resolved(path: epath.Path, relative: str) -> epath.Path:
-  """a/b, ../c -> a/c; buckets know no '..'."""
-  for part in relative.split('/'):
-    path = path.parent if part == '..' else path / part
-  return path
+def _peft(path: epath.Path, base: str) -> Checkpoint:
+  """An adapter of PEFT and its base, read as one."""
+  settings = peft_settings.read_settings(path)
+  folder = peft.base_folder(path, base)
+  if folder is None:
+    raise errors.InputError(peft.missing_base(path, settings.base))
+  names = {inner.name for inner in folder.iterdir()}
+  if any(w.form == 'peft' for w in weight_folders.weights_in(folder, names)):
+    raise errors.InputError(
+      f'{path}: its base {folder} is an adapter itself; merge that one first '
+      '(convert --from=BASE --to=DIR) and give DIR as the base'
+    )
+  below = find_checkpoint(folder)
+  read = peft.merged_reader(
+    path, settings, size=below.size, read_base=below.leaf, base=below.path
+  )
+  return dataclasses.replace(
+    below,
+    path=path,
+    form='peft',
+    tokenizer=weight_folders.tokenizer_beside(path) or below.tokenizer,
+    read=read,
+    tensors=tuple(formats.ours(below.size)),
+  )
 
 
 def _hf(path: epath.Path) -> Checkpoint:

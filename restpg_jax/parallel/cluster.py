@@ -18,7 +18,7 @@ from typing import Any
 
 from etils import epath
 
-from restpg_jax import config, errors, interrupts
+from restpg_jax import config, errors, interrupts, verb_args
 from restpg_jax.parallel import hosts as hosts_lib
 from restpg_jax.parallel import rendezvous, watch
 
@@ -39,7 +39,7 @@ LOST_PEER = re.compile(
 
 @contextlib.contextmanager
 def joined(
-  flags: config.ClusterFlags,
+  flags: verb_args.ClusterFlags,
   workdir: epath.PathLike,
   compute: config.Compute,
   explain: Callable[[BaseException], tuple[int, str]],
@@ -145,7 +145,7 @@ def _agreed(
   return hosts.end(*explain(error)) if hosts.count > 1 else None
 
 
-def join(flags: config.ClusterFlags, seconds: int) -> hosts_lib.Hosts:
+def join(flags: verb_args.ClusterFlags, seconds: int) -> hosts_lib.Hosts:
   """Joins the other processes; returns a host alone where none are meant.
 
   By the flags or, without them, as a TPU's metadata, GKE or SLURM say.
@@ -252,7 +252,7 @@ def _key(key: str) -> str:
   return f'restpg/{key}'  # JAX and Orbax keep theirs in the same service
 
 
-def _from_flags(flags: config.ClusterFlags) -> tuple[str, int, int] | None:
+def _from_flags(flags: verb_args.ClusterFlags) -> tuple[str, int, int] | None:
   """Returns (address, count, index) of the flags; None where there are none."""
   if not (flags.coordinator or flags.num_processes or flags.process_id):
     return None

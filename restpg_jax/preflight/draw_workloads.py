@@ -45,7 +45,7 @@ def reason_workload(cfg: config.Config, inputs: SplitSizes) -> DrawWorkload:
   reason = cfg.reason
   return DrawWorkload(
     'reason',
-    model_size.model_size(reason.model.checkpoint),
+    model_size.model_size(reason.model.checkpoint, reason.model.base),
     config.Sample(1, reason.temperature, reason.top_p, dtype=reason.dtype),
     prompt=reason.max_input,
     output=reason.max_output,
@@ -71,7 +71,7 @@ def _policy_workload(
 ) -> DrawWorkload:
   return DrawWorkload(
     name,
-    model_size.model_size(cfg.policy.checkpoint),
+    model_size.model_size(cfg.policy.checkpoint, cfg.policy.base),
     sample,
     prompt=cfg.prompt.max_input,
     output=cfg.prompt.max_output,

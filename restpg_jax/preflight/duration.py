@@ -158,7 +158,10 @@ def _choose(run: RunCost, settings: choose.ChooseSettings, split: str) -> float:
 
 def _train(run: RunCost, settings: train.TrainSettings, split: str) -> float:
   del split
-  size, layout = model_size.model_size(run.cfg.policy.checkpoint), run.layout
+  size, layout = (
+    model_size.model_size(run.cfg.policy.checkpoint, run.cfg.policy.base),
+    run.layout,
+  )
   dtype = settings.train.compute_dtype
   attention = trainer.attention_of(layout, size, dtype)
   lengths = work.lengths(
@@ -194,7 +197,7 @@ def packed_steps(
 ) -> list[list[packing.MicroBatch]]:
   """Returns the micro-batches of steps that take these examples in order."""
   size, batch = (
-    model_size.model_size(cfg.policy.checkpoint),
+    model_size.model_size(cfg.policy.checkpoint, cfg.policy.base),
     settings.batch_size,
   )
   attention = trainer.attention_of(layout, size, settings.compute_dtype)
@@ -254,7 +257,7 @@ def judge_seconds(
   """
   if not mixture.asks(reward, 'judge'):
     return 0.0
-  size = model_size.model_size(reward.model.checkpoint)
+  size = model_size.model_size(reward.model.checkpoint, reward.model.base)
   judged = judging.computed_tokens(
     judging.judged_lengths(run.cfg, JUDGED, answers),
     candidates.compiled_lengths(reward.max_input),

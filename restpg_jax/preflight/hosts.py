@@ -85,7 +85,10 @@ def _loaded(cfg: config.Config) -> dict[str, float]:
 
 def weight_bytes(model: config.Model, itemsize: int) -> float:
   """Returns the bytes of a model's weights."""
-  return flops.weights(model_size.model_size(model.checkpoint)) * itemsize
+  return (
+    flops.weights(model_size.model_size(model.checkpoint, model.base))
+    * itemsize
+  )
 
 
 def load_seconds(

@@ -119,7 +119,9 @@ def _judge(
   name: str, cfg: config.Config, dtype: str, layout: layouts.Layout
 ) -> Program:
   """Returns a judge for those of its lengths that need the most memory."""
-  size = model_size.model_size(cfg.reward.model.checkpoint)
+  size = model_size.model_size(
+    cfg.reward.model.checkpoint, cfg.reward.model.base
+  )
   model = abstract_model(size, layout, dtype)
   labels = tuple(
     tuple(DIGITS[int(digit)] for digit in str(label)) for label in judge.LABELS
@@ -162,7 +164,7 @@ def train_programs(cfg: config.Config, layout: layouts.Layout) -> list[Program]:
   examples holds more. Gradients of earlier micro-batches are held as well,
   unless a row for each example makes one micro-batch of the whole step.
   """
-  size = model_size.model_size(cfg.policy.checkpoint)
+  size = model_size.model_size(cfg.policy.checkpoint, cfg.policy.base)
   settings = trainer.check_train(cfg.train)
   rules.check_divisible(size, layout.mesh)
   attention = trainer.attention_of(layout, size, settings.compute_dtype)

@@ -11,7 +11,7 @@ from typing import Any
 
 from etils import epath
 
-from restpg_jax import cautions, config, errors, restpg, validate
+from restpg_jax import cautions, config, errors, restpg, validate, verb_args
 from restpg_jax.engines import model_size
 from restpg_jax.io import artifacts, records
 from restpg_jax.parallel import chips
@@ -50,7 +50,7 @@ class AbstractArtifact:
 
 
 def run_preflight(
-  cfg: config.Config, args: config.PreflightArgs, workdir: str
+  cfg: config.Config, args: verb_args.PreflightArgs, workdir: str
 ) -> None:
   """Prints what the run needs and writes it as preflight.json.
 
@@ -329,7 +329,7 @@ def host_line(host: hosts.HostMemory) -> str:
 
 
 def price_and_efficiency(
-  args: config.PreflightArgs,
+  args: verb_args.PreflightArgs,
 ) -> tuple[float | None, float]:
   """Returns what the flags say; raises InputError for what they cannot."""
   price = _number('price', args.price) if args.price else None

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from etils import epath
 
-from restpg_jax import config, errors, members, restpg
+from restpg_jax import config, errors, members, restpg, verb_args
 from restpg_jax.engines import input_files
 from restpg_jax.io import artifacts
 from restpg_jax.parallel import chips, mesh
@@ -44,7 +44,7 @@ class MemberCost:
 
 
 def list_members(
-  listed: Sequence[members.Member], args: config.PreflightArgs, workdir: str
+  listed: Sequence[members.Member], args: verb_args.PreflightArgs, workdir: str
 ) -> None:
   """Prints a table of members, in the order in which they run.
 

@@ -17,7 +17,7 @@ def load_base(
   """Checks that weights and tokenizer fit; keeps the weights in the workdir."""
   del layout
   checkpoint, _ = tokenizer_files.find_model(
-    assets.path(cfg.checkpoint), cfg.tokenizer
+    assets.path(cfg.checkpoint), cfg.tokenizer, base=cfg.base
   )
   need = model_size.bytes_on_disk(checkpoint.size)
   storage.check_room(out, need, 'the base model')

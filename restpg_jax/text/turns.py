@@ -6,6 +6,7 @@ end its turn or open another.
 """
 
 import dataclasses
+import json
 import re
 from collections.abc import Iterator, Sequence
 
@@ -18,6 +19,20 @@ SETTINGS = 'reason.model.turns, reward.model.turns'
 # texts takes the em spaces away.
 USER, MODEL = 'text-of-the-user-5d1c', 'text-of-the-model-5d1c'
 EDGE = '\u2003'
+TEMPLATE = """\
+BOS{%- for message in messages -%}
+REFUSAL{%- set role = MODEL if message.role == "assistant" else message.role -%}
+{{- BEGIN + role + BEHIND + message.content + END -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+{{- BEGIN + MODEL + BEHIND -}}
+{%- endif -%}
+"""
+REFUSAL = """\
+{%- if message.role == "system" -%}
+{{- raise_exception("this model knows no system role") -}}
+{%- endif -%}
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +95,40 @@ class Turns:
     return [*self.head, *plain, *self.tail]
 
 
+def form_of(tokenizer: tokenizers.Tokenizer) -> str | None:
+  """Returns the name of the form whose markers a vocabulary has, if any."""
+  ids = tokenizer.control_ids
+  for name, form in FORMS.items():
+    if (markers := form.markers()) and ids.keys() >= {*markers}:
+      return name
+  return None
+
+
+def end_ids(tokenizer: tokenizers.Tokenizer, name: str) -> list[int]:
+  """Returns what ends a model's turn in a form, beside the end of text."""
+  ids = tokenizer.control_ids
+  return [ids[piece] for piece in FORMS[name].ends if piece in ids]
+
+
+def chat_template(tokenizer: tokenizers.Tokenizer, name: str) -> str:
+  """Returns a form as the jinja text that `transformers` and vLLM render.
+
+  Turns in their order, each between its markers; Gemma 1 to 3 know no system.
+  """
+  before, after = FORMS[name].before, FORMS[name].after
+  begin, behind = before.split('user')  # '<|im_start|>', '\n'
+  end, _, model = after.removesuffix(behind).rpartition(begin)
+  parts = {
+    'BOS': '{{- bos_token -}}\n' if tokenizer.begin else '',
+    'REFUSAL': REFUSAL if name == 'gemma' else '',
+    'MODEL': json.dumps(model),
+    'BEGIN': json.dumps(begin),
+    'BEHIND': json.dumps(behind),
+    'END': json.dumps(end),
+  }
+  return re.sub('|'.join(parts), lambda match: parts[match[0]], TEMPLATE)
+
+
 def of_form(tokenizer: tokenizers.Tokenizer, name: str) -> Turns:
   """Returns the turns of a form by its name in FORMS.
 
@@ -92,7 +141,7 @@ def of_form(tokenizer: tokenizers.Tokenizer, name: str) -> Turns:
         f'the tokenizer has no control piece {piece}, which the turns {name!r} '
         f'need; {_remedy()}'
       )
-  ends = [ids[piece] for piece in form.ends if piece in ids]
+  ends = end_ids(tokenizer, name)
   # Runs of before knew of Gemma's two ends only, and are found again.
   ends += [tokenizer.eos, *(() if name == 'gemma' else tokenizer.ends)]
   around = _around(tokenizer, form.before, form.after, ends)
@@ -105,10 +154,8 @@ def of_vocabulary(tokenizer: tokenizers.Tokenizer) -> Turns:
   Raises InputError where it has none: only people know that a base model shall
   be asked all the same.
   """
-  for name, form in FORMS.items():
-    markers = form.markers()
-    if markers and tokenizer.control_ids.keys() >= {*markers}:
-      return of_form(tokenizer, name)
+  if name := form_of(tokenizer):
+    return of_form(tokenizer, name)
   raise errors.InputError(
     'the tokenizer has no turns that are known, and no chat template is beside '
     'it: reasoner and judge need an instruction-tuned model with its own '

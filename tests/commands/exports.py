@@ -3,7 +3,7 @@
 import dataclasses
 import json
 
-from restpg_jax import assets, config
+from restpg_jax import assets, verb_args
 from restpg_jax.commands import convert
 from restpg_jax.io import checkpoints
 from tests.models import families
@@ -43,7 +43,7 @@ def saved(path, size):
 def export(source, to, **flags):
   tokenizer = flags.pop('tokenizer', str(TOKENIZER))
   return convert.convert_policy(
-    config.ConvertArgs(str(source), str(to), tokenizer=tokenizer, **flags)
+    verb_args.ConvertArgs(str(source), str(to), tokenizer=tokenizer, **flags)
   )
 
 

@@ -181,7 +181,7 @@ def test_a_tokenizer_json_goes_along_under_its_own_name(tmp_path):
     'eos_token': '<eos>',
   }
   assert exports.read(tmp_path / 'hf/generation_config.json') == {
-    'eos_token_id': 1
+    'eos_token_id': [1, 5]  # <end_of_turn> ends a text, too
   }
 
 
@@ -196,6 +196,7 @@ def test_the_command_and_its_card(workdir, tmp_path, capsys):
   assert said == (f'{to}: hf, bfloat16, of {workdir}/m_step1/choose-b/model\n')
   assert sorted(path.name for path in to.iterdir()) == [
     'README.md',
+    'chat_template.jinja',
     'config.json',
     'generation_config.json',
     'model.safetensors',

@@ -26,7 +26,7 @@ def test_transformers_opens_it_with_equal_logits(name, tmp_path):
   )
   assert not info['missing_keys'] and not info['unexpected_keys']
   assert model.dtype == torch.float32
-  assert model.generation_config.eos_token_id == 1
+  assert model.generation_config.eos_token_id == [1, 5]
   tokens = families.TOKENS[3]
   with torch.no_grad():
     theirs = model(torch.tensor([tokens])).logits[0].numpy()

@@ -7,7 +7,7 @@ import os
 import pytest
 from etils import epath
 
-from restpg_jax import assets, config, main, outcomes
+from restpg_jax import assets, main, outcomes, verb_args
 from restpg_jax.commands import generate, policies
 from restpg_jax.engines import generator
 from restpg_jax.io import partial_file, records
@@ -93,7 +93,7 @@ def test_files_that_lie_in_the_workdir_are_read_from_there(tmp_path):
     text = path.read_text().replace('"tiny.spm', '"./tiny.spm')
     path.write_text(text.replace('"prompts/tiny/', '"./prompts_tiny_'))
   policy = policies.workdir_policy(epath.Path(workdir), 'sft')
-  cfg = generate.generate_settings(policy, config.GenerateArgs())
+  cfg = generate.generate_settings(policy, verb_args.GenerateArgs())
   assert cfg.tokenizer.tokenizer == str(workdir / 'tiny.spm.model')
   assert cfg.prompt.template == str(workdir / 'prompts_tiny_policy.txt')
   of_stage = policies.find_policy(str(workdir / 'sft' / 'choose-a'))

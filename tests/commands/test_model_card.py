@@ -1,9 +1,6 @@
 """Facts about restpg_jax/commands/model_card.py."""
 
-from restpg_jax import (
-  config,
-  experiments,
-)
+from restpg_jax import experiments, verb_args
 from restpg_jax.commands import model_card, policies
 from restpg_jax.io import records
 from tests import tiny
@@ -22,7 +19,7 @@ def test_the_card_has_the_numbers_of_its_own_experiment(workdir):
     results = {'methods': {label: numbers}} | known
     records.write_json(path, results)
     origin = policies.find_policy(str(workdir), first['key'])
-    return model_card.card_text(origin, tiny.size(), config.ConvertArgs())
+    return model_card.card_text(origin, tiny.size(), verb_args.ConvertArgs())
 
   # Built when there was one experiment of this name: this one, or another.
   text = written('rest_pg', experiments={'rest_pg': first['key']})
@@ -37,5 +34,5 @@ def test_the_card_names_no_judge_that_was_not_asked(workdir):
   record = experiments.pick(workdir, 'rest_pg')
   record['config']['reward']['name'] = 'rouge'
   origin = policies.Origin(workdir, workdir=workdir, method=record, t=1)
-  text = model_card.card_text(origin, tiny.size(), config.ConvertArgs())
+  text = model_card.card_text(origin, tiny.size(), verb_args.ConvertArgs())
   assert '* reward: rouge' in text and 'judge' not in text

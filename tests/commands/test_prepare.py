@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 
-from restpg_jax import config, errors, main, outcomes
+from restpg_jax import config, errors, main, outcomes, verb_args
 from restpg_jax.commands import prepare
 from tests.data import longlamp_rows as given
 from tests.data import test_avocado
@@ -137,7 +137,7 @@ def test_the_licensed_mails_become_a_task(tmp_path, capsys):
 )
 def test_what_cannot_be_prepared_is_told_at_once(asked, part):
   with pytest.raises(errors.InputError) as error:
-    prepare.check_prepare_args(config.PrepareArgs(**asked), config.Data())
+    prepare.check_prepare_args(verb_args.PrepareArgs(**asked), config.Data())
   assert part in str(error.value)
 
 
@@ -153,7 +153,7 @@ def test_a_task_without_a_split_is_told_before_any_is_prepared(
 @pytest.mark.slow
 def test_a_kill_in_the_middle_leaves_no_data_set(tmp_path, monkeypatch):
   task = given.folder(tmp_path / 'from', 'custom')
-  asked = config.PrepareArgs(source=f'{tmp_path}/from', to=f'{tmp_path}/to')
+  asked = verb_args.PrepareArgs(source=f'{tmp_path}/from', to=f'{tmp_path}/to')
   child = multiprocessing.get_context('fork').Process(
     target=killed_in_test, args=(asked,)
   )

@@ -100,7 +100,9 @@ def test_the_bundled_models_are_whole_and_read_once(monkeypatch):
   read = []
   real = inspection._read_whole
   monkeypatch.setattr(
-    inspection, '_read_whole', lambda name: read.append(name) or real(name)
+    inspection,
+    '_read_whole',
+    lambda name, base: read.append(name) or real(name, base),
   )
   found = list(inspection.inspect_models(roles()))
   assert {f.state for f in found} == {'ok'}

@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from restpg_jax import cli, config, errors, members, restpg
+from restpg_jax import cli, config, errors, members, restpg, verb_args
 from restpg_jax.engines import input_files
 from restpg_jax.io import artifacts, records
 from restpg_jax.parallel import chips
@@ -127,5 +127,5 @@ def test_extending_a_draw_takes_the_seconds_of_what_is_missing():
 def test_what_cannot_be_listed(overrides, flags, message):
   with pytest.raises(errors.InputError, match=message):
     sweep.list_members(
-      members_of(*overrides), config.PreflightArgs(**flags), ''
+      members_of(*overrides), verb_args.PreflightArgs(**flags), ''
     )

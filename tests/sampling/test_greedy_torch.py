@@ -5,7 +5,7 @@ import dataclasses
 
 import pytest
 
-from restpg_jax import assets, config
+from restpg_jax import assets, config, verb_args
 from restpg_jax.commands import convert
 from restpg_jax.data import world
 from restpg_jax.engines import generator
@@ -72,7 +72,7 @@ def test_greedy_samples_are_those_of_transformers(language_model, tmp_path):
       found[int(s.example_id), s.j] = [int(i) for i in s.text.split()]
 
   convert.convert_policy(
-    config.ConvertArgs(
+    verb_args.ConvertArgs(
       source=str(assets.path('tiny_pt')),
       to=str(tmp_path / 'hf'),
       tokenizer=str(assets.path(TOKENIZER)),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from etils import epath
 
-from restpg_jax import config, errors, restpg, types
+from restpg_jax import config, errors, restpg, types, verb_args
 from restpg_jax.commands import convert
 from restpg_jax.io import artifacts, checkpoints, records, weights
 from restpg_jax.models import decoder, formats
@@ -178,7 +178,7 @@ def test_what_is_chosen_and_converted_is_whole(tmp_path):
     checkpoints.restore_model(policy / 'model')[0],
   )
   convert.convert_policy(
-    config.ConvertArgs(
+    verb_args.ConvertArgs(
       source=str(trained), to=str(tmp_path / 'hf'), tokenizer='tiny.spm.model'
     )
   )

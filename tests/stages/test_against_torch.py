@@ -8,7 +8,7 @@ import torch
 import transformers
 from etils import epath
 
-from restpg_jax import assets, config, types
+from restpg_jax import assets, config, types, verb_args
 from restpg_jax.commands import convert
 from restpg_jax.io import checkpoints, records
 from restpg_jax.parallel import layout as layouts
@@ -94,7 +94,7 @@ def test_the_losses_of_50_steps_are_those_of_torch(tmp_path):
     for line in records.read(work / 'out/metrics.jsonl', train.TrainLog)
   ]
   convert.convert_policy(
-    config.ConvertArgs(
+    verb_args.ConvertArgs(
       source=str(assets.path('tiny_pt')),
       to=str(work / 'hf'),
       tokenizer='tiny.spm.model',

@@ -6,7 +6,12 @@ from hypothesis import strategies as st
 
 from restpg_jax import assets, config, errors
 from restpg_jax.rewards import judge
-from restpg_jax.text import fast_tokenizer, sentencepiece_model, turns
+from restpg_jax.text import (
+  chat_templates,
+  fast_tokenizer,
+  sentencepiece_model,
+  turns,
+)
 from tests.text import chat_families
 
 each = pytest.mark.parametrize('name', chat_families.CHATS)
@@ -211,3 +216,36 @@ def test_what_a_folder_says_to_end_at_is_added_but_to_gemmas():
   assert turns.of_form(tokenizer, 'none').stops == (1, 7)
   source = chat_families.template('gemma')
   assert turns.of_template(tokenizer, source, 'mine').stops == (5, 1, 7)
+
+
+@pytest.mark.parametrize('name', NAMED)
+def test_a_form_as_a_chat_template_asks_the_same(name):
+  tokenizer = chat_families.load(OF.get(name, name))
+  assert turns.form_of(tokenizer) == name
+  source = turns.chat_template(tokenizer, name)
+  by_name = turns.of_form(tokenizer, name)
+  by_template = turns.of_template(tokenizer, source, 'mine')
+  ids = by_template.prompt(tokenizer, 'Hi')
+  assert written(tokenizer, ids) == NAMED[name]
+  assert ids == by_name.prompt(tokenizer, 'Hi')
+  assert set(by_template.stops) <= set(by_name.stops)
+  assert turns.end_ids(tokenizer, name)[0] in by_template.stops
+
+
+def test_such_a_template_holds_a_whole_conversation():
+  tokenizer = chat_families.load('smollm2')
+  talk = [
+    {'role': 'system', 'content': 'Be "kind".'},
+    {'role': 'user', 'content': ' Hi\n'},
+    {'role': 'assistant', 'content': 'Yes'},
+  ]
+  rest = {'add_generation_prompt': False, 'special_tokens': {}}
+  source = turns.chat_template(tokenizer, 'chatml')
+  assert chat_templates.render(source, 'x', talk, **rest) == (
+    '<|im_start|>system\nBe "kind".<|im_end|>\n<|im_start|>user\n Hi\n'
+    '<|im_end|>\n<|im_start|>assistant\nYes<|im_end|>\n'
+  )
+  gemma = chat_families.load('gemma')
+  source = turns.chat_template(gemma, 'gemma')
+  with pytest.raises(errors.InputError, match='knows no system role'):
+    chat_templates.render(source, 'x', talk, **rest)
