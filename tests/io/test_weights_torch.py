@@ -5,7 +5,7 @@ import pytest
 
 from restpg_jax.io import weights
 from restpg_jax.models import decoder, hf_config
-from tests.io import test_weights
+from tests.io import test_tied_heads
 from tests.models import families
 
 torch = pytest.importorskip('torch')
@@ -33,7 +33,7 @@ def test_what_transformers_saves_is_read(family, tmp_path):
 
 
 def test_transformers_keeps_such_a_head_apart_too(tmp_path):
-  test_weights.headed(tmp_path / 'hf')
+  test_tied_heads.headed(tmp_path / 'hf')
   theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / 'hf')
   params, size = weights.load_weights(tmp_path / 'hf')
   tokens = [5, 3, 7, 2]

@@ -21,7 +21,7 @@ from restpg_jax.models import catalog, decoder
     ('gemma3_270m', 268_098_176, 262_144),
     ('gemma3_1b', 999_885_952, 262_144),
     # Of these nobody publishes exact counts of the text tower by itself: 11.9
-    # and 30.7 billion, as transformers' own modules count them.
+    # and 30.7 billion, as this decoder counts them.
     ('gemma4_12b', 11_907_350_320, 262_144),
     ('gemma4_31b', 30_697_345_340, 262_144),
     ('llama32_1b', 1_235_814_400, 128_256),
