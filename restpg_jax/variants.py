@@ -180,7 +180,7 @@ def _unmeasured(cfg: config.Config, idle: set[str]) -> set[str]:
   idle = idle | {'evaluate.encoder'}
   if 'judge' in cfg.evaluate.metrics:
     idle = {name for name in idle if not name.startswith('reward.')}
-  elif cfg.reward.name == 'rouge':
+  elif 'reward.dtype' in idle:  # no judge is asked
     idle.add('evaluate.dtype')
   if 'cosine' in cfg.evaluate.metrics:
     section = 'evaluate' if cfg.evaluate.encoder else 'retrieval'

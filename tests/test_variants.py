@@ -129,3 +129,12 @@ def test_settings_are_called_shortly_where_that_is_clear():
   assert [variants.short_label(name) for name in names] == [
     *('m', 'answer.m', 'seed', 'data.world.seed', 'steps')
   ]
+
+
+def test_the_precision_of_a_judge_whom_nobody_asks_tells_nothing_apart(copied):
+  near = config.Reward(name='mix', mix=('rouge:1',))
+  half = config.Evaluate(dtype='bfloat16')
+  records = [record(reward=near), record(reward=near, evaluate=half)]
+  assert variants.setting_names(records) == []
+  judges = [record(), record(evaluate=half)]
+  assert variants.setting_names(judges) == ['evaluate.dtype']

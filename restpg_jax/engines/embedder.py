@@ -14,6 +14,7 @@ from restpg_jax.engines import program_cache
 from restpg_jax.io import encoders, progress, vectors
 from restpg_jax.models import bert, precision
 from restpg_jax.parallel import layout as layouts
+from restpg_jax.rewards import embedding
 
 VERSION = 2  # of the vectors that one encoder gives one text
 STEP = 32  # tokens: the closest two lengths that are compiled
@@ -115,6 +116,13 @@ class Embedder:
   ) -> tuple[list[int], np.ndarray, int]:
     vectors_ND = np.asarray(vectors_DND).reshape(-1, self._encoder.size.width)
     return indices, vectors_ND[: len(indices)], num_tokens
+
+
+def cosines(
+  encode: Embedder, answers: Sequence[str], references: Sequence[str]
+) -> list[float]:
+  """Returns the cosine of each answer's vector with that of its reference."""
+  return embedding.cosines(encode(answers), encode(references))
 
 
 @program_cache.compiled_once

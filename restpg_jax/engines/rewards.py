@@ -19,7 +19,7 @@ from restpg_jax.engines import (
 )
 from restpg_jax.io import code, encoders
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.rewards import embedding, judge, mixture, rouge
+from restpg_jax.rewards import judge, mixture, rouge
 from restpg_jax.sampling import candidates
 from restpg_jax.text import prompts, templates
 
@@ -242,9 +242,11 @@ class Cosine:
       encode = embedder.Embedder(
         self._encoder, self._layout, epath.Path(folder)
       )
-      answers_ND = encode([query.answer for query in queries])
-      gold_ND = encode([query.reference for query in queries])
-    cosines = embedding.cosines(answers_ND, gold_ND)
+      cosines = embedder.cosines(
+        encode,
+        [query.answer for query in queries],
+        [query.reference for query in queries],
+      )
     yield [Judgement(n, max(0.0, cosine)) for n, cosine in enumerate(cosines)]
 
 

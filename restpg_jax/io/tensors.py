@@ -40,7 +40,8 @@ class TensorReader:
     different tensors of one name.
     """
     self._file: dict[str, epath.Path] = {}
-    # A bucket's headers are read once: each read is a request.
+    # A bucket's headers are read once: each read is a request. Local files with
+    # float8 are read by range, too, as the library does not.
     self._remote: dict[epath.Path, ranges.File] = {}
     self.shapes: dict[str, tuple[int, ...]] = {}
     self._eight_bits: set[str] = set()
@@ -87,9 +88,9 @@ class TensorReader:
         f'{path.name}; remove the file that is out of date'
       )
 
-  def _opened(self, path: epath.Path) -> Any:
+  def _opened(self, path: epath.Path, *, eight_bits: bool = False) -> Any:
     try:
-      if not storage.remote(path):
+      if not storage.remote(path) and not eight_bits:
         return safetensors.safe_open(os.fspath(path), 'np')
       if path not in self._remote:
         self._remote[path] = ranges.File(path)
@@ -100,8 +101,7 @@ class TensorReader:
   def read(self, name: str) -> np.ndarray:
     """Reads one tensor, in its own dtype; InputError where it is damaged."""
     path = self._file[name]
-    eight = name in self._eight_bits
-    with ranges.File(path) if eight else self._opened(path) as file:
+    with self._opened(path, eight_bits=name in self._eight_bits) as file:
       try:
         return file.get_tensor(name)
       except DAMAGES as e:

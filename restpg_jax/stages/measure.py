@@ -19,7 +19,7 @@ from restpg_jax.io import (
   speed,
 )
 from restpg_jax.parallel import layout as layouts
-from restpg_jax.rewards import bleu, embedding, meteor, rouge
+from restpg_jax.rewards import bleu, meteor, rouge
 
 PIECE = 256  # answers that are put on disk together: a kill loses no more
 VECTORS, JUDGED = 'vectors', 'judged'  # folders, until the stage is done
@@ -219,21 +219,22 @@ def cosine_metric(
   Vectors stay in the stage's folder, and only until it is done.
   """
 
-  def cosines(queries: Sequence[rewards.RewardQuery]) -> list[float]:
+  def measured(queries: Sequence[rewards.RewardQuery]) -> list[float]:
     values = [0.0] * len(queries)
     indices = [n for n, query in enumerate(queries) if query.answer]
     if not indices:
       return values
     encode = embedder.Embedder(assets.path(cfg.encoder), layout, out / VECTORS)
-    answers_ND = encode([queries[n].answer for n in indices])
-    gold_ND = encode([queries[n].reference for n in indices])
-    for n, cosine in zip(
-      indices, embedding.cosines(answers_ND, gold_ND), strict=True
-    ):
+    cosines = embedder.cosines(
+      encode,
+      [queries[n].answer for n in indices],
+      [queries[n].reference for n in indices],
+    )
+    for n, cosine in zip(indices, cosines, strict=True):
       values[n] = cosine
     return values
 
-  return cosines
+  return measured
 
 
 def judge_metric(

@@ -8,18 +8,9 @@ import safetensors.numpy
 from restpg_jax import errors, main, outcomes
 from restpg_jax.io import checkpoints, records, weights
 from tests.commands import adapters_here, exports
+from tests.io.peft_folders import close
 
 SIZE = exports.sizes()['llama']
-
-
-def equal(folder, expected):
-  (actual, size), (wanted, same) = map(weights.load_weights, (folder, expected))
-  assert size == same
-  jax.tree.map(
-    lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6, atol=1e-6),
-    actual,
-    wanted,
-  )
 
 
 @pytest.mark.parametrize('name', ['gemma2', 'llama'])
@@ -27,7 +18,7 @@ def test_adapters_go_out_and_come_in_as_the_same_weights(name, tmp_path):
   size = exports.sizes()[name]
   to = tmp_path / 'peft'
   source = adapters_here.exported(tmp_path / 'work', size, to)
-  equal(to, source)
+  close(to, source)
   assert sorted(path.name for path in to.iterdir()) == [
     'README.md',
     'adapter_config.json',
@@ -150,7 +141,7 @@ def test_what_was_chosen_goes_back_to_the_adapters_it_was_merged_of(tmp_path):
   exports.export(
     chosen, tmp_path / 'p', format='peft', base=str(work / 'hf'), tokenizer=''
   )
-  equal(tmp_path / 'p', source)
+  close(tmp_path / 'p', source)
 
 
 def test_weights_without_adapters_have_no_such_form(tmp_path):
@@ -168,4 +159,4 @@ def test_an_adapter_of_peft_goes_out_merged(tmp_path, capsys):
   assert 'its base a/name is no folder here' in capsys.readouterr().err
   base = f'--base={tmp_path / "work" / "hf"}'
   assert main.main(['convert', *flags, base]) == outcomes.DONE
-  equal(tmp_path / 'whole', source)
+  close(tmp_path / 'whole', source)

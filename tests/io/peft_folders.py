@@ -7,6 +7,7 @@ tensors of a Hugging Face folder; the package's own code has no part in them.
 import json
 import shutil
 
+import jax
 import numpy as np
 import safetensors.numpy
 
@@ -87,3 +88,14 @@ def merged(path, base, named, scales):
     whole[f'{module}.weight'] = whole[f'{module}.weight'] + scale * (b @ a)
   safetensors.numpy.save_file(whole, path / 'model.safetensors')
   return path
+
+
+def close(folder, expected):
+  """The two are read as equal weights, up to the last bit of a sum."""
+  (actual, size), (wanted, same) = map(weights.load_weights, (folder, expected))
+  assert size == same
+  jax.tree.map(
+    lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6, atol=1e-6),
+    actual,
+    wanted,
+  )

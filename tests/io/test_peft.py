@@ -14,19 +14,9 @@ from restpg_jax.engines import input_files, model_size
 from restpg_jax.io import checkpoints, fingerprints, peft_settings, weights
 from restpg_jax.stages import base as base_stage
 from tests.io import peft_folders
+from tests.io.peft_folders import close
 
 SIZE = peft_folders.SIZES['llama']
-
-
-def close(folder, expected):
-  """The two are read as equal weights, up to the last bit of a sum."""
-  (actual, size), (wanted, same) = map(weights.load_weights, (folder, expected))
-  assert size == same
-  jax.tree.map(
-    lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6, atol=1e-6),
-    actual,
-    wanted,
-  )
 
 
 @pytest.fixture(scope='module')
